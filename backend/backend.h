@@ -1,0 +1,48 @@
+/* backend.h: KERNEL module -> native library.
+ *
+ * Mechanics only: every decision was taken by a pass and stands in an
+ * attribute. llvm-c/ is included through llvm.h, the private header, alone.
+ */
+#ifndef TREENAIL_BACKEND_H
+#define TREENAIL_BACKEND_H
+
+#include "ir/ir.h"
+
+enum be_kind { BE_SO, BE_A, BE_O, BE_LL, BE_ASM, BE_H, BE_IR, BE_N_KINDS };
+
+/* "so", "a", "o", "ll", "asm", "h", "ir"; the file name's usual ending. */
+const char *be_kind_name(enum be_kind kind);
+const char *be_kind_suffix(enum be_kind kind);
+bool be_kind_parse(const char *name, size_t length, enum be_kind *kind);
+
+struct be_options {
+    const char *name;   /* prefix of the symbols; NULL: from module->name */
+    const char *target; /* "x86_64-linux-gnu" (default) or
+                           "aarch64-linux-gnu" */
+    const char *cpus;   /* ISA levels separated by commas; NULL: all of the
+                           target (x86-64-v2,x86-64-v3,x86-64-v4) */
+    int n_golden;       /* rows embedded for the self-test; default 16 */
+};
+
+/* ------------------------------------------------------------ compile.c -- */
+
+/* One compiled module; files of several kinds can be written from it. */
+struct be_artifact;
+
+/* Emits and optimises `module` (KERNEL level, verified). `source` is the same
+ * model as imported, from which golden rows are evaluated. NULL with messages
+ * when an option is not known or the linker fails. */
+struct be_artifact *be_compile(const struct ir_module *source,
+                               const struct ir_module *module,
+                               const struct be_options *options,
+                               struct ir_diag *diag);
+/* Writes one kind to `path`, atomically. */
+bool be_write(struct be_artifact *artifact, enum be_kind kind,
+              const char *path, struct ir_diag *diag);
+void be_free(struct be_artifact *artifact);
+
+/* A C identifier made of `name`: what is no letter or digit becomes '_', C and
+ * C++ keywords and leading digits get a prefix. Owned by the arena. */
+char *be_identifier(struct ir_arena *arena, const char *name);
+
+#endif

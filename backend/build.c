@@ -1,0 +1,215 @@
+/* build.c: small words on top of LLVM's builder, so that lowerings read as
+ * what they compute. No op is known here. */
+#include "backend/llvm.h"
+
+#include <string.h>
+
+LLVMTypeRef be_type(struct be_emitter *e, enum ir_dtype dtype)
+{
+    switch (dtype) {
+    case IR_F32: return e->f32;
+    case IR_F64: return e->f64;
+    case IR_U8: return e->i8;
+    case IR_U16: return e->i16;
+    case IR_U32:
+    case IR_I32: return e->i32;
+    case IR_I64: return e->i64;
+    default: ir_bug("no such dtype: %d", (int)dtype);
+    }
+}
+
+LLVMTypeRef be_vector(LLVMTypeRef element, int lanes)
+{
+    return lanes == 1 ? element : LLVMVectorType(element, (unsigned)lanes);
+}
+
+LLVMValueRef be_i32(struct be_emitter *e, int64_t v)
+{
+    return LLVMConstInt(e->i32, (uint64_t)v, 1);
+}
+
+LLVMValueRef be_i64(struct be_emitter *e, int64_t v)
+{
+    return LLVMConstInt(e->i64, (uint64_t)v, 1);
+}
+
+LLVMValueRef be_real(struct be_emitter *e, enum ir_dtype dtype, double v)
+{
+    /* Through the bits, so that the sign of zero and NaN survive. */
+    if (dtype == IR_F32) {
+        const float f = (float)v;
+        uint32_t bits;
+        memcpy(&bits, &f, 4);
+        return LLVMConstBitCast(LLVMConstInt(e->i32, bits, 0), e->f32);
+    }
+    uint64_t bits;
+    memcpy(&bits, &v, 8);
+    return LLVMConstBitCast(LLVMConstInt(e->i64, bits, 0), e->f64);
+}
+
+LLVMValueRef be_splat(struct be_emitter *e, LLVMValueRef v, int lanes)
+{
+    if (lanes == 1)
+        return v;
+    LLVMTypeRef type = be_vector(LLVMTypeOf(v), lanes);
+    LLVMValueRef one = LLVMBuildInsertElement(e->b, LLVMGetPoison(type), v,
+                                              be_i32(e, 0), "");
+    LLVMTypeRef mask = be_vector(e->i32, lanes);
+    return LLVMBuildShuffleVector(e->b, one, LLVMGetPoison(type),
+                                  LLVMConstNull(mask), "");
+}
+
+LLVMValueRef be_splat_const(LLVMTypeRef element, uint64_t v, int lanes)
+{
+    LLVMValueRef one = LLVMConstInt(element, v, 0);
+    LLVMValueRef all[64];
+    if (lanes == 1)
+        return one;
+    for (int i = 0; i < lanes; i++)
+        all[i] = one;
+    return LLVMConstVector(all, (unsigned)lanes);
+}
+
+static LLVMValueRef constant_global(struct be_emitter *e, const char *name,
+                                    LLVMValueRef init, unsigned align)
+{
+    LLVMValueRef g = LLVMAddGlobal(e->llvm, LLVMTypeOf(init), name);
+    LLVMSetInitializer(g, init);
+    LLVMSetGlobalConstant(g, 1);
+    LLVMSetLinkage(g, LLVMPrivateLinkage);
+    LLVMSetUnnamedAddress(g, LLVMGlobalUnnamedAddr);
+    LLVMSetAlignment(g, align);
+    return g;
+}
+
+LLVMValueRef be_bytes(struct be_emitter *e, const char *name,
+                      const void *bytes, size_t n, unsigned align)
+{
+    LLVMValueRef init = LLVMConstStringInContext2(e->context, bytes, n, 1);
+    return constant_global(e, name, init, align);
+}
+
+LLVMValueRef be_cstring(struct be_emitter *e, const char *s)
+{
+    LLVMValueRef init =
+        LLVMConstStringInContext2(e->context, s, strlen(s), 0);
+    return constant_global(e, "string", init, 1);
+}
+
+LLVMValueRef be_at(struct be_emitter *e, LLVMTypeRef type, LLVMValueRef base,
+                   LLVMValueRef index)
+{
+    return LLVMBuildGEP2(e->b, type, base, &index, 1, "");
+}
+
+LLVMValueRef be_offset(struct be_emitter *e, LLVMValueRef base,
+                       LLVMValueRef bytes)
+{
+    return be_at(e, e->i8, base, bytes);
+}
+
+static unsigned element_align(LLVMTypeRef type)
+{
+    if (LLVMGetTypeKind(type) == LLVMVectorTypeKind)
+        type = LLVMGetElementType(type);
+    switch (LLVMGetTypeKind(type)) {
+    case LLVMIntegerTypeKind: return (LLVMGetIntTypeWidth(type) + 7) / 8;
+    case LLVMFloatTypeKind: return 4;
+    default: return 8;
+    }
+}
+
+LLVMValueRef be_load(struct be_emitter *e, LLVMTypeRef type, LLVMValueRef at)
+{
+    LLVMValueRef v = LLVMBuildLoad2(e->b, type, at, "");
+    LLVMSetAlignment(v, element_align(type));
+    return v;
+}
+
+void be_store(struct be_emitter *e, LLVMValueRef v, LLVMValueRef at)
+{
+    LLVMValueRef store = LLVMBuildStore(e->b, v, at);
+    LLVMSetAlignment(store, element_align(LLVMTypeOf(v)));
+}
+
+static void add_attribute(struct be_emitter *e, LLVMValueRef fn,
+                          LLVMAttributeIndex where, const char *name)
+{
+    const unsigned kind =
+        LLVMGetEnumAttributeKindForName(name, strlen(name));
+    LLVMAddAttributeAtIndex(fn, where,
+                            LLVMCreateEnumAttribute(e->context, kind, 0));
+}
+
+static void add_text_attribute(struct be_emitter *e, LLVMValueRef fn,
+                               const char *key, const char *value)
+{
+    LLVMAddAttributeAtIndex(
+        fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+        LLVMCreateStringAttribute(e->context, key, (unsigned)strlen(key),
+                                  value, (unsigned)strlen(value)));
+}
+
+LLVMValueRef be_function(struct be_emitter *e, const char *name,
+                         LLVMTypeRef result, LLVMTypeRef *params, int n,
+                         const struct be_level *level)
+{
+    LLVMTypeRef type = LLVMFunctionType(result, params, (unsigned)n, 0);
+    LLVMValueRef fn = LLVMAddFunction(e->llvm, name, type);
+    LLVMSetLinkage(fn, LLVMInternalLinkage);
+    add_attribute(e, fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+                  "nounwind");
+    /* Without this, loops that copy or clear become calls to libc. */
+    add_text_attribute(e, fn, "no-builtins", "true");
+    add_text_attribute(e, fn, "target-cpu", level->cpu);
+    add_text_attribute(e, fn, "target-features", level->features);
+    add_text_attribute(e, fn, "prefer-vector-width", "512");
+    e->fn = fn;
+    e->level = level;
+    LLVMPositionBuilderAtEnd(e->b, be_block(e, "entry"));
+    return fn;
+}
+
+LLVMValueRef be_call(struct be_emitter *e, LLVMValueRef fn,
+                     LLVMValueRef *args, int n)
+{
+    return LLVMBuildCall2(e->b, LLVMGlobalGetValueType(fn), fn, args,
+                          (unsigned)n, "");
+}
+
+LLVMBasicBlockRef be_block(struct be_emitter *e, const char *name)
+{
+    return LLVMAppendBasicBlockInContext(e->context, e->fn, name);
+}
+
+void be_noalias(struct be_emitter *e, LLVMValueRef fn, int param)
+{
+    add_attribute(e, fn, (LLVMAttributeIndex)(param + 1), "noalias");
+}
+
+void be_loop_begin(struct be_emitter *e, struct be_loop *loop,
+                   LLVMValueRef from, LLVMValueRef to, int64_t step)
+{
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
+    loop->head = be_block(e, "loop");
+    loop->body = be_block(e, "body");
+    loop->done = be_block(e, "done");
+    loop->step = LLVMConstInt(LLVMTypeOf(from), (uint64_t)step, 1);
+    LLVMBuildBr(e->b, loop->head);
+    LLVMPositionBuilderAtEnd(e->b, loop->head);
+    loop->index = LLVMBuildPhi(e->b, LLVMTypeOf(from), "i");
+    LLVMAddIncoming(loop->index, &from, &before, 1);
+    LLVMValueRef more =
+        LLVMBuildICmp(e->b, LLVMIntSLT, loop->index, to, "");
+    LLVMBuildCondBr(e->b, more, loop->body, loop->done);
+    LLVMPositionBuilderAtEnd(e->b, loop->body);
+}
+
+void be_loop_end(struct be_emitter *e, struct be_loop *loop)
+{
+    LLVMValueRef next = LLVMBuildNSWAdd(e->b, loop->index, loop->step, "");
+    LLVMBasicBlockRef latch = LLVMGetInsertBlock(e->b);
+    LLVMAddIncoming(loop->index, &next, &latch, 1);
+    LLVMBuildBr(e->b, loop->head);
+    LLVMPositionBuilderAtEnd(e->b, loop->done);
+}

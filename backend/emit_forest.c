@@ -1,0 +1,291 @@
+/* emit_forest.c: the op `forest`: what its strategies share, and its lowering
+ * in a tile. Which strategy runs is the schedule pass's decision. */
+#include "backend/llvm.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+float be_round_down(double v)
+{
+    const float f = (float)v;
+    return (double)f > v ? nextafterf(f, -INFINITY) : f;
+}
+
+/* Numbers each tree's leaves in the order of a walk from left to right.
+ * Leaves that no node leads to come last. */
+static void place_leaves(struct be_forest *forest)
+{
+    const struct ir_forest *f = &forest->f;
+    int32_t *stack = ir_realloc_array(NULL, (size_t)f->n_nodes + 1, 4);
+    for (int t = 0; t < f->n_trees; t++) {
+        const int32_t *left = f->left + f->tree_start[t];
+        const int32_t *right = f->right + f->tree_start[t];
+        int32_t *place = forest->leaf_place + f->leaf_start[t];
+        const int n_leaves = f->leaf_start[t + 1] - f->leaf_start[t];
+        for (int i = 0; i < n_leaves; i++)
+            place[i] = -1;
+        int32_t next = 0;
+        int depth = 0;
+        stack[depth++] = f->tree_start[t] == f->tree_start[t + 1] ? ~0 : 0;
+        while (depth > 0) {
+            const int32_t at = stack[--depth];
+            if (at < 0) {
+                place[~at] = next++;
+                continue;
+            }
+            stack[depth++] = right[at];
+            stack[depth++] = left[at];
+        }
+        for (int i = 0; i < n_leaves; i++)
+            if (place[i] < 0)
+                place[i] = next++;
+    }
+    free(stack);
+}
+
+static void emit_leaf_table(struct be_emitter *e, struct be_forest *forest)
+{
+    const struct ir_forest *f = &forest->f;
+    const size_t bytes = ir_dtype_bytes(f->sum_dtype);
+    const uint8_t *value = f->leaf_value;
+    uint8_t *table = ir_realloc_array(NULL, (size_t)f->n_leaves, bytes);
+    for (int t = 0; t < f->n_trees; t++)
+        for (int i = f->leaf_start[t]; i < f->leaf_start[t + 1]; i++)
+            memcpy(table + (f->leaf_start[t] + forest->leaf_place[i]) * bytes,
+                   value + i * bytes, bytes);
+    forest->leaf_table =
+        be_bytes(e, "leaf_value", table, f->n_leaves * bytes, 64);
+    free(table);
+}
+
+static struct be_forest *forest_new(struct be_emitter *e, int number)
+{
+    const struct ir_op *op = e->module->ops[number];
+    struct be_forest *forest = ir_alloc(&e->arena, sizeof(*forest));
+    ir_forest_view(op, &forest->f);
+    forest->op = op;
+    forest->number = number;
+    const char *batch = ir_attr_string(op, "strategy");
+    const char *row = ir_attr_string(op, "row_strategy");
+    forest->select = !strcmp(batch, "select");
+    forest->branch = !strcmp(batch, "branch");
+    forest->branch_one = !strcmp(row, "branch");
+    forest->code_bytes = forest->f.code_bits / 8;
+    forest->tile_rows = ir_attr_int_or(op, "tile_rows", 64);
+    forest->leaf_place =
+        ir_alloc_array(&e->arena, (size_t)forest->f.n_leaves, 4);
+    place_leaves(forest);
+    return forest;
+}
+
+void be_forests_emit(struct be_emitter *e)
+{
+    for (int i = 0; i < e->module->n_ops; i++) {
+        if (e->module->ops[i]->kind != IR_OP_forest)
+            continue;
+        struct be_forest *forest = e->forests[i] = forest_new(e, i);
+        const bool leaf = ir_value_used(e->module, &forest->op->result[1]);
+        if (forest->select) {
+            emit_leaf_table(e, forest);
+            for (int l = 0; l < e->n_levels; l++) {
+                be_select_emit(e, forest, l);
+                be_quantise_emit(e, forest, l, IR_F32);
+                be_quantise_emit(e, forest, l, IR_F64);
+            }
+        }
+        if (forest->branch || forest->branch_one)
+            be_branch_emit(e, forest);
+        if ((!forest->select && !forest->branch) || !forest->branch_one || leaf)
+            be_walk_emit(e, forest);
+    }
+}
+
+LLVMValueRef be_node_goes_left(struct be_emitter *e, struct be_forest *forest,
+                               int64_t node, LLVMValueRef v)
+{
+    const struct ir_forest *f = &forest->f;
+    const bool missing_left = f->flags[node] & IR_NODE_MISSING_LEFT;
+    LLVMTypeRef type = be_type(e, f->in_dtype);
+    if (f->flags[node] & IR_NODE_CATEGORICAL)
+        return be_set_test(e, forest, node, v);
+    LLVMValueRef t = be_real(e, f->in_dtype,
+                             ir_real(f->threshold, f->in_dtype, (size_t)node));
+    const LLVMRealPredicate predicate =
+        f->strict ? missing_left ? LLVMRealULT : LLVMRealOLT
+        : missing_left ? LLVMRealULE : LLVMRealOLE;
+    LLVMValueRef left = LLVMBuildFCmp(e->b, predicate, v, t, "");
+    if (!(f->flags[node] & IR_NODE_ZERO_MISSING))
+        return left;
+    LLVMValueRef bound = be_real(e, f->in_dtype, f->zero_bound);
+    LLVMValueRef low = LLVMBuildFCmp(e->b, LLVMRealOGE, v,
+                                     LLVMConstFNeg(bound), "");
+    LLVMValueRef high = LLVMBuildFCmp(e->b, LLVMRealOLE, v, bound, "");
+    (void)type;
+    LLVMValueRef zero = LLVMBuildAnd(e->b, low, high, "");
+    return missing_left
+               ? LLVMBuildOr(e->b, left, zero, "")
+               : LLVMBuildAnd(e->b, left, LLVMBuildNot(e->b, zero, ""), "");
+}
+
+/* margin[r][k] = base[k] for the rows of the tile, padded to whole blocks. */
+static void init_margins(struct be_emitter *e, const struct be_forest *forest,
+                         LLVMValueRef margin, LLVMValueRef n_rows)
+{
+    const struct ir_forest *f = &forest->f;
+    struct be_loop loop;
+    LLVMTypeRef type = be_type(e, f->sum_dtype);
+    be_loop_begin(e, &loop, be_i64(e, 0), n_rows, 1);
+    LLVMValueRef row =
+        LLVMBuildNSWMul(e->b, loop.index, be_i64(e, f->n_targets), "");
+    if (f->n_targets <= 16) {
+        for (int k = 0; k < f->n_targets; k++)
+            be_store(e,
+                     be_real(e, f->sum_dtype,
+                             ir_real(f->base, f->sum_dtype, (size_t)k)),
+                     be_at(e, type, margin,
+                           LLVMBuildNSWAdd(e->b, row, be_i64(e, k), "")));
+    } else {
+        LLVMValueRef base =
+            be_bytes(e, "base", f->base,
+                     f->n_targets * ir_dtype_bytes(f->sum_dtype), 8);
+        struct be_loop inner;
+        be_loop_begin(e, &inner, be_i64(e, 0), be_i64(e, f->n_targets), 1);
+        LLVMValueRef at = LLVMBuildNSWAdd(e->b, row, inner.index, "");
+        be_store(e, be_load(e, type, be_at(e, type, base, inner.index)),
+                 be_at(e, type, margin, at));
+        be_loop_end(e, &inner);
+    }
+    be_loop_end(e, &loop);
+}
+
+/* to[i] = from[i] / divisor for the tile's margins. */
+static void finish_margins(struct be_emitter *e, const struct be_forest *forest,
+                           LLVMValueRef from, LLVMValueRef to)
+{
+    const struct ir_forest *f = &forest->f;
+    if (from == to && f->divisor == 1)
+        return;
+    struct be_loop loop;
+    LLVMTypeRef type = be_type(e, f->sum_dtype);
+    LLVMValueRef n =
+        LLVMBuildNSWMul(e->b, e->n_rows, be_i64(e, f->n_targets), "");
+    be_loop_begin(e, &loop, be_i64(e, 0), n, 1);
+    LLVMValueRef v = be_load(e, type, be_at(e, type, from, loop.index));
+    if (f->divisor != 1)
+        v = LLVMBuildFDiv(e->b, v, be_real(e, f->sum_dtype, f->divisor), "");
+    be_store(e, v, be_at(e, type, to, loop.index));
+    be_loop_end(e, &loop);
+}
+
+static int level_index(const struct be_emitter *e)
+{
+    for (int i = 0; i < e->n_levels; i++)
+        if (e->levels[i] == e->level)
+            return i;
+    ir_bug("the level is not among those held");
+}
+
+static void lower_select(struct be_emitter *e, struct be_forest *forest)
+{
+    const struct ir_op *op = forest->op;
+    const struct ir_value *margin = &op->result[0], *leaf = &op->result[1];
+    const int level = level_index(e);
+    const struct be_view x = be_view_of(e, op->operand[0]);
+    const int64_t at = e->layout->codes[forest->number];
+    LLVMValueRef codes = be_offset(e, e->workspace, be_i64(e, at));
+    LLVMValueRef quantise[] = {x.base, x.row_stride, x.column_stride,
+                               e->n_rows, codes};
+    be_call(e, forest->quantise[level][x.dtype == IR_F64], quantise, 5);
+
+    /* Whole blocks are added to, so margins need the room of a buffer. */
+    const int64_t margin_at = e->layout->value[margin->id];
+    LLVMValueRef sums = be_offset(e, e->workspace, be_i64(e, margin_at));
+    const bool wants_margin = e->needed[margin->id];
+    const bool wants_leaf = e->needed[leaf->id];
+    LLVMValueRef null = LLVMConstNull(e->ptr);
+    if (wants_margin)
+        init_margins(e, forest, sums, e->n_rows);
+    for (int pass = 0; pass < 2; pass++) {
+        if (pass == 0 ? !wants_margin : !wants_leaf)
+            continue;
+        LLVMValueRef args[] = {codes, sums,
+                               pass == 0 ? null : be_buffer(e, leaf),
+                               e->n_rows};
+        for (int c = 0; c < forest->n_select_chunks; c++)
+            be_call(e, forest->select_chunks[level][c], args, 4);
+    }
+    if (wants_margin)
+        finish_margins(e, forest, sums,
+                       margin == e->out_value ? e->out : sums);
+}
+
+/* The row `index` of the tile as contiguous numbers of the forest's dtype:
+ * the caller's own when they are that already, else a copy. */
+static LLVMValueRef contiguous_row(struct be_emitter *e,
+                                   const struct be_forest *forest,
+                                   LLVMValueRef index)
+{
+    const struct ir_forest *f = &forest->f;
+    const struct be_layout *layout = e->one_row ? e->layout_one : e->layout;
+    const struct be_view x = be_view_of(e, forest->op->operand[0]);
+    if (x.dense_columns && x.dtype == f->in_dtype)
+        return be_view_at(e, &x, index, be_i64(e, 0));
+    LLVMValueRef copy = be_offset(
+        e, e->workspace, be_i64(e, layout->row_copy[forest->number]));
+    struct be_loop loop;
+    be_loop_begin(e, &loop, be_i64(e, 0), be_i64(e, f->n_features), 1);
+    LLVMValueRef v = be_load(e, be_type(e, x.dtype),
+                             be_view_at(e, &x, index, loop.index));
+    be_store(e, be_convert(e, v, x.dtype, f->in_dtype),
+             be_at(e, be_type(e, f->in_dtype), copy, loop.index));
+    be_loop_end(e, &loop);
+    return copy;
+}
+
+/* Row by row, by code (branch) or by tables (walk). */
+static void lower_rows(struct be_emitter *e, struct be_forest *forest)
+{
+    const struct ir_op *op = forest->op;
+    const struct ir_forest *f = &forest->f;
+    const struct ir_value *margin = &op->result[0], *leaf = &op->result[1];
+    const bool branch = e->one_row ? forest->branch_one : forest->branch;
+    LLVMTypeRef sum = be_type(e, f->sum_dtype);
+    LLVMValueRef sums = NULL, leaves = NULL;
+    if (e->needed[margin->id]) {
+        sums = be_buffer(e, margin);
+        init_margins(e, forest, sums, e->n_rows);
+    }
+    if (e->needed[leaf->id])
+        leaves = be_buffer(e, leaf);
+    struct be_loop loop;
+    be_loop_begin(e, &loop, be_i64(e, 0), e->n_rows, 1);
+    LLVMValueRef args[2] = {contiguous_row(e, forest, loop.index)};
+    if (sums) {
+        LLVMValueRef k =
+            LLVMBuildNSWMul(e->b, loop.index, be_i64(e, f->n_targets), "");
+        args[1] = be_at(e, sum, sums, k);
+        for (int c = 0; branch && c < forest->n_branch_chunks; c++)
+            be_call(e, forest->branch_chunks[c], args, 2);
+        if (!branch)
+            be_call(e, forest->walk, args, 2);
+    }
+    if (leaves) {
+        LLVMValueRef t =
+            LLVMBuildNSWMul(e->b, loop.index, be_i64(e, f->n_trees), "");
+        args[1] = be_at(e, e->i32, leaves, t);
+        be_call(e, forest->walk_leaf, args, 2);
+    }
+    be_loop_end(e, &loop);
+    if (sums)
+        finish_margins(e, forest, sums, sums);
+}
+
+void be_lower_forest(struct be_emitter *e, const struct ir_op *op)
+{
+    struct be_forest *forest = e->forests[be_op_number(e, op)];
+    if (forest->select && !e->one_row)
+        lower_select(e, forest);
+    else
+        lower_rows(e, forest);
+}

@@ -1,0 +1,339 @@
+/* emit_select.c: the batch strategy `select`.
+ *
+ * A vector register holds one code column of `lanes` rows. An inner node is a
+ * compare of a column with a constant and a select between what its children
+ * gave, so a tree of L leaves is L - 1 compares and selects for all lanes: no
+ * branch, no gather. What is selected is the leaf's place among the tree's
+ * leaves, left to right. Places of a few trees are stored, then a scalar loop
+ * adds leaf values row by row, in the order of the trees.
+ *
+ * Codes are signed here: the quantiser stores numeric codes less half their
+ * range, because a signed compare is one instruction on every ISA.
+ */
+#include "backend/llvm.h"
+
+#include <stdlib.h>
+
+enum { group_trees = 8 }; /* whose places are stored before they are added */
+
+struct select {
+    struct be_emitter *e;
+    struct be_forest *forest;
+    LLVMTypeRef code;      /* i8 or i16 */
+    int lanes;
+    LLVMValueRef codes;    /* of the tile */
+    LLVMValueRef row;      /* first row of the block */
+    LLVMValueRef *column;  /* this tree's loaded code columns */
+    int *loaded_for;       /* by column: the tree that loaded it */
+    LLVMValueRef places;   /* [group_trees][lanes] */
+};
+
+static LLVMValueRef code_column(struct select *s, int tree, int column)
+{
+    if (s->loaded_for[column] == tree)
+        return s->column[column];
+    struct be_emitter *e = s->e;
+    const int64_t first = column * s->forest->tile_rows;
+    LLVMValueRef index =
+        LLVMBuildNSWAdd(e->b, s->row, be_i64(e, first), "");
+    LLVMValueRef v = LLVMBuildLoad2(e->b, be_vector(s->code, s->lanes),
+                                    be_at(e, s->code, s->codes, index), "");
+    LLVMSetAlignment(v, (unsigned)(s->lanes * s->forest->code_bytes));
+    s->loaded_for[column] = tree;
+    return s->column[column] = v;
+}
+
+/* The lanes whose row goes right at `node`. */
+static LLVMValueRef goes_right(struct select *s, int tree, int64_t node)
+{
+    const struct ir_forest *f = &s->forest->f;
+    const int column = f->node_column[node];
+    const uint64_t code = f->node_code[node];
+    LLVMValueRef v = code_column(s, tree, column);
+    if (f->column_flags[column] & IR_NODE_CATEGORICAL) {
+        LLVMValueRef bits = be_splat_const(s->code, code, s->lanes);
+        return LLVMBuildICmp(s->e->b, LLVMIntEQ,
+                             LLVMBuildAnd(s->e->b, v, bits, ""),
+                             LLVMConstNull(LLVMTypeOf(v)), "");
+    }
+    const uint64_t half = s->forest->code_bytes == 1 ? 0x80 : 0x8000;
+    return LLVMBuildICmp(s->e->b, LLVMIntSGT, v,
+                         be_splat_const(s->code, code ^ half, s->lanes), "");
+}
+
+/* One of the two leaves at `place` and `place` + 1. Without mask registers a
+ * mask is 0 or -1, and a subtraction saves a constant and the blend. */
+static LLVMValueRef leaf_pair(struct select *s, LLVMValueRef right,
+                              uint64_t place)
+{
+    LLVMValueRef first = be_splat_const(s->code, place, s->lanes);
+    if (!s->e->level->has_masks) {
+        LLVMValueRef mask =
+            LLVMBuildSExt(s->e->b, right, LLVMTypeOf(first), "");
+        return LLVMBuildSub(s->e->b, first, mask, "");
+    }
+    return LLVMBuildSelect(s->e->b, right,
+                           be_splat_const(s->code, place + 1, s->lanes), first,
+                           "");
+}
+
+/* A node whose children are being emitted. */
+struct frame {
+    int32_t node;
+    int step;               /* children that were asked for so far */
+    bool right_first;       /* the one that needs more registers */
+    LLVMValueRef result[2]; /* of the left and the right child */
+};
+
+/* How many registers each node's result takes to compute (Sethi, Ullman 1970);
+ * `order` is room for as many nodes. */
+static void register_needs(const struct ir_forest *f, int tree,
+                           int32_t *order, uint8_t *need)
+{
+    const int32_t *left = f->left + f->tree_start[tree];
+    const int32_t *right = f->right + f->tree_start[tree];
+    int n = 0;
+    order[n++] = 0;
+    for (int i = 0; i < n; i++) {
+        const int32_t node = order[i];
+        if (left[node] >= 0)
+            order[n++] = left[node];
+        if (right[node] >= 0)
+            order[n++] = right[node];
+    }
+    while (n-- > 0) {
+        const int32_t node = order[n];
+        const uint8_t l = left[node] < 0 ? 0 : need[left[node]];
+        const uint8_t r = right[node] < 0 ? 0 : need[right[node]];
+        need[node] = (uint8_t)(l == r ? l + 1 : l > r ? l : r);
+    }
+}
+
+/* Emits a tree depth first, the child that needs more registers first, on an
+ * explicit stack: trees may be chains. */
+static LLVMValueRef tree_places(struct select *s, int tree)
+{
+    const struct ir_forest *f = &s->forest->f;
+    const int64_t first = f->tree_start[tree];
+    const int32_t *left = f->left + first, *right = f->right + first;
+    const int32_t *place = s->forest->leaf_place + f->leaf_start[tree];
+    if (f->tree_start[tree + 1] == first)
+        return be_splat_const(s->code, 0, s->lanes);
+
+    const size_t n = (size_t)(f->tree_start[tree + 1] - first);
+    int32_t *order = ir_realloc_array(NULL, n, sizeof(*order));
+    uint8_t *need = ir_realloc_array(NULL, n, sizeof(*need));
+    struct frame *stack = ir_realloc_array(NULL, n, sizeof(*stack));
+    register_needs(f, tree, order, need);
+
+    LLVMValueRef result = NULL;
+    int depth = 0;
+    stack[0] = (struct frame){.node = 0};
+    while (depth >= 0) {
+        struct frame *at = &stack[depth];
+        const int32_t child[2] = {left[at->node], right[at->node]};
+        if (child[0] < 0 && child[1] < 0) {
+            result = leaf_pair(s, goes_right(s, tree, first + at->node),
+                               (uint64_t)place[~child[0]]);
+            depth--;
+            continue;
+        }
+        if (at->step == 0)
+            at->right_first =
+                child[1] >= 0 &&
+                (child[0] < 0 || need[child[1]] > need[child[0]]);
+        else if (!at->result[(at->step - 1) ^ at->right_first])
+            at->result[(at->step - 1) ^ at->right_first] = result;
+        if (at->step == 2) {
+            result = LLVMBuildSelect(s->e->b,
+                                     goes_right(s, tree, first + at->node),
+                                     at->result[1], at->result[0], "");
+            depth--;
+            continue;
+        }
+        const int side = at->step++ ^ at->right_first;
+        if (child[side] < 0)
+            at->result[side] = be_splat_const(
+                s->code, (uint64_t)place[~child[side]], s->lanes);
+        else
+            stack[++depth] = (struct frame){.node = child[side]};
+    }
+    free(order);
+    free(need);
+    free(stack);
+    return result;
+}
+
+/* for each row of the block: margin[target] += leaf value, tree by tree. */
+static void add_leaves(struct select *s, int tree, int n, LLVMValueRef margin)
+{
+    struct be_emitter *e = s->e;
+    const struct be_forest *forest = s->forest;
+    const struct ir_forest *f = &forest->f;
+    LLVMTypeRef sum = be_type(e, f->sum_dtype);
+    LLVMValueRef acc[group_trees] = {NULL}, at[group_trees] = {NULL};
+    struct be_loop loop;
+    be_loop_begin(e, &loop, be_i64(e, 0), be_i64(e, s->lanes), 1);
+    LLVMValueRef row = LLVMBuildNSWAdd(e->b, s->row, loop.index, "");
+    LLVMValueRef base =
+        LLVMBuildNSWMul(e->b, row, be_i64(e, f->n_targets), "");
+    for (int i = 0; i < n; i++) {
+        int first = 0; /* tree of this group with the same target */
+        while (f->target[tree + first] != f->target[tree + i])
+            first++;
+        if (first == i) {
+            LLVMValueRef k = be_i64(e, f->target[tree + i]);
+            at[i] = be_at(e, sum, margin, LLVMBuildNSWAdd(e->b, base, k, ""));
+            acc[i] = be_load(e, sum, at[i]);
+        }
+        LLVMValueRef index = LLVMBuildNSWAdd(
+            e->b, loop.index, be_i64(e, (int64_t)i * s->lanes), "");
+        LLVMValueRef place =
+            be_load(e, s->code, be_at(e, s->code, s->places, index));
+        place = LLVMBuildZExt(e->b, place, e->i64, "");
+        LLVMValueRef table =
+            be_at(e, sum, forest->leaf_table,
+                  be_i64(e, f->leaf_start[tree + i]));
+        LLVMValueRef value = be_load(e, sum, be_at(e, sum, table, place));
+        acc[first] = LLVMBuildFAdd(e->b, acc[first], value, "");
+    }
+    for (int i = 0; i < n; i++)
+        if (at[i])
+            be_store(e, acc[i], at[i]);
+    be_loop_end(e, &loop);
+}
+
+/* for each row of the block: leaf[row][tree] = the leaf's own number. */
+static void store_leaves(struct select *s, int tree, int n, LLVMValueRef leaf,
+                         LLVMValueRef n_rows, LLVMValueRef numbers)
+{
+    struct be_emitter *e = s->e;
+    const struct ir_forest *f = &s->forest->f;
+    struct be_loop loop;
+    LLVMValueRef left = LLVMBuildNSWSub(e->b, n_rows, s->row, "");
+    LLVMValueRef lanes = be_i64(e, s->lanes);
+    LLVMValueRef full = LLVMBuildICmp(e->b, LLVMIntSGT, left, lanes, "");
+    be_loop_begin(e, &loop, be_i64(e, 0),
+                  LLVMBuildSelect(e->b, full, lanes, left, ""), 1);
+    LLVMValueRef row = LLVMBuildNSWAdd(e->b, s->row, loop.index, "");
+    LLVMValueRef base = LLVMBuildNSWMul(e->b, row, be_i64(e, f->n_trees), "");
+    for (int i = 0; i < n; i++) {
+        LLVMValueRef index = LLVMBuildNSWAdd(
+            e->b, loop.index, be_i64(e, (int64_t)i * s->lanes), "");
+        LLVMValueRef place =
+            be_load(e, s->code, be_at(e, s->code, s->places, index));
+        place = LLVMBuildZExt(e->b, place, e->i64, "");
+        LLVMValueRef table =
+            be_at(e, e->i32, numbers, be_i64(e, f->leaf_start[tree + i]));
+        LLVMValueRef at = LLVMBuildNSWAdd(e->b, base, be_i64(e, tree + i), "");
+        be_store(e, be_load(e, e->i32, be_at(e, e->i32, table, place)),
+                 be_at(e, e->i32, leaf, at));
+    }
+    be_loop_end(e, &loop);
+}
+
+/* Leaf numbers by place, the inverse of leaf_place. */
+static LLVMValueRef number_table(struct be_emitter *e,
+                                 const struct be_forest *forest)
+{
+    const struct ir_forest *f = &forest->f;
+    int32_t *numbers = ir_realloc_array(NULL, f->n_leaves, sizeof(int32_t));
+    for (int t = 0; t < f->n_trees; t++)
+        for (int i = f->leaf_start[t]; i < f->leaf_start[t + 1]; i++)
+            numbers[f->leaf_start[t] + forest->leaf_place[i]] =
+                i - f->leaf_start[t];
+    LLVMValueRef table =
+        be_bytes(e, "leaf_number", numbers, (size_t)f->n_leaves * 4, 64);
+    free(numbers);
+    return table;
+}
+
+static LLVMValueRef emit_chunk(struct select *s, int tree, int n_trees,
+                               LLVMValueRef numbers, bool with_leaf)
+{
+    struct be_emitter *e = s->e;
+    char name[64];
+    snprintf(name, sizeof(name), "select_%d_%d_%d", s->forest->number, tree,
+             e->level->vector_bytes);
+    LLVMTypeRef params[] = {e->ptr, e->ptr, e->ptr, e->i64};
+    LLVMValueRef fn = be_function(e, name, e->none, params, 4, e->level);
+    for (int i = 0; i < 3; i++)
+        be_noalias(e, fn, i);
+    s->codes = LLVMGetParam(fn, 0);
+    LLVMValueRef margin = LLVMGetParam(fn, 1), leaf = LLVMGetParam(fn, 2);
+    LLVMValueRef n_rows = LLVMGetParam(fn, 3);
+    s->places = LLVMBuildAlloca(
+        e->b, LLVMArrayType2(s->code, group_trees * (uint64_t)s->lanes), "");
+    LLVMSetAlignment(s->places, 64);
+    LLVMValueRef wants_leaf = LLVMBuildIsNotNull(e->b, leaf, "");
+
+    struct be_loop loop;
+    be_loop_begin(e, &loop, be_i64(e, 0), n_rows, s->lanes);
+    s->row = loop.index;
+    for (int t = tree; t < tree + n_trees; t += group_trees) {
+        int n = tree + n_trees - t;
+        n = n < group_trees ? n : group_trees;
+        for (int i = 0; i < n; i++) {
+            LLVMValueRef places = tree_places(s, t + i);
+            LLVMValueRef at = be_at(e, s->code, s->places,
+                                    be_i64(e, (int64_t)i * s->lanes));
+            LLVMSetAlignment(LLVMBuildStore(e->b, places, at),
+                             (unsigned)e->level->vector_bytes);
+        }
+        LLVMBasicBlockRef next = NULL;
+        if (with_leaf) {
+            LLVMBasicBlockRef write = be_block(e, "leaf");
+            LLVMBasicBlockRef add = be_block(e, "margin");
+            next = be_block(e, "next");
+            LLVMBuildCondBr(e->b, wants_leaf, write, add);
+            LLVMPositionBuilderAtEnd(e->b, write);
+            store_leaves(s, t, n, leaf, n_rows, numbers);
+            LLVMBuildBr(e->b, next);
+            LLVMPositionBuilderAtEnd(e->b, add);
+        }
+        add_leaves(s, t, n, margin);
+        if (next) {
+            LLVMBuildBr(e->b, next);
+            LLVMPositionBuilderAtEnd(e->b, next);
+        }
+    }
+    be_loop_end(e, &loop);
+    LLVMBuildRetVoid(e->b);
+    return fn;
+}
+
+void be_select_emit(struct be_emitter *e, struct be_forest *forest, int level)
+{
+    const struct ir_forest *f = &forest->f;
+    const int limit = (int)ir_attr_int_or(forest->op, "chunk_nodes", 1024);
+    const bool with_leaf = ir_value_used(e->module, &forest->op->result[1]);
+    struct select s = {
+        .e = e, .forest = forest,
+        .code = forest->code_bytes == 1 ? e->i8 : e->i16,
+        .lanes = e->levels[level]->vector_bytes / forest->code_bytes,
+        .column = ir_realloc_array(NULL, f->n_code_columns + 1,
+                                   sizeof(LLVMValueRef)),
+        .loaded_for = ir_realloc_array(NULL, f->n_code_columns + 1,
+                                       sizeof(int)),
+    };
+    for (int i = 0; i < f->n_code_columns; i++)
+        s.loaded_for[i] = -1;
+    e->level = e->levels[level];
+    LLVMValueRef numbers = with_leaf ? number_table(e, forest) : NULL;
+    LLVMValueRef *chunks =
+        ir_alloc_array(&e->arena, f->n_trees, sizeof(LLVMValueRef));
+    int n_chunks = 0;
+    for (int t = 0, next; t < f->n_trees; t = next) {
+        next = t + 1;
+        while (next < f->n_trees &&
+               f->tree_start[next + 1] - f->tree_start[t] <= limit)
+            next++;
+        if (next < f->n_trees && next - t > group_trees)
+            next -= (next - t) % group_trees;
+        chunks[n_chunks++] = emit_chunk(&s, t, next - t, numbers, with_leaf);
+    }
+    forest->select_chunks[level] = chunks;
+    forest->n_select_chunks = n_chunks;
+    free(s.column);
+    free(s.loaded_for);
+}

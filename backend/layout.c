@@ -1,0 +1,60 @@
+/* layout.c: gives each buffer of a tile its place in the workspace. What goes
+ * where was decided by the plan_memory pass; this only adds up. */
+#include "backend/llvm.h"
+
+static int64_t take(struct be_layout *layout, int64_t bytes)
+{
+    const int64_t at = layout->bytes;
+    layout->bytes = (at + bytes + 63) / 64 * 64;
+    return at;
+}
+
+static void place_forest(struct be_emitter *e, struct be_layout *layout, int i,
+                         bool one_row)
+{
+    const struct be_forest *forest = e->forests[i];
+    const struct ir_forest *f = &forest->f;
+    const bool codes = forest->select && !one_row;
+    if (codes)
+        layout->codes[i] = take(layout, (int64_t)f->n_code_columns *
+                                            layout->rows * forest->code_bytes);
+    else
+        layout->row_copy[i] =
+            take(layout, f->n_features * (int64_t)ir_dtype_bytes(f->in_dtype));
+}
+
+struct be_layout *be_layout_new(struct be_emitter *e, bool one_row)
+{
+    const struct ir_module *module = e->module;
+    struct be_layout *layout = ir_alloc(&e->arena, sizeof(*layout));
+    int n_values = 0;
+    layout->rows = 64;
+    for (int i = 0; i < module->n_ops; i++) {
+        n_values += module->ops[i]->n_results;
+        if (e->forests[i] && e->forests[i]->tile_rows > layout->rows)
+            layout->rows = e->forests[i]->tile_rows;
+    }
+    if (one_row)
+        layout->rows = 1;
+    layout->value = ir_alloc_array(&e->arena, n_values, sizeof(int64_t));
+    layout->codes = ir_alloc_array(&e->arena, module->n_ops, sizeof(int64_t));
+    layout->row_copy =
+        ir_alloc_array(&e->arena, module->n_ops, sizeof(int64_t));
+    for (int i = 0; i < module->n_ops; i++) {
+        const struct ir_op *op = module->ops[i];
+        layout->codes[i] = layout->row_copy[i] = -1;
+        if (e->forests[i])
+            place_forest(e, layout, i, one_row);
+        for (int r = 0; r < op->n_results; r++) {
+            const struct ir_value *v = &op->result[r];
+            const bool wanted = e->forests[i]
+                                    ? r == 0 || ir_value_used(module, v)
+                                    : op->kind != IR_OP_input;
+            layout->value[v->id] =
+                wanted ? take(layout, ir_type_volume(&v->type) * layout->rows *
+                                          (int64_t)ir_dtype_bytes(v->type.dtype))
+                       : -1;
+        }
+    }
+    return layout;
+}

@@ -1,0 +1,244 @@
+/* llvm.h: what the files of backend/ share, and the one place that sees
+ * llvm-c/. Sections are headed by the implementing file.
+ *
+ * Shape of the emitted code. For each ISA level and each dtype of the rows
+ * there is a function run_<output>, which cuts the batch into tiles; in a tile
+ * each op of the output's slice is lowered in order, from buffers of
+ * [tile_rows][elements] to buffers of the same form. One-row functions are the
+ * same with a tile of one row and the forest's row strategy. Everything but
+ * the entry points is internal; no vector ever crosses a call.
+ */
+#ifndef TREENAIL_BACKEND_LLVM_H
+#define TREENAIL_BACKEND_LLVM_H
+
+#include "backend/backend.h"
+#include "runtime/abi.h"
+
+#include <llvm-c/Analysis.h>
+#include <llvm-c/Core.h>
+#include <llvm-c/Target.h>
+#include <llvm-c/TargetMachine.h>
+#include <llvm-c/Transforms/PassBuilder.h>
+
+/* ------------------------------------------------------------- target.c -- */
+
+/* One ISA level that code is emitted for. */
+struct be_level {
+    const char *name;     /* as --cpu and the header have it */
+    const char *cpu;      /* LLVM's target-cpu */
+    const char *features; /* LLVM's target-features */
+    int vector_bytes;     /* of the registers that kernels use */
+    bool has_fma;
+    bool has_masks; /* compares give mask registers (AVX-512) */
+};
+
+struct be_target {
+    const char *name; /* as --target has it */
+    const char *triple;
+    const struct be_level *levels; /* lowest first */
+    int n_levels;
+    bool detects; /* levels are chosen at run time by CPUID */
+};
+
+const struct be_target *be_target_find(const char *name);
+/* Every target's name, separated by ", ". */
+char *be_target_names(struct ir_arena *arena);
+
+/* -------------------------------------------------------------- build.c -- */
+
+struct be_emitter {
+    struct ir_arena arena;
+    LLVMContextRef context;
+    LLVMModuleRef llvm;
+    LLVMBuilderRef b;
+    LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, ptr, none;
+    const struct ir_module *module;
+    const struct be_target *target;
+    const struct be_level *levels[8]; /* those that are held, lowest first */
+    int n_levels;
+    const char *name; /* prefix of the exported symbols */
+    struct be_forest **forests; /* by op number, NULL for other ops */
+    struct be_layout *layout;   /* of a tile, and */
+    struct be_layout *layout_one; /* of one row */
+
+    /* Of the function being emitted. */
+    const struct be_level *level;
+    LLVMValueRef fn;
+    /* Of the tile being emitted. */
+    bool one_row;
+    enum ir_dtype row_dtype;
+    LLVMValueRef rows, row_stride, column_stride; /* of the tile's first row */
+    LLVMValueRef n_rows;    /* in this tile; i64 */
+    LLVMValueRef workspace; /* where the layout's buffers start */
+    LLVMValueRef out;       /* of the tile's first row */
+    const struct ir_value *out_value; /* whose buffer is `out` */
+    const bool *needed;     /* by value id: in this output's slice */
+};
+
+/* Types and constants. */
+LLVMTypeRef be_type(struct be_emitter *e, enum ir_dtype dtype);
+LLVMTypeRef be_vector(LLVMTypeRef element, int lanes); /* 1 lane: element */
+LLVMValueRef be_i32(struct be_emitter *e, int64_t v);
+LLVMValueRef be_i64(struct be_emitter *e, int64_t v);
+LLVMValueRef be_real(struct be_emitter *e, enum ir_dtype dtype, double v);
+/* `v` in each of `lanes` lanes (the value itself for 1 lane). */
+LLVMValueRef be_splat(struct be_emitter *e, LLVMValueRef v, int lanes);
+LLVMValueRef be_splat_const(LLVMTypeRef element, uint64_t v, int lanes);
+
+/* A private constant of n raw bytes. */
+LLVMValueRef be_bytes(struct be_emitter *e, const char *name,
+                      const void *bytes, size_t n, unsigned align);
+/* A private NUL-terminated string. */
+LLVMValueRef be_cstring(struct be_emitter *e, const char *s);
+
+/* Memory: base + index elements of `type`; index is i64. */
+LLVMValueRef be_at(struct be_emitter *e, LLVMTypeRef type, LLVMValueRef base,
+                   LLVMValueRef index);
+LLVMValueRef be_offset(struct be_emitter *e, LLVMValueRef base,
+                       LLVMValueRef bytes);
+/* Loads and stores that assume no more than the element's alignment. */
+LLVMValueRef be_load(struct be_emitter *e, LLVMTypeRef type, LLVMValueRef at);
+void be_store(struct be_emitter *e, LLVMValueRef v, LLVMValueRef at);
+
+/* An internal function for level `level`; its body starts at the builder. */
+LLVMValueRef be_function(struct be_emitter *e, const char *name,
+                         LLVMTypeRef result, LLVMTypeRef *params, int n,
+                         const struct be_level *level);
+LLVMValueRef be_call(struct be_emitter *e, LLVMValueRef fn,
+                     LLVMValueRef *args, int n);
+LLVMBasicBlockRef be_block(struct be_emitter *e, const char *name);
+/* Marks a parameter: readonly where it is, noalias always. */
+void be_noalias(struct be_emitter *e, LLVMValueRef fn, int param);
+
+/* for (i = from; i < to; i += step), with from < to not assumed. The body is
+ * emitted between begin and end; `index` is i. */
+struct be_loop {
+    LLVMBasicBlockRef head, body, done;
+    LLVMValueRef index, step;
+};
+void be_loop_begin(struct be_emitter *e, struct be_loop *loop,
+                   LLVMValueRef from, LLVMValueRef to, int64_t step);
+void be_loop_end(struct be_emitter *e, struct be_loop *loop);
+
+/* -------------------------------------------------------------- rows.c -- */
+
+/* How a value's numbers are reached: element (r, c) of the tile is at
+ * base[r * row_stride + c * column_stride]. */
+struct be_view {
+    enum ir_dtype dtype;
+    LLVMValueRef base, row_stride, column_stride;
+    bool dense_columns; /* column_stride is known to be 1 */
+};
+/* The row itself for an `input`, read in the caller's dtype; else a buffer. */
+struct be_view be_view_of(struct be_emitter *e, const struct ir_value *value);
+LLVMValueRef be_view_at(struct be_emitter *e, const struct be_view *view,
+                        LLVMValueRef row, LLVMValueRef column);
+/* The buffer of a value: `out` when it is the output, else in workspace. */
+LLVMValueRef be_buffer(struct be_emitter *e, const struct ir_value *value);
+/* v, which is f32 or f64, as `to`. */
+LLVMValueRef be_convert(struct be_emitter *e, LLVMValueRef v,
+                        enum ir_dtype from, enum ir_dtype to);
+
+/* ------------------------------------------------------------ layout.c -- */
+
+/* Where buffers lie in the workspace, which is on the stack or in the
+ * caller's scratch. All are aligned to 64. */
+struct be_layout {
+    int64_t rows;       /* of a tile; 1 for one row */
+    int64_t *value;     /* offset by value id, -1 without a buffer */
+    int64_t *codes;     /* offset of a forest's codes, by op number; or -1 */
+    int64_t *row_copy;  /* offset of a row in the forest's dtype; or -1 */
+    int64_t bytes;      /* in all */
+    bool on_stack;
+};
+struct be_layout *be_layout_new(struct be_emitter *e, bool one_row);
+
+/* ------------------------------------------------------------- lower.c -- */
+
+/* Emits the op for the current tile, from its operands' buffers to those of
+ * its results. */
+typedef void be_lower_fn(struct be_emitter *e, const struct ir_op *op);
+extern be_lower_fn *const be_lower_table[IR_N_OPS]; /* NULL at MODEL level */
+int be_op_number(const struct be_emitter *e, const struct ir_op *op);
+
+/* --------------------------------------------------------- emit_math.c -- */
+
+/* Emits the steps of a map on `lanes` lanes; x[i] are the operands. */
+LLVMValueRef be_program(struct be_emitter *e, const struct ir_step *steps,
+                        int n, enum ir_dtype dtype, int lanes,
+                        const LLVMValueRef *x);
+
+/* -------------------------------------------------------- emit_forest.c -- */
+
+/* What is emitted once for a forest op and called from many places. */
+struct be_forest {
+    struct ir_forest f;
+    const struct ir_op *op;
+    int number; /* of the op, for names */
+    bool select, branch, branch_one; /* else: walk */
+    int code_bytes;
+    int64_t tile_rows;
+    /* Of a leaf, its place among its tree's leaves from left to right. */
+    int32_t *leaf_place;
+    /* fn(codes, margin, leaf, n_rows), by level and chunk of trees. */
+    LLVMValueRef *select_chunks[8];
+    int n_select_chunks;
+    LLVMValueRef *branch_chunks; /* fn(row, margin), for the lowest level */
+    int n_branch_chunks;
+    LLVMValueRef walk;      /* fn(row, margin): all trees by tables */
+    LLVMValueRef walk_leaf; /* fn(row, leaf) */
+    LLVMValueRef linear;    /* fn(row, leaf) -> value, of a linear leaf */
+    LLVMValueRef quantise[8][2]; /* by level and dtype of the values */
+    LLVMValueRef leaf_table, set_table; /* emitted once */
+};
+/* Emits everything that the op's strategies call; fills e->forests. */
+void be_forests_emit(struct be_emitter *e);
+
+/* How a node decides: whether v, of f.in_dtype, goes left. */
+LLVMValueRef be_node_goes_left(struct be_emitter *e, struct be_forest *forest,
+                               int64_t node, LLVMValueRef v);
+/* The same for a set test of a categorical node (emit_sets.c). */
+LLVMValueRef be_set_test(struct be_emitter *e, struct be_forest *forest,
+                         int64_t node, LLVMValueRef v);
+/* Emits forest->linear. */
+void be_linear_emit(struct be_emitter *e, struct be_forest *forest);
+/* The cuts that a row of dtype f32 must be compared with instead of f64 ones:
+ * the largest float that is not above each. */
+float be_round_down(double v);
+
+/* ------------ emit_select.c, emit_branch.c, emit_walk.c, emit_quantise.c -- */
+
+void be_select_emit(struct be_emitter *e, struct be_forest *forest, int level);
+void be_branch_emit(struct be_emitter *e, struct be_forest *forest);
+void be_walk_emit(struct be_emitter *e, struct be_forest *forest);
+/* fn(base, row_stride, column_stride, n_rows, codes) for values of `dtype`. */
+void be_quantise_emit(struct be_emitter *e, struct be_forest *forest,
+                      int level, enum ir_dtype dtype);
+
+/* ------------------------------------------------------ emit_dispatch.c -- */
+
+/* fn() -> i32, the index of the level to run at or -1; and fn(i32) -> i32,
+ * which caps it first. */
+void be_dispatch_emit(struct be_emitter *e, LLVMValueRef *level,
+                      LLVMValueRef *limit);
+
+/* ------------------------------------------------------- emit_library.c -- */
+
+/* Everything: kernels, entry points, golden rows, the tn_model. */
+void be_library_emit(struct be_emitter *e, const struct ir_module *source,
+                     int n_golden);
+
+/* ------------------------------------------------------------ header.c -- */
+
+void be_header_text(const struct be_emitter *e, struct ir_text *text);
+
+/* -------------------------------------------------------------- link.c -- */
+
+/* Makes a shared object, or an archive, of one object file in memory; both
+ * spawn LLVM's tools by argv and write `path` atomically. */
+bool be_link_shared(const void *object, size_t size, const char *name,
+                    const char *path, struct ir_diag *diag);
+bool be_archive(const void *object, size_t size, const char *name,
+                const char *path, struct ir_diag *diag);
+
+#endif

@@ -1,0 +1,72 @@
+/* rows.c: where an op's numbers are: in the caller's rows, in a buffer of the
+ * workspace, or in the caller's output. */
+#include "backend/llvm.h"
+
+static const struct be_layout *layout_of(const struct be_emitter *e)
+{
+    return e->one_row ? e->layout_one : e->layout;
+}
+
+LLVMValueRef be_buffer(struct be_emitter *e, const struct ir_value *value)
+{
+    if (value == e->out_value)
+        return e->out;
+    const int64_t at = layout_of(e)->value[value->id];
+    if (at < 0)
+        ir_bug("value %%%d has no buffer", value->id);
+    return be_offset(e, e->workspace, be_i64(e, at));
+}
+
+struct be_view be_view_of(struct be_emitter *e, const struct ir_value *value)
+{
+    struct be_view view = {.dtype = value->type.dtype};
+    if (value->op->kind != IR_OP_input) {
+        view.base = be_buffer(e, value);
+        view.row_stride = be_i64(e, ir_type_volume(&value->type));
+        view.column_stride = be_i64(e, 1);
+        view.dense_columns = true;
+        return view;
+    }
+    const int first = (int)ir_attr_int(value->op, "first");
+    const int64_t offset = ir_column_offset(e->module, first);
+    view.dtype = e->row_dtype;
+    view.row_stride = e->row_stride;
+    view.column_stride = e->column_stride;
+    view.dense_columns = e->one_row;
+    LLVMValueRef skip =
+        LLVMBuildMul(e->b, be_i64(e, offset), e->column_stride, "");
+    view.base = be_at(e, be_type(e, view.dtype), e->rows, skip);
+    return view;
+}
+
+LLVMValueRef be_view_at(struct be_emitter *e, const struct be_view *view,
+                        LLVMValueRef row, LLVMValueRef column)
+{
+    LLVMValueRef r = LLVMBuildMul(e->b, row, view->row_stride, "");
+    LLVMValueRef c = view->dense_columns
+                         ? column
+                         : LLVMBuildMul(e->b, column, view->column_stride, "");
+    LLVMTypeRef type = be_type(e, view->dtype);
+    return be_at(e, type, view->base, LLVMBuildAdd(e->b, r, c, ""));
+}
+
+LLVMValueRef be_convert(struct be_emitter *e, LLVMValueRef v,
+                        enum ir_dtype from, enum ir_dtype to)
+{
+    if (from == to)
+        return v;
+    LLVMTypeRef type = be_type(e, to);
+    LLVMTypeRef source = LLVMTypeOf(v);
+    if (LLVMGetTypeKind(source) == LLVMVectorTypeKind)
+        type = be_vector(type, (int)LLVMGetVectorSize(source));
+    if (from == IR_F32 && to == IR_F64)
+        return LLVMBuildFPExt(e->b, v, type, "");
+    if (from == IR_F64 && to == IR_F32)
+        return LLVMBuildFPTrunc(e->b, v, type, "");
+    if (to == IR_I32 && (from == IR_F32 || from == IR_F64))
+        return LLVMBuildFPToSI(e->b, v, type, "");
+    if (from == IR_I32 && (to == IR_F32 || to == IR_F64))
+        return LLVMBuildSIToFP(e->b, v, type, "");
+    ir_bug("no conversion from %s to %s", ir_dtype_name(from),
+           ir_dtype_name(to));
+}

@@ -1,0 +1,42 @@
+/* target.c: the machines that code is emitted for, a line an ISA level. */
+#include "backend/llvm.h"
+
+#include <string.h>
+
+/* x86-64's levels are the psABI's. Code for v4 uses whole 512-bit registers:
+ * the forest kernels are bound by instruction count, not by frequency. */
+static const struct be_level x86_64_levels[] = {
+    {"x86-64-v2", "x86-64-v2", "", 16, false, false},
+    {"x86-64-v3", "x86-64-v3", "", 32, true, false},
+    {"x86-64-v4", "x86-64-v4", "-prefer-256-bit", 64, true, true},
+};
+
+static const struct be_level aarch64_levels[] = {
+    {"armv8-a", "generic", "+neon", 16, true, false},
+};
+
+static const struct be_target targets[] = {
+    {"x86_64-linux-gnu", "x86_64-unknown-linux-gnu", x86_64_levels, 3, true},
+    {"aarch64-linux-gnu", "aarch64-unknown-linux-gnu", aarch64_levels, 1,
+     false},
+};
+enum { n_targets = sizeof(targets) / sizeof(targets[0]) };
+
+const struct be_target *be_target_find(const char *name)
+{
+    if (!name)
+        return &targets[0];
+    for (int i = 0; i < n_targets; i++)
+        if (!strcmp(name, targets[i].name) ||
+            !strcmp(name, targets[i].triple))
+            return &targets[i];
+    return NULL;
+}
+
+char *be_target_names(struct ir_arena *arena)
+{
+    char *names = ir_strdup(arena, targets[0].name);
+    for (int i = 1; i < n_targets; i++)
+        names = ir_sprintf(arena, "%s, %s", names, targets[i].name);
+    return names;
+}

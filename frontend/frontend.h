@@ -1,0 +1,48 @@
+/* frontend.h: bytes -> module, one importer a format.
+ *
+ * An importer is one file and one line in the table of import.c. It reads the
+ * whole format or refuses with the reason; it turns each quirk of its
+ * framework into an attribute, so that nobody later asks where a model came
+ * from. Bytes may be hostile: see docs/formats.md.
+ */
+#ifndef TREENAIL_FRONTEND_H
+#define TREENAIL_FRONTEND_H
+
+#include "ir/ir.h"
+
+struct fe_importer {
+    const char *name;    /* "lightgbm" */
+    const char *summary; /* one line for --help */
+    /* Whether the content looks like this format; reads at most the first
+     * few KB, never trusts the file's name. */
+    bool (*detect)(const uint8_t *data, size_t size);
+    /* Builds a verified module, or returns NULL with messages. Takes over
+     * `file` (also on failure): it is closed, or kept in module->file. */
+    struct ir_module *(*import)(struct ir_file file, struct ir_diag *diag);
+};
+
+/* ------------------------------------------------------------- import.c -- */
+
+extern const struct fe_importer fe_importers[];
+extern const int fe_importer_count;
+
+/* Opens `path`, finds its format by content and imports it. Sets the facts
+ * source_format and source_sha256 where the importer did not, and the module's
+ * name from the file's name where it has none. */
+struct ir_module *fe_import(const char *path, struct ir_diag *diag);
+/* The same for bytes in memory, which must outlive the module; `name` stands
+ * for the path in messages. For fuzzers and bindings. */
+struct ir_module *fe_import_bytes(const uint8_t *data, size_t size,
+                                  const char *name, struct ir_diag *diag);
+
+/* -------------------------------------- tn.c, tnir.c, lightgbm.c -- */
+
+bool fe_detect_tn(const uint8_t *data, size_t size);
+struct ir_module *fe_import_tn(struct ir_file file, struct ir_diag *diag);
+bool fe_detect_tnir(const uint8_t *data, size_t size);
+struct ir_module *fe_import_tnir(struct ir_file file, struct ir_diag *diag);
+bool fe_detect_lightgbm(const uint8_t *data, size_t size);
+struct ir_module *fe_import_lightgbm(struct ir_file file,
+                                     struct ir_diag *diag);
+
+#endif

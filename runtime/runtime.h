@@ -1,0 +1,51 @@
+/* runtime.h: the host side of a compiled library: load it, check it, run it
+ * on threads. libc only; products that link a library need none of this.
+ */
+#ifndef TREENAIL_RUNTIME_H
+#define TREENAIL_RUNTIME_H
+
+#include "runtime/abi.h"
+
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A loaded library. */
+struct rt_library {
+    const struct tn_model *model; /* in the library; valid while it is open */
+    void *handle;                 /* of dlopen */
+    char error[512];              /* why the last call on it failed */
+};
+
+/* ----------------------------------------------------------- library.c -- */
+
+/* Loads `path` and checks its ABI version, struct size and that this CPU has
+ * one of its ISA levels. Loading runs code of the file: never load a library
+ * that you do not trust. False with `error` set on failure. */
+bool rt_library_open(struct rt_library *library, const char *path);
+void rt_library_close(struct rt_library *library);
+
+/* Runs the golden rows at the current ISA level. True when every bit of every
+ * output agrees; else `error` names the output and the row. */
+bool rt_selftest(struct rt_library *library);
+
+/* ------------------------------------------------------------- batch.c -- */
+
+/* A batch split over `n_threads` threads (0: one a core); each takes blocks
+ * of rows and has scratch of its own. dtype is TN_F32 or TN_F64. Returns an
+ * enum tn_status, or -1 when a thread or memory could not be had. */
+int rt_predict(const struct tn_model *model, uint32_t output, uint32_t dtype,
+               const void *rows, uint64_t n_rows, int64_t row_stride,
+               int64_t column_stride, void *out, int n_threads);
+
+/* Aligned scratch for one caller, NULL when the model needs none or there is
+ * no memory; free() it. */
+void *rt_scratch_new(const struct tn_model *model);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
