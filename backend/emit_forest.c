@@ -106,7 +106,6 @@ LLVMValueRef be_node_goes_left(struct be_emitter *e, struct be_forest *forest,
 {
     const struct ir_forest *f = &forest->f;
     const bool missing_left = f->flags[node] & IR_NODE_MISSING_LEFT;
-    LLVMTypeRef type = be_type(e, f->in_dtype);
     if (f->flags[node] & IR_NODE_CATEGORICAL)
         return be_set_test(e, forest, node, v);
     LLVMValueRef t = be_real(e, f->in_dtype,
@@ -119,9 +118,8 @@ LLVMValueRef be_node_goes_left(struct be_emitter *e, struct be_forest *forest,
         return left;
     LLVMValueRef bound = be_real(e, f->in_dtype, f->zero_bound);
     LLVMValueRef low = LLVMBuildFCmp(e->b, LLVMRealOGE, v,
-                                     LLVMConstFNeg(bound), "");
+                                     be_real(e, f->in_dtype, -f->zero_bound), "");
     LLVMValueRef high = LLVMBuildFCmp(e->b, LLVMRealOLE, v, bound, "");
-    (void)type;
     LLVMValueRef zero = LLVMBuildAnd(e->b, low, high, "");
     return missing_left
                ? LLVMBuildOr(e->b, left, zero, "")

@@ -2,6 +2,8 @@
  * where was decided by the plan_memory pass; this only adds up. */
 #include "backend/llvm.h"
 
+enum { max_stack = 65536, frames = 32768 };
+
 static int64_t take(struct be_layout *layout, int64_t bytes)
 {
     const int64_t at = layout->bytes;
@@ -56,5 +58,22 @@ struct be_layout *be_layout_new(struct be_emitter *e, bool one_row)
                        : -1;
         }
     }
+    layout->on_stack = layout->bytes <= max_stack;
     return layout;
+}
+
+int64_t be_scratch_bytes(const struct be_emitter *e)
+{
+    const int64_t batch = e->layout->on_stack ? 0 : e->layout->bytes;
+    const int64_t one = e->layout_one->on_stack ? 0 : e->layout_one->bytes;
+    return batch > one ? batch : one;
+}
+
+/* Beside the workspace, calls nest at most four deep (entry, run, chunk or
+ * piece, helper); the largest frame is a chunk's: places and spills. */
+int64_t be_stack_bytes(const struct be_emitter *e)
+{
+    const int64_t batch = e->layout->on_stack ? e->layout->bytes : 0;
+    const int64_t one = e->layout_one->on_stack ? e->layout_one->bytes : 0;
+    return (batch > one ? batch : one) + frames;
 }

@@ -152,6 +152,9 @@ struct be_layout {
     bool on_stack;
 };
 struct be_layout *be_layout_new(struct be_emitter *e, bool one_row);
+/* What the caller must supply, and a bound on the stack that a call takes. */
+int64_t be_scratch_bytes(const struct be_emitter *e);
+int64_t be_stack_bytes(const struct be_emitter *e);
 
 /* ------------------------------------------------------------- lower.c -- */
 
@@ -159,6 +162,7 @@ struct be_layout *be_layout_new(struct be_emitter *e, bool one_row);
  * its results. */
 typedef void be_lower_fn(struct be_emitter *e, const struct ir_op *op);
 extern be_lower_fn *const be_lower_table[IR_N_OPS]; /* NULL at MODEL level */
+be_lower_fn be_lower_input, be_lower_forest, be_lower_map, be_lower_reduce;
 int be_op_number(const struct be_emitter *e, const struct ir_op *op);
 
 /* --------------------------------------------------------- emit_math.c -- */
@@ -227,6 +231,8 @@ void be_dispatch_emit(struct be_emitter *e, LLVMValueRef *level,
 /* Everything: kernels, entry points, golden rows, the tn_model. */
 void be_library_emit(struct be_emitter *e, const struct ir_module *source,
                      int n_golden);
+/* The input itself as an output. */
+void be_copy_out(struct be_emitter *e);
 
 /* ------------------------------------------------------------ header.c -- */
 

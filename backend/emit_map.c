@@ -1,0 +1,162 @@
+/* emit_map.c: the ops `map` and `reduce` over a tile's buffers. */
+#include "backend/llvm.h"
+
+#include <string.h>
+
+enum { max_operands = 4 };
+
+struct map {
+    struct be_emitter *e;
+    const struct ir_op *op;
+    struct ir_step steps[IR_MAX_STEPS];
+    int n_steps;
+    enum ir_dtype in, out;
+    struct be_view x[max_operands];
+    int64_t volume[max_operands], n; /* n: of the result */
+    LLVMValueRef result;
+};
+
+/* A result is computed in the dtype of the first operand; i32 comes last. */
+static void store_lanes(struct map *s, LLVMValueRef y, LLVMValueRef index,
+                        int lanes)
+{
+    struct be_emitter *e = s->e;
+    y = be_convert(e, y, s->in, s->out);
+    (void)lanes;
+    be_store(e, y, be_at(e, be_type(e, s->out), s->result, index));
+}
+
+/* All operands dense and as large as the result: one flat loop from `from`
+ * to `to`, `lanes` at a time; returns where it ended. */
+static void flat_loop(struct map *s, LLVMValueRef from, LLVMValueRef to,
+                      int lanes)
+{
+    struct be_emitter *e = s->e;
+    struct be_loop loop;
+    LLVMValueRef x[max_operands];
+    LLVMTypeRef in = be_type(e, s->in);
+    be_loop_begin(e, &loop, from, to, lanes);
+    for (int i = 0; i < s->op->n_operands; i++)
+        x[i] = be_load(e, be_vector(in, lanes),
+                       be_at(e, in, s->x[i].base, loop.index));
+    LLVMValueRef y =
+        be_program(e, s->steps, s->n_steps, s->in, lanes, x);
+    store_lanes(s, y, loop.index, lanes);
+    be_loop_end(e, &loop);
+}
+
+static void lower_flat(struct map *s)
+{
+    struct be_emitter *e = s->e;
+    const int lanes =
+        e->level->vector_bytes / (int)ir_dtype_bytes(s->in);
+    LLVMValueRef n = LLVMBuildNSWMul(e->b, e->n_rows, be_i64(e, s->n), "");
+    LLVMValueRef whole =
+        LLVMBuildAnd(e->b, n, be_i64(e, -(int64_t)lanes), "");
+    if (!e->one_row || s->n >= lanes)
+        flat_loop(s, be_i64(e, 0), whole, lanes);
+    else
+        whole = be_i64(e, 0);
+    flat_loop(s, whole, n, 1);
+}
+
+/* The general case: element by element, an operand of one element standing
+ * for all of the row. */
+static void lower_elements(struct map *s)
+{
+    struct be_emitter *e = s->e;
+    struct be_loop row, column;
+    LLVMValueRef x[max_operands];
+    be_loop_begin(e, &row, be_i64(e, 0), e->n_rows, 1);
+    be_loop_begin(e, &column, be_i64(e, 0), be_i64(e, s->n), 1);
+    for (int i = 0; i < s->op->n_operands; i++) {
+        LLVMValueRef c = s->volume[i] == 1 ? be_i64(e, 0) : column.index;
+        LLVMValueRef v = be_load(e, be_type(e, s->x[i].dtype),
+                                 be_view_at(e, &s->x[i], row.index, c));
+        x[i] = be_convert(e, v, s->x[i].dtype,
+                          s->op->operand[i]->type.dtype);
+    }
+    LLVMValueRef y = be_program(e, s->steps, s->n_steps, s->in, 1, x);
+    LLVMValueRef at = LLVMBuildAdd(
+        e->b, LLVMBuildMul(e->b, row.index, be_i64(e, s->n), ""),
+        column.index, "");
+    store_lanes(s, y, at, 1);
+    be_loop_end(e, &column);
+    be_loop_end(e, &row);
+}
+
+void be_lower_map(struct be_emitter *e, const struct ir_op *op)
+{
+    struct map s = {.e = e, .op = op};
+    struct ir_diag diag;
+    ir_diag_init(&diag);
+    s.n_steps = ir_program_parse(ir_attr_string(op, "program"), op, s.steps,
+                                 &diag);
+    ir_diag_release(&diag);
+    if (s.n_steps < 0)
+        ir_bug("a map's program does not parse");
+    s.in = op->operand[0]->type.dtype;
+    s.out = op->result[0].type.dtype;
+    s.n = ir_type_volume(&op->result[0].type);
+    s.result = be_buffer(e, &op->result[0]);
+    bool flat = true;
+    for (int i = 0; i < op->n_operands; i++) {
+        s.x[i] = be_view_of(e, op->operand[i]);
+        s.volume[i] = ir_type_volume(&op->operand[i]->type);
+        flat = flat && s.volume[i] == s.n && s.x[i].dtype == s.in &&
+               op->operand[i]->op->kind != IR_OP_input;
+    }
+    if (flat)
+        lower_flat(&s);
+    else
+        lower_elements(&s);
+}
+
+/* The better of two: (value, index) of a max, ties and NaN as ir/eval.c. */
+void be_lower_reduce(struct be_emitter *e, const struct ir_op *op)
+{
+    const char *kind = ir_attr_string(op, "kind");
+    const bool sum = !strcmp(kind, "sum"), argmax = !strcmp(kind, "argmax");
+    const struct be_view x = be_view_of(e, op->operand[0]);
+    const enum ir_dtype in = op->operand[0]->type.dtype;
+    const int64_t n = ir_type_volume(&op->operand[0]->type);
+    LLVMTypeRef type = be_type(e, in);
+    LLVMValueRef result = be_buffer(e, &op->result[0]);
+    struct be_loop row, column;
+    be_loop_begin(e, &row, be_i64(e, 0), e->n_rows, 1);
+    LLVMValueRef first = be_convert(
+        e,
+        be_load(e, be_type(e, x.dtype),
+                be_view_at(e, &x, row.index, be_i64(e, 0))),
+        x.dtype, in);
+    if (sum)
+        first = LLVMBuildFAdd(e->b, LLVMConstNull(type), first, "");
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
+    be_loop_begin(e, &column, be_i64(e, 1), be_i64(e, n), 1);
+    LLVMBasicBlockRef body = LLVMGetInsertBlock(e->b);
+    LLVMPositionBuilderBefore(e->b, LLVMGetFirstInstruction(column.head));
+    LLVMValueRef acc = LLVMBuildPhi(e->b, type, "");
+    LLVMValueRef index = LLVMBuildPhi(e->b, e->i32, "");
+    LLVMPositionBuilderAtEnd(e->b, body);
+    LLVMValueRef v = be_convert(
+        e,
+        be_load(e, be_type(e, x.dtype),
+                be_view_at(e, &x, row.index, column.index)),
+        x.dtype, in);
+    LLVMValueRef better = LLVMBuildFCmp(e->b, LLVMRealOGT, v, acc, "");
+    LLVMValueRef next = sum ? LLVMBuildFAdd(e->b, acc, v, "")
+                            : LLVMBuildSelect(e->b, better, v, acc, "");
+    LLVMValueRef here = LLVMBuildTrunc(e->b, column.index, e->i32, "");
+    LLVMValueRef next_index =
+        LLVMBuildSelect(e->b, better, here, index, "");
+    LLVMBasicBlockRef latch = LLVMGetInsertBlock(e->b);
+    LLVMValueRef values[] = {first, next};
+    LLVMValueRef indexes[] = {be_i32(e, 0), next_index};
+    LLVMBasicBlockRef blocks[] = {before, latch};
+    LLVMAddIncoming(acc, values, blocks, 2);
+    LLVMAddIncoming(index, indexes, blocks, 2);
+    be_loop_end(e, &column);
+    be_store(e, argmax ? index : acc,
+             be_at(e, argmax ? e->i32 : type, result, row.index));
+    be_loop_end(e, &row);
+}

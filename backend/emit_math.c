@@ -1,0 +1,189 @@
+/* emit_math.c: a map's postfix program as instructions, on one lane or many.
+ * The elementary functions are the template of ir/math.inc, instantiated with
+ * macros that build values; so their definition stands in one place. */
+#include "backend/llvm.h"
+
+#include <math.h>
+#include <string.h>
+
+struct math {
+    struct be_emitter *e;
+    int lanes;
+};
+
+static LLVMTypeRef float_type(struct math *m)
+{
+    return be_vector(m->e->f64, m->lanes);
+}
+
+static LLVMTypeRef int_type(struct math *m)
+{
+    return be_vector(m->e->i64, m->lanes);
+}
+
+static LLVMValueRef constant(struct math *m, double v)
+{
+    uint64_t bits;
+    memcpy(&bits, &v, 8);
+    return LLVMConstBitCast(be_splat_const(m->e->i64, bits, m->lanes),
+                            float_type(m));
+}
+
+static LLVMValueRef int_constant(struct math *m, uint64_t v)
+{
+    return be_splat_const(m->e->i64, v, m->lanes);
+}
+
+/* Element `index` of an array of doubles, lane by lane. */
+static LLVMValueRef table(struct math *m, const char *name,
+                          const double *data, size_t bytes, LLVMValueRef index)
+{
+    struct be_emitter *e = m->e;
+    LLVMValueRef array = LLVMGetNamedGlobal(e->llvm, name);
+    if (!array)
+        array = be_bytes(e, name, data, bytes, 64);
+    if (m->lanes == 1)
+        return be_load(e, e->f64, be_at(e, e->f64, array, index));
+    LLVMValueRef v = LLVMGetPoison(float_type(m));
+    for (int i = 0; i < m->lanes; i++) {
+        LLVMValueRef at =
+            LLVMBuildExtractElement(e->b, index, be_i32(e, i), "");
+        v = LLVMBuildInsertElement(
+            e->b, v, be_load(e, e->f64, be_at(e, e->f64, array, at)),
+            be_i32(e, i), "");
+    }
+    return v;
+}
+
+static LLVMValueRef intrinsic(struct math *m, const char *name, LLVMTypeRef type,
+                              LLVMValueRef *args, int n)
+{
+    LLVMModuleRef llvm = m->e->llvm;
+    const unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+    LLVMValueRef fn = LLVMGetIntrinsicDeclaration(llvm, id, &type, 1);
+    return LLVMBuildCall2(m->e->b, LLVMGlobalGetValueType(fn), fn, args,
+                          (unsigned)n, "");
+}
+
+static LLVMValueRef fma_of(struct math *m, LLVMValueRef a, LLVMValueRef b,
+                           LLVMValueRef c);
+
+#define MATH_F LLVMValueRef
+#define MATH_I LLVMValueRef
+#define MATH_B LLVMValueRef
+#define MATH_PARAM struct math *m,
+#define MATH_ARG m,
+#define BUILDER m->e->b
+#define CONST(c) constant(m, c)
+#define ICONST(c) int_constant(m, c)
+#define ADD(x, y) LLVMBuildFAdd(BUILDER, x, y, "")
+#define SUB(x, y) LLVMBuildFSub(BUILDER, x, y, "")
+#define MUL(x, y) LLVMBuildFMul(BUILDER, x, y, "")
+#define DIV(x, y) LLVMBuildFDiv(BUILDER, x, y, "")
+#define FMA(x, y, z) fma_of(m, x, y, z)
+#define LT(x, y) LLVMBuildFCmp(BUILDER, LLVMRealOLT, x, y, "")
+#define SELECT(c, x, y) LLVMBuildSelect(BUILDER, c, x, y, "")
+#define AS_INT(x) LLVMBuildBitCast(BUILDER, x, int_type(m), "")
+#define AS_FLOAT(x) LLVMBuildBitCast(BUILDER, x, float_type(m), "")
+#define IADD(x, y) LLVMBuildAdd(BUILDER, x, y, "")
+#define AND(x, y) LLVMBuildAnd(BUILDER, x, y, "")
+#define SHL(x, n) LLVMBuildShl(BUILDER, x, int_constant(m, n), "")
+#define SHR(x, n) LLVMBuildLShr(BUILDER, x, int_constant(m, n), "")
+#define TABLE(name, i) table(m, #name, name, sizeof(name), i)
+#include "ir/math.inc"
+
+static LLVMValueRef fma_of(struct math *m, LLVMValueRef a, LLVMValueRef b,
+                           LLVMValueRef c)
+{
+    if (!m->e->level->has_fma)
+        return math_fma(m, a, b, c);
+    LLVMValueRef args[] = {a, b, c};
+    return intrinsic(m, "llvm.fma", float_type(m), args, 3);
+}
+
+/* An f64 function on values of `dtype`. */
+static LLVMValueRef through_f64(struct math *m, enum ir_dtype dtype,
+                                LLVMValueRef x,
+                                LLVMValueRef fn(struct math *, LLVMValueRef))
+{
+    LLVMValueRef y = fn(m, be_convert(m->e, x, dtype, IR_F64));
+    return be_convert(m->e, y, IR_F64, dtype);
+}
+
+static LLVMValueRef number(struct math *m, enum ir_dtype dtype, double v)
+{
+    LLVMValueRef c = constant(m, v);
+    return dtype == IR_F64 ? c
+                           : be_splat(m->e, be_real(m->e, dtype, v), m->lanes);
+}
+
+static LLVMValueRef unary(struct math *m, enum ir_step_kind kind,
+                          enum ir_dtype dtype, LLVMValueRef x)
+{
+    struct be_emitter *e = m->e;
+    LLVMTypeRef type = LLVMTypeOf(x);
+    LLVMValueRef zero = LLVMConstNull(type);
+    switch (kind) {
+    case IR_STEP_NEG: return LLVMBuildFNeg(e->b, x, "");
+    case IR_STEP_ABS: return intrinsic(m, "llvm.fabs", type, &x, 1);
+    case IR_STEP_SQRT: return intrinsic(m, "llvm.sqrt", type, &x, 1);
+    case IR_STEP_SIGN: {
+        LLVMValueRef above = LLVMBuildFCmp(e->b, LLVMRealOGT, x, zero, "");
+        LLVMValueRef below = LLVMBuildFCmp(e->b, LLVMRealOLT, x, zero, "");
+        LLVMValueRef low = LLVMBuildSelect(
+            e->b, below, number(m, dtype, -1), zero, "");
+        return LLVMBuildSelect(e->b, above, number(m, dtype, 1), low, "");
+    }
+    case IR_STEP_EXP: return through_f64(m, dtype, x, math_exp);
+    case IR_STEP_LOG1P: return through_f64(m, dtype, x, math_log1p);
+    default: ir_bug("step %d takes no one operand", (int)kind);
+    }
+}
+
+static LLVMValueRef binary(struct math *m, enum ir_step_kind kind,
+                           enum ir_dtype dtype, LLVMValueRef x, LLVMValueRef y)
+{
+    struct be_emitter *e = m->e;
+    LLVMValueRef c;
+    switch (kind) {
+    case IR_STEP_ADD: return LLVMBuildFAdd(e->b, x, y, "");
+    case IR_STEP_SUB: return LLVMBuildFSub(e->b, x, y, "");
+    case IR_STEP_MUL: return LLVMBuildFMul(e->b, x, y, "");
+    case IR_STEP_DIV: return LLVMBuildFDiv(e->b, x, y, "");
+    case IR_STEP_MIN:
+        c = LLVMBuildFCmp(e->b, LLVMRealOLT, x, y, "");
+        return LLVMBuildSelect(e->b, c, x, y, "");
+    case IR_STEP_MAX:
+        c = LLVMBuildFCmp(e->b, LLVMRealOGT, x, y, "");
+        return LLVMBuildSelect(e->b, c, x, y, "");
+    case IR_STEP_GT:
+        c = LLVMBuildFCmp(e->b, LLVMRealOGT, x, y, "");
+        return LLVMBuildSelect(e->b, c, number(m, dtype, 1),
+                               number(m, dtype, 0), "");
+    default: ir_bug("step %d takes no two operands", (int)kind);
+    }
+}
+
+LLVMValueRef be_program(struct be_emitter *e, const struct ir_step *steps,
+                        int n, enum ir_dtype dtype, int lanes,
+                        const LLVMValueRef *x)
+{
+    struct math m = {e, lanes};
+    LLVMValueRef stack[IR_MAX_STEP_DEPTH];
+    int depth = 0;
+    for (int i = 0; i < n; i++) {
+        const enum ir_step_kind kind = steps[i].kind;
+        if (kind == IR_STEP_OPERAND) {
+            stack[depth++] = x[steps[i].index];
+        } else if (kind == IR_STEP_NUMBER) {
+            stack[depth++] = number(&m, dtype, steps[i].number);
+        } else if (kind < IR_STEP_ADD) {
+            stack[depth - 1] = unary(&m, kind, dtype, stack[depth - 1]);
+        } else {
+            depth--;
+            stack[depth - 1] =
+                binary(&m, kind, dtype, stack[depth - 1], stack[depth]);
+        }
+    }
+    return stack[0];
+}

@@ -1,0 +1,353 @@
+/* emit_walk.c: trees as tables: the strategy `walk`, the set test, and linear
+ * leaves. Its code is the same few instructions for any forest, so that its
+ * compile time does not depend on the model's size. All of it is scalar and
+ * compiled once, for the lowest level. */
+#include "backend/llvm.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A node as the walk reads it. Children are numbered over the whole forest;
+ * a child < 0 is leaf ~child. */
+struct walk_node {
+    double threshold; /* exact for f32 as well */
+    int32_t left, right;
+    uint32_t feature;
+    uint32_t flags; /* enum ir_node_flag */
+    int32_t set_start, set_end; /* words of a categorical node's set */
+};
+_Static_assert(sizeof(struct walk_node) == 32, "the emitted code strides 32");
+
+static LLVMValueRef field(struct be_emitter *e, LLVMTypeRef type,
+                          LLVMValueRef node, size_t offset)
+{
+    return be_load(e, type, be_offset(e, node, be_i64(e, (int64_t)offset)));
+}
+
+/* Whether v, truncated, is a member of the set in words [start, end). */
+static LLVMValueRef is_member(struct be_emitter *e, struct be_forest *forest,
+                              LLVMValueRef v, LLVMValueRef start,
+                              LLVMValueRef end)
+{
+    const struct ir_forest *f = &forest->f;
+    LLVMTypeRef type = LLVMTypeOf(v);
+    LLVMValueRef words = LLVMBuildSub(e->b, end, start, "");
+    LLVMValueRef bits = LLVMBuildShl(
+        e->b, LLVMBuildZExt(e->b, words, e->i64, ""), be_i64(e, 5), "");
+    LLVMValueRef limit = LLVMBuildUIToFP(e->b, bits, type, "");
+    LLVMValueRef in = LLVMBuildAnd(
+        e->b,
+        LLVMBuildFCmp(e->b, LLVMRealOGT, v,
+                      be_real(e, f->in_dtype, -1), ""),
+        LLVMBuildFCmp(e->b, LLVMRealOLT, v, limit, ""), "");
+    LLVMValueRef code = LLVMBuildFPToSI(
+        e->b, LLVMBuildSelect(e->b, in, v, LLVMConstNull(type), ""), e->i64,
+        "");
+    LLVMValueRef word = LLVMBuildAdd(
+        e->b, LLVMBuildZExt(e->b, start, e->i64, ""),
+        LLVMBuildLShr(e->b, code, be_i64(e, 5), ""), "");
+    LLVMValueRef w = be_load(
+        e, e->i32, be_at(e, e->i32, forest->set_table, word));
+    LLVMValueRef shift = LLVMBuildTrunc(
+        e->b, LLVMBuildAnd(e->b, code, be_i64(e, 31), ""), e->i32, "");
+    LLVMValueRef bit = LLVMBuildTrunc(
+        e->b, LLVMBuildLShr(e->b, w, shift, ""), e->i1, "");
+    return LLVMBuildAnd(e->b, in, bit, "");
+}
+
+static void emit_set_table(struct be_emitter *e, struct be_forest *forest)
+{
+    const struct ir_forest *f = &forest->f;
+    if (forest->set_table || !f->set)
+        return;
+    /* One word more, so that an empty set at the end can be read. */
+    const size_t n = (size_t)f->set_start[f->n_sets];
+    uint32_t *words = ir_realloc_array(NULL, n + 1, 4);
+    if (n)
+        memcpy(words, f->set_words, n * 4);
+    words[n] = 0;
+    forest->set_table = be_bytes(e, "set_words", words, (n + 1) * 4, 4);
+    free(words);
+}
+
+LLVMValueRef be_set_test(struct be_emitter *e, struct be_forest *forest,
+                         int64_t node, LLVMValueRef v)
+{
+    const struct ir_forest *f = &forest->f;
+    emit_set_table(e, forest);
+    const int32_t set = f->set[node];
+    LLVMValueRef left =
+        is_member(e, forest, v, be_i32(e, f->set_start[set]),
+                  be_i32(e, f->set_start[set + 1]));
+    if (!(f->flags[node] & IR_NODE_MISSING_LEFT))
+        return left;
+    return LLVMBuildOr(e->b, left,
+                       LLVMBuildFCmp(e->b, LLVMRealUNO, v, v, ""), "");
+}
+
+/* The walk's node test, with every rule decided at run time by the flags. The
+ * set test stands behind a jump, and only where the forest has sets. */
+static LLVMValueRef goes_left(struct be_emitter *e, struct be_forest *forest,
+                              LLVMValueRef node, LLVMValueRef v)
+{
+    const struct ir_forest *f = &forest->f;
+    LLVMValueRef flags =
+        field(e, e->i32, node, offsetof(struct walk_node, flags));
+    LLVMValueRef t =
+        field(e, e->f64, node, offsetof(struct walk_node, threshold));
+    t = be_convert(e, t, IR_F64, f->in_dtype);
+    LLVMValueRef less = LLVMBuildFCmp(
+        e->b, f->strict ? LLVMRealOLT : LLVMRealOLE, v, t, "");
+    LLVMValueRef missing = LLVMBuildFCmp(e->b, LLVMRealUNO, v, v, "");
+    if (f->zero_bound > 0) {
+        LLVMValueRef bound = be_real(e, f->in_dtype, f->zero_bound);
+        LLVMValueRef minus = be_real(e, f->in_dtype, -f->zero_bound);
+        LLVMValueRef zero = LLVMBuildAnd(
+            e->b, LLVMBuildFCmp(e->b, LLVMRealOGE, v, minus, ""),
+            LLVMBuildFCmp(e->b, LLVMRealOLE, v, bound, ""), "");
+        LLVMValueRef flag = LLVMBuildAnd(
+            e->b, flags, be_i32(e, IR_NODE_ZERO_MISSING), "");
+        zero = LLVMBuildAnd(e->b, zero,
+                            LLVMBuildIsNotNull(e->b, flag, ""), "");
+        missing = LLVMBuildOr(e->b, missing, zero, "");
+    }
+    if (f->set) {
+        LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
+        LLVMBasicBlockRef set = be_block(e, "set");
+        LLVMBasicBlockRef join = be_block(e, "decide");
+        LLVMValueRef flag = LLVMBuildAnd(
+            e->b, flags, be_i32(e, IR_NODE_CATEGORICAL), "");
+        LLVMBuildCondBr(e->b, LLVMBuildIsNotNull(e->b, flag, ""), set, join);
+        LLVMPositionBuilderAtEnd(e->b, set);
+        LLVMValueRef member = is_member(
+            e, forest, v,
+            field(e, e->i32, node, offsetof(struct walk_node, set_start)),
+            field(e, e->i32, node, offsetof(struct walk_node, set_end)));
+        LLVMBasicBlockRef after = LLVMGetInsertBlock(e->b);
+        LLVMBuildBr(e->b, join);
+        LLVMPositionBuilderAtEnd(e->b, join);
+        LLVMValueRef phi = LLVMBuildPhi(e->b, e->i1, "");
+        LLVMValueRef values[] = {less, member};
+        LLVMBasicBlockRef blocks[] = {before, after};
+        LLVMAddIncoming(phi, values, blocks, 2);
+        less = phi;
+    }
+    LLVMValueRef side = LLVMBuildAnd(
+        e->b, flags, be_i32(e, IR_NODE_MISSING_LEFT), "");
+    return LLVMBuildSelect(e->b, missing, LLVMBuildIsNotNull(e->b, side, ""),
+                           less, "");
+}
+
+static LLVMValueRef node_table(struct be_emitter *e,
+                               const struct be_forest *forest)
+{
+    const struct ir_forest *f = &forest->f;
+    const size_t n = (size_t)f->n_nodes;
+    struct walk_node *nodes = ir_realloc_array(NULL, n + 1, sizeof(*nodes));
+    for (int t = 0; t < f->n_trees; t++)
+        for (int i = f->tree_start[t]; i < f->tree_start[t + 1]; i++) {
+            const int32_t child[2] = {f->left[i], f->right[i]};
+            int32_t to[2];
+            for (int s = 0; s < 2; s++)
+                to[s] = child[s] < 0 ? ~(f->leaf_start[t] + ~child[s])
+                                     : f->tree_start[t] + child[s];
+            const int32_t set = f->set ? f->set[i] : -1;
+            nodes[i] = (struct walk_node){
+                .threshold = ir_real(f->threshold, f->in_dtype, (size_t)i),
+                .left = to[0], .right = to[1],
+                .feature = (uint32_t)f->feature[i], .flags = f->flags[i],
+                .set_start = set < 0 ? 0 : f->set_start[set],
+                .set_end = set < 0 ? 0 : f->set_start[set + 1],
+            };
+        }
+    LLVMValueRef table =
+        be_bytes(e, "walk_node", nodes, n * sizeof(*nodes), 64);
+    free(nodes);
+    return table;
+}
+
+/* By tree: its root (a node, or ~leaf) and its target. */
+static LLVMValueRef root_table(struct be_emitter *e,
+                               const struct be_forest *forest)
+{
+    const struct ir_forest *f = &forest->f;
+    int32_t *roots = ir_realloc_array(NULL, (size_t)f->n_trees + 1, 12);
+    for (int t = 0; t < f->n_trees; t++) {
+        const bool empty = f->tree_start[t] == f->tree_start[t + 1];
+        roots[t * 3] = empty ? ~f->leaf_start[t] : f->tree_start[t];
+        roots[t * 3 + 1] = f->target[t];
+        roots[t * 3 + 2] = f->leaf_start[t];
+    }
+    LLVMValueRef table =
+        be_bytes(e, "walk_root", roots, (size_t)f->n_trees * 12, 4);
+    free(roots);
+    return table;
+}
+
+/* The value of leaf `leaf` (a number over the forest) for `row`. */
+static LLVMValueRef leaf_value(struct be_emitter *e, struct be_forest *forest,
+                               LLVMValueRef values, LLVMValueRef row,
+                               LLVMValueRef leaf)
+{
+    if (forest->f.coef_start) {
+        LLVMValueRef args[] = {row, leaf};
+        return be_call(e, forest->linear, args, 2);
+    }
+    LLVMTypeRef type = be_type(e, forest->f.sum_dtype);
+    return be_load(e, type,
+                   be_at(e, type, values,
+                         LLVMBuildSExt(e->b, leaf, e->i64, "")));
+}
+
+static LLVMValueRef emit_walk(struct be_emitter *e, struct be_forest *forest,
+                              LLVMValueRef nodes, LLVMValueRef roots,
+                              LLVMValueRef values, bool leaves)
+{
+    const struct ir_forest *f = &forest->f;
+    char name[64];
+    snprintf(name, sizeof(name), "walk_%d%s", forest->number,
+             leaves ? "_leaf" : "");
+    LLVMTypeRef params[] = {e->ptr, e->ptr};
+    LLVMValueRef fn =
+        be_function(e, name, e->none, params, 2, e->levels[0]);
+    LLVMValueRef row = LLVMGetParam(fn, 0), out = LLVMGetParam(fn, 1);
+    LLVMTypeRef in = be_type(e, f->in_dtype), sum = be_type(e, f->sum_dtype);
+    be_noalias(e, fn, 1);
+    struct be_loop loop;
+    be_loop_begin(e, &loop, be_i64(e, 0), be_i64(e, f->n_trees), 1);
+    LLVMValueRef root = be_offset(
+        e, roots, LLVMBuildMul(e->b, loop.index, be_i64(e, 12), ""));
+    LLVMValueRef start = field(e, e->i32, root, 0);
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
+    LLVMBasicBlockRef step = be_block(e, "step"), test = be_block(e, "test");
+    LLVMBasicBlockRef found = be_block(e, "found");
+    LLVMBuildBr(e->b, test);
+
+    LLVMPositionBuilderAtEnd(e->b, test);
+    LLVMValueRef at = LLVMBuildPhi(e->b, e->i32, "");
+    LLVMValueRef inner =
+        LLVMBuildICmp(e->b, LLVMIntSGE, at, be_i32(e, 0), "");
+    LLVMBuildCondBr(e->b, inner, step, found);
+
+    LLVMPositionBuilderAtEnd(e->b, step);
+    LLVMValueRef index = LLVMBuildZExt(e->b, at, e->i64, "");
+    LLVMValueRef node = be_offset(
+        e, nodes,
+        LLVMBuildMul(e->b, index, be_i64(e, sizeof(struct walk_node)), ""));
+    LLVMValueRef feature =
+        field(e, e->i32, node, offsetof(struct walk_node, feature));
+    feature = LLVMBuildZExt(e->b, feature, e->i64, "");
+    LLVMValueRef v = be_load(e, in, be_at(e, in, row, feature));
+    LLVMValueRef left = goes_left(e, forest, node, v);
+    LLVMValueRef next = LLVMBuildSelect(
+        e->b, left, field(e, e->i32, node, offsetof(struct walk_node, left)),
+        field(e, e->i32, node, offsetof(struct walk_node, right)), "");
+    LLVMBasicBlockRef latch = LLVMGetInsertBlock(e->b);
+    LLVMBuildBr(e->b, test);
+    LLVMValueRef from[] = {start, next};
+    LLVMBasicBlockRef blocks[] = {before, latch};
+    LLVMAddIncoming(at, from, blocks, 2);
+
+    LLVMPositionBuilderAtEnd(e->b, found);
+    LLVMValueRef leaf = LLVMBuildNot(e->b, at, "");
+    if (leaves) {
+        LLVMValueRef number =
+            LLVMBuildSub(e->b, leaf, field(e, e->i32, root, 8), "");
+        be_store(e, number, be_at(e, e->i32, out, loop.index));
+    } else {
+        LLVMValueRef target = field(e, e->i32, root, 4);
+        target = LLVMBuildZExt(e->b, target, e->i64, "");
+        LLVMValueRef acc = be_at(e, sum, out, target);
+        LLVMValueRef value = leaf_value(e, forest, values, row, leaf);
+        be_store(e, LLVMBuildFAdd(e->b, be_load(e, sum, acc), value, ""),
+                 acc);
+    }
+    be_loop_end(e, &loop);
+    LLVMBuildRetVoid(e->b);
+    return fn;
+}
+
+void be_walk_emit(struct be_emitter *e, struct be_forest *forest)
+{
+    const struct ir_forest *f = &forest->f;
+    const bool margins = !forest->branch_one ||
+                         (!forest->select && !forest->branch);
+    emit_set_table(e, forest);
+    if (f->coef_start)
+        be_linear_emit(e, forest);
+    LLVMValueRef nodes = node_table(e, forest);
+    LLVMValueRef roots = root_table(e, forest);
+    if (ir_value_used(e->module, &forest->op->result[1]))
+        forest->walk_leaf = emit_walk(e, forest, nodes, roots, NULL, true);
+    if (!margins)
+        return;
+    LLVMValueRef values =
+        be_bytes(e, "leaf_value", f->leaf_value,
+                 (size_t)f->n_leaves * ir_dtype_bytes(f->sum_dtype), 8);
+    forest->walk = emit_walk(e, forest, nodes, roots, values, false);
+}
+
+/* fn(row, leaf): constant + sum of coef * v in order, each product rounded
+ * before it is added; the plain leaf value when a v is a NaN. */
+void be_linear_emit(struct be_emitter *e, struct be_forest *forest)
+{
+    const struct ir_forest *f = &forest->f;
+    if (forest->linear)
+        return;
+    const size_t n = (size_t)f->n_leaves, m = (size_t)f->coef_start[n];
+    const int64_t none = 0;
+    LLVMValueRef starts = be_bytes(e, "coef_start", f->coef_start,
+                                   (n + 1) * 4, 4);
+    LLVMValueRef features = be_bytes(
+        e, "coef_feature", m ? (const void *)f->coef_feature : &none,
+        m ? m * 4 : 4, 4);
+    LLVMValueRef coefs = be_bytes(e, "coef", m ? (const void *)f->coef : &none,
+                                  m ? m * 8 : 8, 8);
+    LLVMValueRef constants = be_bytes(e, "leaf_const", f->leaf_const, n * 8, 8);
+    LLVMValueRef plain = be_bytes(e, "leaf_plain", f->leaf_value,
+                                  n * ir_dtype_bytes(f->sum_dtype), 8);
+    char name[64];
+    snprintf(name, sizeof(name), "linear_%d", forest->number);
+    LLVMTypeRef params[] = {e->ptr, e->i32};
+    LLVMTypeRef sum = be_type(e, f->sum_dtype), in = be_type(e, f->in_dtype);
+    LLVMValueRef fn = be_function(e, name, sum, params, 2, e->levels[0]);
+    forest->linear = fn;
+    LLVMValueRef row = LLVMGetParam(fn, 0);
+    LLVMValueRef leaf =
+        LLVMBuildZExt(e->b, LLVMGetParam(fn, 1), e->i64, "");
+    LLVMValueRef after =
+        LLVMBuildAdd(e->b, leaf, be_i64(e, 1), "");
+    LLVMValueRef from = be_load(e, e->i32, be_at(e, e->i32, starts, leaf));
+    LLVMValueRef to = be_load(e, e->i32, be_at(e, e->i32, starts, after));
+    from = LLVMBuildZExt(e->b, from, e->i64, "");
+    to = LLVMBuildZExt(e->b, to, e->i64, "");
+    LLVMValueRef start = be_load(e, e->f64, be_at(e, e->f64, constants, leaf));
+    LLVMBasicBlockRef entry = LLVMGetInsertBlock(e->b);
+
+    struct be_loop loop;
+    be_loop_begin(e, &loop, from, to, 1);
+    LLVMBasicBlockRef body = LLVMGetInsertBlock(e->b);
+    LLVMPositionBuilderBefore(e->b, LLVMGetFirstInstruction(loop.head));
+    LLVMValueRef acc = LLVMBuildPhi(e->b, e->f64, "");
+    LLVMPositionBuilderAtEnd(e->b, body);
+    LLVMValueRef feature =
+        be_load(e, e->i32, be_at(e, e->i32, features, loop.index));
+    feature = LLVMBuildZExt(e->b, feature, e->i64, "");
+    LLVMValueRef v = be_load(e, in, be_at(e, in, row, feature));
+    v = be_convert(e, v, f->in_dtype, IR_F64);
+    LLVMValueRef c = be_load(e, e->f64, be_at(e, e->f64, coefs, loop.index));
+    LLVMValueRef next =
+        LLVMBuildFAdd(e->b, acc, LLVMBuildFMul(e->b, c, v, ""), "");
+    LLVMBasicBlockRef missing = be_block(e, "missing");
+    LLVMBasicBlockRef present = be_block(e, "present");
+    LLVMBuildCondBr(e->b, LLVMBuildFCmp(e->b, LLVMRealUNO, v, v, ""), missing,
+                    present);
+    LLVMPositionBuilderAtEnd(e->b, missing);
+    LLVMBuildRet(e->b, be_load(e, sum, be_at(e, sum, plain, leaf)));
+    LLVMPositionBuilderAtEnd(e->b, present);
+    LLVMValueRef values[] = {start, next};
+    LLVMBasicBlockRef blocks[] = {entry, present};
+    LLVMAddIncoming(acc, values, blocks, 2);
+    be_loop_end(e, &loop);
+    LLVMBuildRet(e->b, be_convert(e, acc, IR_F64, f->sum_dtype));
+}

@@ -1,0 +1,150 @@
+/* header.c: the C header of a library. Everything in it is printed from what
+ * the tn_model was built from, so that the two cannot disagree. */
+#include "backend/llvm.h"
+
+#include <ctype.h>
+#include <string.h>
+
+static const char abi_text[] = {
+#include "abi_text.inc"
+};
+
+/* Upper case, for macros. */
+static char *upper(struct ir_arena *arena, const char *name)
+{
+    char *s = ir_strdup(arena, name);
+    for (char *p = s; *p; p++)
+        *p = (char)toupper((unsigned char)*p);
+    return s;
+}
+
+/* Text inside a C comment: no end of comment, no newline, no trigraph. */
+static void comment_text(struct ir_text *text, const char *s)
+{
+    for (; *s; s++) {
+        const unsigned char c = (unsigned char)*s;
+        if (c < ' ' || c == 0x7f)
+            ir_text_printf(text, "\\x%02x", c);
+        else if ((c == '*' && s[1] == '/') || (c == '/' && s[1] == '*'))
+            ir_text_printf(text, "%c ", c);
+        else if (c == '?' || c == '\\')
+            ir_text_printf(text, "%c", c == '?' && s[1] == '?' ? '.' : c);
+        else
+            ir_text_append(text, s, 1);
+    }
+}
+
+static const char *c_type(enum ir_dtype dtype)
+{
+    return dtype == IR_F64 ? "double" : dtype == IR_F32 ? "float" : "int32_t";
+}
+
+static void describe_columns(const struct be_emitter *e, struct ir_text *text)
+{
+    const struct ir_module *m = e->module;
+    ir_text_puts(text, " * Columns of a row, by element:\n");
+    int64_t at = 0;
+    for (int i = 0; i < m->n_columns; i++) {
+        const struct ir_column *c = &m->columns[i];
+        ir_text_printf(text, " *   [%lld] ", (long long)at);
+        comment_text(text, c->name);
+        if (c->kind == IR_TENSOR_COLUMN)
+            ir_text_printf(text, ": tensor of %lld elements",
+                           (long long)c->n_elements);
+        if (c->kind == IR_CATEGORY && c->n_categories == 0)
+            ir_text_puts(text, ": category, the framework's own code");
+        for (int k = 0; k < c->n_categories && k < 32; k++) {
+            ir_text_printf(text, "%s%d=", k ? ", " : ": category ", k);
+            comment_text(text, c->categories[k]);
+        }
+        if (c->n_categories > 32)
+            ir_text_printf(text, ", ... (%d in all)", c->n_categories);
+        ir_text_puts(text, "\n");
+        at += c->n_elements;
+    }
+}
+
+static void describe(const struct be_emitter *e, struct ir_text *text)
+{
+    const struct ir_module *m = e->module;
+    ir_text_printf(text, "/* %s: a model compiled by treenail %s.\n *\n",
+                   e->name, IR_VERSION);
+    for (int i = 0; i < m->n_facts; i++) {
+        ir_text_puts(text, " * ");
+        comment_text(text, m->facts[i].key);
+        ir_text_puts(text, ": ");
+        comment_text(text, m->facts[i].value);
+        ir_text_puts(text, "\n");
+    }
+    ir_text_printf(text, " * target: %s, ISA levels:", e->target->triple);
+    for (int i = 0; i < e->n_levels; i++)
+        ir_text_printf(text, " %s", e->levels[i]->name);
+    ir_text_puts(text, "\n *\n");
+    describe_columns(e, text);
+    ir_text_puts(text, " *\n * Outputs, by index:\n");
+    for (int i = 0; i < m->n_outputs; i++) {
+        const struct ir_output *o = &m->outputs[i];
+        ir_text_printf(text, " *   %d ", i);
+        comment_text(text, o->name);
+        ir_text_printf(text, ": %lld x %s a row",
+                       (long long)ir_type_volume(&o->value->type),
+                       c_type(o->value->type.dtype));
+        for (int k = 0; k < o->n_labels && k < 32; k++) {
+            ir_text_printf(text, "%s%d=", k ? ", " : "; ", k);
+            comment_text(text, o->labels[k]);
+        }
+        ir_text_puts(text, "\n");
+    }
+    ir_text_printf(text,
+                   " *\n * Exact: every bit is that of treenail's "
+                   "interpreter, at each ISA level and\n * batch size. "
+                   "Scratch: %lld bytes. Stack: at most %lld bytes.\n */\n",
+                   (long long)be_scratch_bytes(e),
+                   (long long)be_stack_bytes(e));
+}
+
+static void macros(const struct be_emitter *e, struct ir_text *text,
+                   const char *name)
+{
+    const struct ir_module *m = e->module;
+    struct ir_arena arena;
+    ir_arena_init(&arena);
+    ir_text_printf(text, "#define %s_ELEMENTS %lld\n", name,
+                   (long long)ir_row_elements(m));
+    ir_text_printf(text, "#define %s_SCRATCH_BYTES %lld\n", name,
+                   (long long)be_scratch_bytes(e));
+    for (int i = 0; i < m->n_outputs; i++) {
+        const struct ir_output *o = &m->outputs[i];
+        char *output = upper(&arena, be_identifier(&arena, o->name));
+        ir_text_printf(text, "#define %s_OUTPUT_%s %d\n", name, output, i);
+        ir_text_printf(text, "#define %s_%s_SIZE %lld\n", name, output,
+                       (long long)ir_type_volume(&o->value->type));
+    }
+    ir_arena_release(&arena);
+}
+
+void be_header_text(const struct be_emitter *e, struct ir_text *text)
+{
+    struct ir_arena arena;
+    ir_arena_init(&arena);
+    const char *name = e->name, *macro = upper(&arena, e->name);
+    describe(e, text);
+    ir_text_printf(text, "#ifndef %s_H_TREENAIL\n#define %s_H_TREENAIL\n\n",
+                   macro, macro);
+    ir_text_puts(text, abi_text);
+    ir_text_puts(text, "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
+    macros(e, text, macro);
+    ir_text_printf(text, "\nextern const struct tn_model %s_model;\n", name);
+    for (int i = 0; i < 2; i++)
+        ir_text_printf(
+            text,
+            "int %s_predict_%s(uint32_t output, const %s *rows,\n"
+            "    uint64_t n_rows, int64_t row_stride, int64_t column_stride,\n"
+            "    void *out, void *scratch);\n"
+            "int %s_predict_one_%s(uint32_t output, const %s *row, void *out,\n"
+            "    void *scratch);\n",
+            name, i ? "f64" : "f32", i ? "double" : "float", name,
+            i ? "f64" : "f32", i ? "double" : "float");
+    ir_text_puts(text, "\n#ifdef __cplusplus\n}\n#endif\n\n#endif\n");
+    ir_arena_release(&arena);
+}
