@@ -11,41 +11,41 @@ struct math {
     int lanes;
 };
 
-static LLVMTypeRef float_type(struct math *m)
+static LLVMTypeRef float_type(struct math *self)
 {
-    return be_vector(m->e->f64, m->lanes);
+    return be_vector(self->e->f64, self->lanes);
 }
 
-static LLVMTypeRef int_type(struct math *m)
+static LLVMTypeRef int_type(struct math *self)
 {
-    return be_vector(m->e->i64, m->lanes);
+    return be_vector(self->e->i64, self->lanes);
 }
 
-static LLVMValueRef constant(struct math *m, double v)
+static LLVMValueRef constant(struct math *self, double v)
 {
     uint64_t bits;
     memcpy(&bits, &v, 8);
-    return LLVMConstBitCast(be_splat_const(m->e->i64, bits, m->lanes),
-                            float_type(m));
+    return LLVMConstBitCast(be_splat_const(self->e->i64, bits, self->lanes),
+                            float_type(self));
 }
 
-static LLVMValueRef int_constant(struct math *m, uint64_t v)
+static LLVMValueRef int_constant(struct math *self, uint64_t v)
 {
-    return be_splat_const(m->e->i64, v, m->lanes);
+    return be_splat_const(self->e->i64, v, self->lanes);
 }
 
 /* Element `index` of an array of doubles, lane by lane. */
-static LLVMValueRef table(struct math *m, const char *name,
+static LLVMValueRef table(struct math *self, const char *name,
                           const double *data, size_t bytes, LLVMValueRef index)
 {
-    struct be_emitter *e = m->e;
+    struct be_emitter *e = self->e;
     LLVMValueRef array = LLVMGetNamedGlobal(e->llvm, name);
     if (!array)
         array = be_bytes(e, name, data, bytes, 64);
-    if (m->lanes == 1)
+    if (self->lanes == 1)
         return be_load(e, e->f64, be_at(e, e->f64, array, index));
-    LLVMValueRef v = LLVMGetPoison(float_type(m));
-    for (int i = 0; i < m->lanes; i++) {
+    LLVMValueRef v = LLVMGetPoison(float_type(self));
+    for (int i = 0; i < self->lanes; i++) {
         LLVMValueRef at =
             LLVMBuildExtractElement(e->b, index, be_i32(e, i), "");
         v = LLVMBuildInsertElement(
@@ -55,95 +55,95 @@ static LLVMValueRef table(struct math *m, const char *name,
     return v;
 }
 
-static LLVMValueRef intrinsic(struct math *m, const char *name, LLVMTypeRef type,
+static LLVMValueRef intrinsic(struct math *self, const char *name, LLVMTypeRef type,
                               LLVMValueRef *args, int n)
 {
-    LLVMModuleRef llvm = m->e->llvm;
+    LLVMModuleRef llvm = self->e->llvm;
     const unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
     LLVMValueRef fn = LLVMGetIntrinsicDeclaration(llvm, id, &type, 1);
-    return LLVMBuildCall2(m->e->b, LLVMGlobalGetValueType(fn), fn, args,
+    return LLVMBuildCall2(self->e->b, LLVMGlobalGetValueType(fn), fn, args,
                           (unsigned)n, "");
 }
 
-static LLVMValueRef fma_of(struct math *m, LLVMValueRef a, LLVMValueRef b,
+static LLVMValueRef fma_of(struct math *self, LLVMValueRef a, LLVMValueRef b,
                            LLVMValueRef c);
 
 #define MATH_F LLVMValueRef
 #define MATH_I LLVMValueRef
 #define MATH_B LLVMValueRef
-#define MATH_PARAM struct math *m,
-#define MATH_ARG m,
-#define BUILDER m->e->b
-#define CONST(c) constant(m, c)
-#define ICONST(c) int_constant(m, c)
+#define MATH_PARAM struct math *self,
+#define MATH_ARG self,
+#define BUILDER self->e->b
+#define CONST(c) constant(self, c)
+#define ICONST(c) int_constant(self, c)
 #define ADD(x, y) LLVMBuildFAdd(BUILDER, x, y, "")
 #define SUB(x, y) LLVMBuildFSub(BUILDER, x, y, "")
 #define MUL(x, y) LLVMBuildFMul(BUILDER, x, y, "")
 #define DIV(x, y) LLVMBuildFDiv(BUILDER, x, y, "")
-#define FMA(x, y, z) fma_of(m, x, y, z)
+#define FMA(x, y, z) fma_of(self, x, y, z)
 #define LT(x, y) LLVMBuildFCmp(BUILDER, LLVMRealOLT, x, y, "")
 #define SELECT(c, x, y) LLVMBuildSelect(BUILDER, c, x, y, "")
-#define AS_INT(x) LLVMBuildBitCast(BUILDER, x, int_type(m), "")
-#define AS_FLOAT(x) LLVMBuildBitCast(BUILDER, x, float_type(m), "")
+#define AS_INT(x) LLVMBuildBitCast(BUILDER, x, int_type(self), "")
+#define AS_FLOAT(x) LLVMBuildBitCast(BUILDER, x, float_type(self), "")
 #define IADD(x, y) LLVMBuildAdd(BUILDER, x, y, "")
 #define AND(x, y) LLVMBuildAnd(BUILDER, x, y, "")
-#define SHL(x, n) LLVMBuildShl(BUILDER, x, int_constant(m, n), "")
-#define SHR(x, n) LLVMBuildLShr(BUILDER, x, int_constant(m, n), "")
-#define TABLE(name, i) table(m, #name, name, sizeof(name), i)
+#define SHL(x, n) LLVMBuildShl(BUILDER, x, int_constant(self, n), "")
+#define SHR(x, n) LLVMBuildLShr(BUILDER, x, int_constant(self, n), "")
+#define TABLE(name, i) table(self, #name, name, sizeof(name), i)
 #include "ir/math.inc"
 
-static LLVMValueRef fma_of(struct math *m, LLVMValueRef a, LLVMValueRef b,
+static LLVMValueRef fma_of(struct math *self, LLVMValueRef a, LLVMValueRef b,
                            LLVMValueRef c)
 {
-    if (!m->e->level->has_fma)
-        return math_fma(m, a, b, c);
+    if (!self->e->level->has_fma)
+        return math_fma(self, a, b, c);
     LLVMValueRef args[] = {a, b, c};
-    return intrinsic(m, "llvm.fma", float_type(m), args, 3);
+    return intrinsic(self, "llvm.fma", float_type(self), args, 3);
 }
 
 /* An f64 function on values of `dtype`. */
-static LLVMValueRef through_f64(struct math *m, enum ir_dtype dtype,
+static LLVMValueRef through_f64(struct math *self, enum ir_dtype dtype,
                                 LLVMValueRef x,
                                 LLVMValueRef fn(struct math *, LLVMValueRef))
 {
-    LLVMValueRef y = fn(m, be_convert(m->e, x, dtype, IR_F64));
-    return be_convert(m->e, y, IR_F64, dtype);
+    LLVMValueRef y = fn(self, be_convert(self->e, x, dtype, IR_F64));
+    return be_convert(self->e, y, IR_F64, dtype);
 }
 
-static LLVMValueRef number(struct math *m, enum ir_dtype dtype, double v)
+static LLVMValueRef number(struct math *self, enum ir_dtype dtype, double v)
 {
-    LLVMValueRef c = constant(m, v);
+    LLVMValueRef c = constant(self, v);
     return dtype == IR_F64 ? c
-                           : be_splat(m->e, be_real(m->e, dtype, v), m->lanes);
+                           : be_splat(self->e, be_real(self->e, dtype, v), self->lanes);
 }
 
-static LLVMValueRef unary(struct math *m, enum ir_step_kind kind,
+static LLVMValueRef unary(struct math *self, enum ir_step_kind kind,
                           enum ir_dtype dtype, LLVMValueRef x)
 {
-    struct be_emitter *e = m->e;
+    struct be_emitter *e = self->e;
     LLVMTypeRef type = LLVMTypeOf(x);
     LLVMValueRef zero = LLVMConstNull(type);
     switch (kind) {
     case IR_STEP_NEG: return LLVMBuildFNeg(e->b, x, "");
-    case IR_STEP_ABS: return intrinsic(m, "llvm.fabs", type, &x, 1);
-    case IR_STEP_SQRT: return intrinsic(m, "llvm.sqrt", type, &x, 1);
+    case IR_STEP_ABS: return intrinsic(self, "llvm.fabs", type, &x, 1);
+    case IR_STEP_SQRT: return intrinsic(self, "llvm.sqrt", type, &x, 1);
     case IR_STEP_SIGN: {
         LLVMValueRef above = LLVMBuildFCmp(e->b, LLVMRealOGT, x, zero, "");
         LLVMValueRef below = LLVMBuildFCmp(e->b, LLVMRealOLT, x, zero, "");
         LLVMValueRef low = LLVMBuildSelect(
-            e->b, below, number(m, dtype, -1), zero, "");
-        return LLVMBuildSelect(e->b, above, number(m, dtype, 1), low, "");
+            e->b, below, number(self, dtype, -1), zero, "");
+        return LLVMBuildSelect(e->b, above, number(self, dtype, 1), low, "");
     }
-    case IR_STEP_EXP: return through_f64(m, dtype, x, math_exp);
-    case IR_STEP_LOG1P: return through_f64(m, dtype, x, math_log1p);
+    case IR_STEP_EXP: return through_f64(self, dtype, x, math_exp);
+    case IR_STEP_LOG1P: return through_f64(self, dtype, x, math_log1p);
     default: ir_bug("step %d takes no one operand", (int)kind);
     }
 }
 
-static LLVMValueRef binary(struct math *m, enum ir_step_kind kind,
+static LLVMValueRef binary(struct math *self, enum ir_step_kind kind,
                            enum ir_dtype dtype, LLVMValueRef x, LLVMValueRef y)
 {
-    struct be_emitter *e = m->e;
+    struct be_emitter *e = self->e;
     LLVMValueRef c;
     switch (kind) {
     case IR_STEP_ADD: return LLVMBuildFAdd(e->b, x, y, "");
@@ -158,8 +158,8 @@ static LLVMValueRef binary(struct math *m, enum ir_step_kind kind,
         return LLVMBuildSelect(e->b, c, x, y, "");
     case IR_STEP_GT:
         c = LLVMBuildFCmp(e->b, LLVMRealOGT, x, y, "");
-        return LLVMBuildSelect(e->b, c, number(m, dtype, 1),
-                               number(m, dtype, 0), "");
+        return LLVMBuildSelect(e->b, c, number(self, dtype, 1),
+                               number(self, dtype, 0), "");
     default: ir_bug("step %d takes no two operands", (int)kind);
     }
 }
@@ -168,7 +168,7 @@ LLVMValueRef be_program(struct be_emitter *e, const struct ir_step *steps,
                         int n, enum ir_dtype dtype, int lanes,
                         const LLVMValueRef *x)
 {
-    struct math m = {e, lanes};
+    struct math self = {e, lanes};
     LLVMValueRef stack[IR_MAX_STEP_DEPTH];
     int depth = 0;
     for (int i = 0; i < n; i++) {
@@ -176,13 +176,13 @@ LLVMValueRef be_program(struct be_emitter *e, const struct ir_step *steps,
         if (kind == IR_STEP_OPERAND) {
             stack[depth++] = x[steps[i].index];
         } else if (kind == IR_STEP_NUMBER) {
-            stack[depth++] = number(&m, dtype, steps[i].number);
+            stack[depth++] = number(&self, dtype, steps[i].number);
         } else if (kind < IR_STEP_ADD) {
-            stack[depth - 1] = unary(&m, kind, dtype, stack[depth - 1]);
+            stack[depth - 1] = unary(&self, kind, dtype, stack[depth - 1]);
         } else {
             depth--;
             stack[depth - 1] =
-                binary(&m, kind, dtype, stack[depth - 1], stack[depth]);
+                binary(&self, kind, dtype, stack[depth - 1], stack[depth]);
         }
     }
     return stack[0];
