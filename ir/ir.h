@@ -151,6 +151,7 @@ struct ir_file {
     const char *path; /* as given; belongs to the caller */
     const uint8_t *data;
     size_t size;
+    bool borrowed; /* the bytes are someone else's: close leaves them alone */
 };
 
 /* Maps `path`. Refuses what is no regular file or larger than IR_MAX_FILE. */
@@ -417,7 +418,8 @@ int ir_find_output(const struct ir_module *module, const char *name);
  * by divisor, when there is one. A linear leaf l with coefficients yields
  * leaf_const[l] + sum of coef[i] * v[coef_feature[i]] for i in
  * [coef_start[l], coef_start[l+1]), f64, in that order, each product rounded
- * before it is added; if one of those v is a NaN, leaf_value[l] instead. */
+ * before it is added; if one of those v is a NaN, leaf_value[l] instead. With
+ * a zero_bound, such a v with |v| <= zero_bound counts as 0. */
 #define IR_TREES_ATTRS                                                        \
     "compare:string tree_start:tensor leaf_start:tensor feature:tensor "      \
     "threshold:tensor left:tensor right:tensor flags:tensor "                 \
