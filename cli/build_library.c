@@ -1,0 +1,53 @@
+/* build_library.c: a model compiled for this process only. */
+#include "cli/cli.h"
+
+#include "backend/backend.h"
+#include "passes/passes.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Writes and loads. The file is unlinked as soon as it is mapped: whatever
+ * ends this process later, nothing is left behind. */
+static bool load(struct rt_library *library, struct be_artifact *artifact,
+                 struct ir_diag *diag)
+{
+    struct ir_arena arena;
+    ir_arena_init(&arena);
+    const char *where = getenv("TMPDIR");
+    char *directory = ir_sprintf(&arena, "%s/treenail-XXXXXX",
+                                 where && *where ? where : "/tmp");
+    bool good = false;
+    if (!mkdtemp(directory)) {
+        ir_error(diag, ir_loc_file(directory), "%s", strerror(errno));
+    } else {
+        const char *path = ir_sprintf(&arena, "%s/model.so", directory);
+        if (be_write(artifact, BE_SO, path, diag))
+            good = rt_library_open(library, path) ||
+                   ir_error(diag, ir_loc_file(NULL), "%s", library->error);
+        unlink(path);
+        rmdir(directory);
+    }
+    ir_arena_release(&arena);
+    return good;
+}
+
+bool cli_build_library(struct rt_library *library,
+                       const struct ir_module *source,
+                       const struct cli_build *build, struct ir_diag *diag)
+{
+    const struct pass_options passes = {.strategy = build->strategy,
+                                        .row_strategy = build->row_strategy};
+    const struct be_options backend = {.cpus = build->cpus, .n_golden = 16};
+    struct ir_module *module = ir_module_clone(source);
+    struct be_artifact *artifact = NULL;
+    if (pass_run_all(module, &passes, diag))
+        artifact = be_compile(source, module, &backend, diag);
+    const bool good = artifact && load(library, artifact, diag);
+    if (artifact)
+        be_free(artifact);
+    ir_module_free(module);
+    return good;
+}

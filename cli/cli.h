@@ -1,0 +1,251 @@
+/* cli.h: what the commands share. Private to this folder.
+ *
+ * A command is one file, cmd_NAME.c, which defines a `struct cli_command`, and
+ * one line in the table of main.c. Sections are headed by implementing file.
+ */
+#ifndef TREENAIL_CLI_H
+#define TREENAIL_CLI_H
+
+#include "ir/ir.h"
+#include "runtime/runtime.h"
+
+/* What the process returns. */
+enum cli_exit {
+    CLI_OK = 0,
+    CLI_BAD_INPUT = 1,   /* a file, its content, or the system */
+    CLI_BAD_USAGE = 2,   /* the command line */
+    CLI_CHECK_FAILED = 3 /* a comparison or a quality gate */
+};
+
+/* ----------------------------------------------------------- options.c -- */
+
+enum cli_kind { CLI_KIND_FLAG, CLI_KIND_TEXT, CLI_KIND_INT, CLI_KIND_REAL };
+
+/* An option of a command; its value goes to the command's own struct. */
+struct cli_option {
+    const char *name; /* without the dashes */
+    char letter;      /* of the short form, or 0 */
+    enum cli_kind kind;
+    size_t offset;        /* of a bool, const char *, int64_t or double */
+    const char *argument; /* as --help calls the value; NULL for a flag */
+    const char *help;     /* lines of at most 52 bytes */
+    double min, max;      /* of a number, both allowed */
+};
+
+/* Lines of a table; `field` is one of `struct options` where they stand. */
+#define CLI_FLAG(field, name, letter, help)                                   \
+    {name, letter, CLI_KIND_FLAG, offsetof(struct options, field), NULL,      \
+     help, 0, 0}
+#define CLI_TEXT(field, name, letter, argument, help)                         \
+    {name, letter, CLI_KIND_TEXT, offsetof(struct options, field), argument,  \
+     help, 0, 0}
+#define CLI_INT(field, name, letter, argument, min, max, help)                \
+    {name, letter, CLI_KIND_INT, offsetof(struct options, field), argument,   \
+     help, min, max}
+#define CLI_REAL(field, name, letter, argument, min, max, help)               \
+    {name, letter, CLI_KIND_REAL, offsetof(struct options, field), argument,  \
+     help, min, max}
+#define CLI_COUNT(table) ((int)(sizeof(table) / sizeof((table)[0])))
+
+struct cli_command {
+    const char *name;
+    const char *summary;   /* one line */
+    const char *arguments; /* as in "usage: treenail NAME ARGUMENTS" */
+    int min_arguments, max_arguments;
+    const struct cli_option *options;
+    int n_options;
+    const char *example; /* with what else there is to say */
+    int (*run)(int argc, char **argv);
+    /* Options that are not in the table and always take a value, all three
+     * or none: the i-th name, NULL past the last; stores one in the command's
+     * struct, returning an exit code; prints their part of --help. */
+    const char *(*more_name)(int i);
+    int (*more_take)(void *options, const char *name, const char *value);
+    void (*more_help)(FILE *to);
+};
+
+#define CLI_MAX_ARGUMENTS 4
+
+/* What cli_parse() found besides options. */
+struct cli_line {
+    const char *argument[CLI_MAX_ARGUMENTS + 1]; /* NULL past the last */
+    int n_arguments;
+    int exit_code; /* when there is nothing to run */
+};
+
+/* Reads a command's arguments; options may stand anywhere before "--". False
+ * when --help was printed or the usage is wrong: return line->exit_code. */
+bool cli_parse(const struct cli_command *command, int argc, char **argv,
+               void *options, struct cli_line *line);
+void cli_command_help(const struct cli_command *command, FILE *to);
+/* "treenail NAME: text" on stderr; returns CLI_BAD_USAGE. */
+int cli_usage_error(const struct cli_command *command, const char *fmt, ...)
+    IR_PRINTF(2, 3);
+/* The name nearest to `name`, as --help shows it; NULL when none is near.
+ * name_at(context, i) is NULL past the last. */
+const char *cli_nearest(const char *name,
+                        const char *(*name_at)(const void *context, int i),
+                        const void *context);
+/* Cuts "a,b,c" at its commas: an array in the arena, *n long. */
+const char **cli_split(struct ir_arena *arena, const char *list, int *n);
+
+/* ------------------------------------------------------------ output.c -- */
+
+/* A file being written, which appears under its name only when it is whole;
+ * or stdout; or a device or pipe, which is written to as it comes. */
+struct cli_output {
+    FILE *file;
+    const char *path; /* for messages */
+    char *temporary;  /* to be renamed to path; NULL: written directly */
+};
+
+/* path NULL or "-" is stdout. */
+bool cli_output_open(struct cli_output *output, const char *path,
+                     struct ir_diag *diag);
+/* False, with a message, once anything could not be written. */
+bool cli_output_good(const struct cli_output *output, struct ir_diag *diag);
+bool cli_output_close(struct cli_output *output, struct ir_diag *diag);
+/* Leaves no trace of it. */
+void cli_output_abandon(struct cli_output *output);
+
+/* Whether a regular file could be put at `path`, asked before long work. */
+bool cli_can_write(const char *path, struct ir_diag *diag);
+/* Size of a file, for messages; 0 when it cannot be had. */
+int64_t cli_file_size(const char *path);
+/* "412.3 KB" */
+const char *cli_size_text(int64_t bytes, char text[32]);
+
+/* Memory for n * size bytes, zeroed, to be freed; refused with a message when
+ * this machine has not as much. `what` is "rows" or the like. */
+void *cli_alloc(uint64_t n, uint64_t size, const char *what,
+                struct ir_diag *diag);
+
+/* Prints the messages on stderr, releases them and returns `code`. */
+int cli_finish(struct ir_diag *diag, int code);
+
+/* ---------------------------------------------------------- progress.c -- */
+
+double cli_seconds(void); /* since some moment */
+
+/* One line on stderr, rewritten at most ten times a second and only when
+ * stderr is a terminal. */
+struct cli_progress {
+    bool on;
+    double start, shown; /* seconds */
+};
+void cli_progress_init(struct cli_progress *progress);
+/* total 0: not known. */
+void cli_progress_show(struct cli_progress *progress, const char *what,
+                       double done, double total);
+/* Removes the line; before anything else is printed. */
+void cli_progress_clear(struct cli_progress *progress);
+
+/* -------------------------------------------------------------- json.c -- */
+
+/* Writes one JSON value, indented by two spaces. A key of NULL is for
+ * elements of an array. Strings that are no UTF-8 get U+FFFD for what is not;
+ * numbers that JSON has not (NaN, infinities) become null. */
+struct cli_json {
+    struct ir_text text;
+    int depth;
+    bool first; /* of its object or array */
+};
+void cli_json_init(struct cli_json *json);
+void cli_json_release(struct cli_json *json);
+void cli_json_open(struct cli_json *json, const char *key, char bracket);
+void cli_json_close(struct cli_json *json, char bracket);
+void cli_json_string(struct cli_json *json, const char *key, const char *s);
+void cli_json_int(struct cli_json *json, const char *key, int64_t i);
+void cli_json_real(struct cli_json *json, const char *key, double f);
+void cli_json_bool(struct cli_json *json, const char *key, bool b);
+/* Prints it on stdout, with a newline. */
+void cli_json_print(struct cli_json *json);
+
+/* ------------------------------------------------------------ source.c -- */
+
+struct cli_result {
+    const char *name;
+    enum ir_dtype dtype; /* f32, f64 or i32 */
+    int64_t n_elements;
+    int n_labels;
+    const char *const *labels;
+};
+
+/* A model to be interpreted, or a compiled library: what can predict. */
+struct cli_source {
+    struct ir_arena arena;
+    struct ir_module *module;  /* NULL when it is a library */
+    struct rt_library library; /* .model is NULL when it is a model */
+    int n_columns;
+    const struct ir_column *columns;
+    int64_t n_elements; /* in a row */
+    int n_results;
+    struct cli_result *results;
+};
+
+/* Tells by the content, as everywhere. */
+bool cli_source_open(struct cli_source *source, const char *path,
+                     struct ir_diag *diag);
+/* Makes the source of a module, which it takes over, or of a library. */
+void cli_source_of_module(struct cli_source *source,
+                          struct ir_module *module);
+void cli_source_of_library(struct cli_source *source,
+                           struct rt_library library);
+void cli_source_close(struct cli_source *source);
+/* The result named `name` (NULL: the first), or -1 with a message. */
+int cli_source_find(const struct cli_source *source, const char *name,
+                    struct ir_diag *diag);
+/* Whether a file starts as ELF files do. */
+bool cli_is_library(const char *path, bool *is_library, struct ir_diag *diag);
+/* Evaluates n rows, f64 and dense. */
+bool cli_source_predict(const struct cli_source *source, int result,
+                        const double *rows, int64_t n, void *out,
+                        int n_threads, struct ir_diag *diag);
+/* Appends element i of an array, as the shortest decimal. */
+void cli_put_number(struct ir_text *text, enum ir_dtype dtype,
+                    const void *array, size_t i);
+
+/* ----------------------------------------------------- build_library.c -- */
+
+struct cli_build {
+    const char *cpus, *strategy, *row_strategy; /* or NULL */
+};
+
+/* Compiles a model and loads the library, whose file is gone again when this
+ * returns. */
+bool cli_build_library(struct rt_library *library,
+                       const struct ir_module *source,
+                       const struct cli_build *build, struct ir_diag *diag);
+
+/* ----------------------------------------------------------- compare.c -- */
+
+/* Compares a library with the interpreter, bit for bit. */
+struct cli_compare {
+    const struct ir_module *module;
+    const struct tn_model *model;
+    int n_levels;      /* ISA levels of the library that this CPU runs */
+    int level[16];     /* their indices */
+    int64_t max_rows;  /* in a block */
+    int64_t n_rows;    /* compared so far */
+    int64_t n_numbers; /* outputs' elements compared */
+    int64_t n_bits;    /* that differ */
+    struct ir_text first; /* the first difference; empty when none */
+    struct cli_compare_room *room;
+};
+
+/* False with a message when the two cannot be compared. */
+bool cli_compare_init(struct cli_compare *compare,
+                      const struct ir_module *module,
+                      const struct tn_model *model, struct ir_diag *diag);
+void cli_compare_release(struct cli_compare *compare);
+/* Compares up to max_rows dense rows. `origin` names them in the message,
+ * `number` is the first one's number there. */
+void cli_compare_rows(struct cli_compare *compare, const double *rows,
+                      int64_t n, const char *origin, int64_t number);
+
+/* ------------------------------------------------------------- cmd_*.c -- */
+
+extern const struct cli_command cli_train, cli_compile, cli_predict,
+    cli_verify, cli_inspect, cli_bench, cli_opt;
+
+#endif

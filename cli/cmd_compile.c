@@ -1,0 +1,255 @@
+/* cmd_compile.c: `treenail compile`, which reads as the architecture:
+ * fe_import -> pass_run_all -> be_compile -> be_write.
+ */
+#include "cli/cli.h"
+
+#include "backend/backend.h"
+#include "frontend/frontend.h"
+#include "passes/passes.h"
+
+#include <string.h>
+#include <unistd.h>
+
+struct options {
+    const char *output, *emit, *target, *cpus, *name, *outputs;
+    const char *strategy, *row_strategy, *print_after;
+    int64_t golden;
+    bool verify_each, diff_each, verbose;
+};
+
+static const struct cli_option table[] = {
+    CLI_TEXT(output, "output", 'o', "FILE",
+             "what to write; its ending decides the kind, and\n"
+             "the header is written beside a library"),
+    CLI_TEXT(emit, "emit", 0, "K,K",
+             "the kinds to write instead, beside each other:\n"
+             "so, a, o, ll, asm, h, ir"),
+    CLI_TEXT(target, "target", 0, "T",
+             "x86_64-linux-gnu (default) or aarch64-linux-gnu"),
+    CLI_TEXT(cpus, "cpu", 0, "LIST",
+             "ISA levels to hold, separated by commas\n"
+             "(default: all of the target)"),
+    CLI_TEXT(name, "name", 0, "N",
+             "prefix of the library's symbols\n"
+             "(default: the model's name)"),
+    CLI_TEXT(outputs, "outputs", 0, "A,B",
+             "keep only these outputs (default: all)"),
+    CLI_TEXT(strategy, "strategy", 0, "S",
+             "force how batches are computed:\n"
+             "select, branch or walk"),
+    CLI_TEXT(row_strategy, "row-strategy", 0, "S",
+             "force how one row is computed: branch or walk"),
+    CLI_INT(golden, "golden", 0, "N", 1, 65536,
+            "rows embedded for the self-test (default 16)"),
+    CLI_TEXT(print_after, "print-after", 0, "P",
+             "print the IR after these passes, or all"),
+    CLI_FLAG(verify_each, "verify-each", 0, "check the IR after each pass"),
+    CLI_FLAG(diff_each, "diff-each", 0,
+             "compare answers before and after each pass"),
+    CLI_FLAG(verbose, "verbose", 'v',
+             "say what was written, and how long it took"),
+};
+
+/* -------------------------------------------------------- which files -- */
+
+struct file {
+    enum be_kind kind;
+    const char *path;
+};
+
+/* The kind that a path's ending names: 'ending' is where it starts. */
+static bool kind_of_path(const char *path, enum be_kind *kind,
+                         const char **ending)
+{
+    for (int k = 0; k < BE_N_KINDS; k++) {
+        const char *suffix = be_kind_suffix((enum be_kind)k);
+        const size_t n = strlen(path), m = strlen(suffix);
+        if (n > m && !strcmp(path + n - m, suffix)) {
+            *kind = (enum be_kind)k;
+            *ending = path + n - m;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One file of kind `kind`: `path` itself when that is its kind, else its stem
+ * with this kind's ending. */
+static struct file file_of(struct ir_arena *arena, const char *path,
+                           enum be_kind kind)
+{
+    enum be_kind own = BE_N_KINDS;
+    const char *ending = path + strlen(path);
+    if (kind_of_path(path, &own, &ending) && own == kind)
+        return (struct file){kind, path};
+    return (struct file){kind, ir_sprintf(arena, "%.*s%s",
+                                          (int)(ending - path), path,
+                                          be_kind_suffix(kind))};
+}
+
+static int emitted_files(struct ir_arena *arena, const struct options *o,
+                         struct file *files, int *n)
+{
+    int n_names;
+    const char **name = cli_split(arena, o->emit, &n_names);
+    bool seen[BE_N_KINDS] = {false};
+    for (int i = 0; i < n_names; i++) {
+        enum be_kind kind;
+        if (!be_kind_parse(name[i], strlen(name[i]), &kind))
+            return cli_usage_error(&cli_compile, "unknown kind \"%s\" "
+                                   "(there are: so, a, o, ll, asm, h, ir)",
+                                   name[i]);
+        if (!seen[kind])
+            files[(*n)++] = file_of(arena, o->output, kind);
+        seen[kind] = true;
+    }
+    return CLI_OK;
+}
+
+static int choose_files(struct ir_arena *arena, const struct options *o,
+                        struct file *files, int *n)
+{
+    if (!o->output)
+        return cli_usage_error(&cli_compile, "-o FILE is missing");
+    if (o->emit)
+        return emitted_files(arena, o, files, n);
+    enum be_kind kind;
+    const char *ending;
+    if (!kind_of_path(o->output, &kind, &ending))
+        return cli_usage_error(&cli_compile, "%s has no ending that names a "
+                               "kind (.so, .a, .o, .ll, .s, .h, .tnir); see "
+                               "--emit", o->output);
+    files[(*n)++] = (struct file){kind, o->output};
+    if (kind == BE_SO || kind == BE_A || kind == BE_O)
+        files[(*n)++] = file_of(arena, o->output, BE_H);
+    return CLI_OK;
+}
+
+/* ---------------------------------------------------------- compiling -- */
+
+/* The stages, for --verbose. */
+struct clock {
+    double start, last;
+    struct ir_text text;
+};
+
+static void lap(struct clock *clock, const char *stage)
+{
+    const double now = cli_seconds();
+    ir_text_printf(&clock->text, "%s%s %.3f s", clock->text.length ? ", " : "",
+                   stage, now - clock->last);
+    clock->last = now;
+}
+
+static bool keep_outputs(struct ir_module *module, const char *list,
+                         struct ir_diag *diag)
+{
+    if (!list)
+        return true;
+    int n;
+    const char **name = cli_split(&module->arena, list, &n);
+    return ir_keep_outputs(module, n, name, diag);
+}
+
+static bool write_files(struct be_artifact *artifact, const struct file *files,
+                        int n, struct ir_diag *diag)
+{
+    for (int i = 0; i < n; i++)
+        if (!be_write(artifact, files[i].kind, files[i].path, diag))
+            return false;
+    return true;
+}
+
+static bool compile(const char *path, const struct options *o,
+                    const struct file *files, int n_files,
+                    struct clock *clock, struct ir_diag *diag)
+{
+    const struct pass_options passes = {
+        .print_after = o->print_after, .print_to = stderr,
+        .verify_each = o->verify_each, .diff_each = o->diff_each,
+        .diff_rows = 256, .seed = 1, .strategy = o->strategy,
+        .row_strategy = o->row_strategy};
+    const struct be_options backend = {
+        .name = o->name, .target = o->target, .cpus = o->cpus,
+        .n_golden = (int)o->golden};
+    struct ir_module *module = NULL;
+    struct be_artifact *artifact = NULL;
+
+    struct ir_module *source = fe_import(path, diag);
+    bool good = source && keep_outputs(source, o->outputs, diag);
+    lap(clock, "read");
+    if (good) {
+        module = ir_module_clone(source);
+        good = pass_run_all(module, &passes, diag);
+        lap(clock, "passes");
+    }
+    if (good) {
+        artifact = be_compile(source, module, &backend, diag);
+        lap(clock, "compile");
+    }
+    good = artifact && write_files(artifact, files, n_files, diag);
+    lap(clock, "write");
+
+    if (artifact)
+        be_free(artifact);
+    if (module)
+        ir_module_free(module);
+    if (source)
+        ir_module_free(source);
+    return good;
+}
+
+static void say_what_was_written(const struct file *files, int n,
+                                 const struct clock *clock)
+{
+    char size[32];
+    for (int i = 0; i < n; i++)
+        fprintf(stderr, "wrote %s (%s)\n", files[i].path,
+                cli_size_text(cli_file_size(files[i].path), size));
+    fprintf(stderr, "%.2f s: %s\n", cli_seconds() - clock->start,
+            clock->text.data);
+}
+
+static int run(int argc, char **argv)
+{
+    struct options o = {.golden = 16};
+    struct cli_line line;
+    if (!cli_parse(&cli_compile, argc, argv, &o, &line))
+        return line.exit_code;
+    struct ir_diag diag;
+    ir_diag_init(&diag);
+    struct file files[BE_N_KINDS];
+    int n_files = 0;
+    int code = choose_files(&diag.arena, &o, files, &n_files);
+    for (int i = 0; i < n_files && code == CLI_OK; i++)
+        if (!cli_can_write(files[i].path, &diag))
+            code = CLI_BAD_INPUT;
+    if (code != CLI_OK)
+        return cli_finish(&diag, code);
+    struct clock clock = {.start = cli_seconds()};
+    clock.last = clock.start;
+    ir_text_init(&clock.text);
+    if (!compile(line.argument[0], &o, files, n_files, &clock, &diag))
+        code = CLI_BAD_INPUT;
+    else if (o.verbose || isatty(STDERR_FILENO))
+        say_what_was_written(files, n_files, &clock);
+    ir_text_release(&clock.text);
+    return cli_finish(&diag, code);
+}
+
+const struct cli_command cli_compile = {
+    .name = "compile",
+    .summary = "Compiles a model to a native library and its C header.",
+    .arguments = "MODEL -o FILE [options]",
+    .min_arguments = 1, .max_arguments = 1,
+    .options = table, .n_options = CLI_COUNT(table),
+    .example =
+        "MODEL is a LightGBM text model, a .tn or a .tnir file; its content "
+        "tells which.\n"
+        "The library needs nothing at run time and runs on every CPU of its "
+        "family.\n\n"
+        "example: a library and a header, and the assembly to look at\n"
+        "  treenail compile model.txt -o fraud.so\n"
+        "  treenail compile model.txt -o fraud.so --emit so,h,asm --verbose\n",
+    .run = run,
+};

@@ -1,0 +1,129 @@
+/* cmd_opt.c: `treenail opt`, which runs passes and shows the IR.
+ *
+ * Without passes it converts: any model to text, or to a .tn file.
+ */
+#include "cli/cli.h"
+
+#include "frontend/frontend.h"
+#include "passes/passes.h"
+
+#include <string.h>
+
+struct options {
+    const char *passes, *print_after, *output, *outputs;
+    const char *strategy, *row_strategy;
+    bool verify_each, diff_each;
+};
+
+static const struct cli_option table[] = {
+    CLI_TEXT(passes, "passes", 'p', "LIST",
+             "run these passes in this order, or all\n"
+             "(default: none)"),
+    CLI_TEXT(output, "output", 'o', "FILE",
+             "write there: .tn the container, .tnir the text\n"
+             "(default: the text, on standard output)"),
+    CLI_TEXT(outputs, "outputs", 0, "A,B",
+             "keep only these outputs (default: all)"),
+    CLI_TEXT(print_after, "print-after", 0, "P",
+             "print the IR after these passes, or all, on\nstandard error"),
+    CLI_FLAG(verify_each, "verify-each", 0, "check the IR after each pass"),
+    CLI_FLAG(diff_each, "diff-each", 0,
+             "compare answers before and after each pass"),
+    CLI_TEXT(strategy, "strategy", 0, "S",
+             "force how batches are computed:\n"
+             "select, branch or walk"),
+    CLI_TEXT(row_strategy, "row-strategy", 0, "S",
+             "force how one row is computed: branch or walk"),
+};
+
+static void print_passes(FILE *to)
+{
+    fputs("\npasses, in the order in which compile runs them:\n", to);
+    for (int i = 0; i < pass_count; i++)
+        fprintf(to, "  %-22s  %s\n", pass_table[i].name,
+                pass_table[i].summary);
+}
+
+static bool ends_with(const char *s, const char *end)
+{
+    const size_t n = strlen(s), m = strlen(end);
+    return n > m && !strcmp(s + n - m, end);
+}
+
+static bool change(struct ir_module *module, const struct options *o,
+                   struct ir_diag *diag)
+{
+    const struct pass_options passes = {
+        .print_after = o->print_after, .print_to = stderr,
+        .verify_each = o->verify_each, .diff_each = o->diff_each,
+        .diff_rows = 256, .seed = 1, .strategy = o->strategy,
+        .row_strategy = o->row_strategy};
+    if (o->outputs) {
+        int n;
+        const char **name = cli_split(&module->arena, o->outputs, &n);
+        if (!ir_keep_outputs(module, n, name, diag))
+            return false;
+    }
+    if (!o->passes)
+        return true;
+    return !strcmp(o->passes, "all")
+        ? pass_run_all(module, &passes, diag)
+        : pass_run_named(module, o->passes, &passes, diag);
+}
+
+static bool write_text(struct ir_module *module, const char *path,
+                       struct ir_diag *diag)
+{
+    struct cli_output output;
+    if (!cli_output_open(&output, path, diag))
+        return false;
+    struct ir_text text;
+    ir_text_init(&text);
+    ir_renumber(module);
+    ir_print(module, &text);
+    fwrite(text.data, 1, text.length, output.file);
+    ir_text_release(&text);
+    return cli_output_close(&output, diag);
+}
+
+static bool convert(const char *path, const struct options *o,
+                    struct ir_diag *diag)
+{
+    struct ir_module *module = fe_import(path, diag);
+    if (!module)
+        return false;
+    bool good = change(module, o, diag);
+    if (good && o->output && ends_with(o->output, ".tn"))
+        good = cli_can_write(o->output, diag) &&
+               ir_container_write(module, o->output, diag);
+    else if (good)
+        good = write_text(module, o->output, diag);
+    ir_module_free(module);
+    return good;
+}
+
+static int run(int argc, char **argv)
+{
+    struct options o = {0};
+    struct cli_line line;
+    if (!cli_parse(&cli_opt, argc, argv, &o, &line))
+        return line.exit_code;
+    struct ir_diag diag;
+    ir_diag_init(&diag);
+    return cli_finish(&diag, convert(line.argument[0], &o, &diag)
+                                 ? CLI_OK : CLI_BAD_INPUT);
+}
+
+const struct cli_command cli_opt = {
+    .name = "opt",
+    .summary = "Runs passes over a model and prints its IR.",
+    .arguments = "MODEL [options]",
+    .min_arguments = 1, .max_arguments = 1,
+    .options = table, .n_options = CLI_COUNT(table),
+    .example =
+        "example: what the scheduler decides, and a conversion\n"
+        "  treenail opt model.txt --passes all --diff-each | grep strategy\n"
+        "  treenail opt model.txt -o model.tn\n",
+    .run = run,
+    .more_help = print_passes,
+};

@@ -1,0 +1,239 @@
+/* cmd_verify.c: `treenail verify`, compiled code against the interpreter.
+ *
+ * Rows come from three places: derived from the model (ir_probe), drawn at
+ * random, and DATA. How they are compared is in compare.c.
+ */
+#include "cli/cli.h"
+
+#include "frontend/frontend.h"
+#include "trainer/trainer.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct options {
+    const char *library, *ignore;
+    struct cli_build build;
+    int64_t rows, seed, max_derived;
+    bool no_header, quiet;
+};
+
+static const struct cli_option table[] = {
+    CLI_INT(rows, "rows", 0, "N", 0, 1e12,
+            "rows drawn at random (default 10000)"),
+    CLI_INT(seed, "seed", 0, "S", 0, 9007199254740992.0,
+            "of the rows (default 1)"),
+    CLI_INT(max_derived, "max-derived", 0, "N", 0, 1e12,
+            "rows derived from the model, at most; spread\n"
+            "over all of them (default 50000)"),
+    CLI_TEXT(library, "library", 0, "LIB",
+             "check this library instead of compiling one"),
+    CLI_TEXT(build.cpus, "cpu", 0, "LIST",
+             "ISA levels to compile for (default: all)"),
+    CLI_TEXT(build.strategy, "strategy", 0, "S",
+             "force how batches are computed:\n"
+             "select, branch or walk"),
+    CLI_TEXT(build.row_strategy, "row-strategy", 0, "S",
+             "force how one row is computed: branch or walk"),
+    CLI_TEXT(ignore, "ignore", 0, "A,B",
+             "columns of DATA to pass over, say the label"),
+    CLI_FLAG(no_header, "no-header", 0,
+             "DATA's first line is a row; columns go by place"),
+    CLI_FLAG(quiet, "quiet", 'q', "print nothing when all bits agree"),
+};
+
+/* One run: what is compared, with room for a block of rows. */
+struct verify {
+    const struct options *options;
+    struct cli_compare compare;
+    struct cli_progress progress;
+    double *rows;
+    int64_t n_derived, n_drawn, n_data; /* rows compared */
+};
+
+/* ---------------------------------------------------------------- rows -- */
+
+/* Compares n rows of the probe; row i of them is number_at(i, n, of). */
+static void verify_probe(struct verify *v, const struct ir_probe *probe,
+                         int64_t n, int64_t first, int64_t of,
+                         const char *origin)
+{
+    const int64_t width = ir_row_elements(v->compare.module);
+    for (int64_t at = 0; at < n;) {
+        int64_t block = v->compare.max_rows;
+        block = block < n - at ? block : n - at;
+        for (int64_t i = 0; i < block; i++) {
+            /* Spread evenly when not all of them are wanted. */
+            const int64_t number =
+                n == of ? at + i
+                        : (int64_t)((double)(at + i) * ((double)of / (double)n));
+            ir_probe_row(probe, first + number, v->rows + i * width);
+        }
+        cli_compare_rows(&v->compare, v->rows, block, origin, at);
+        at += block;
+        cli_progress_show(&v->progress, origin, (double)at, (double)n);
+    }
+}
+
+static bool verify_data(struct verify *v, const char *path,
+                        struct ir_diag *diag)
+{
+    const struct options *o = v->options;
+    const struct ir_module *module = v->compare.module;
+    struct tr_csv_options csv = {
+        .header = o->no_header ? TR_HEADER_NO : TR_HEADER_DETECT};
+    if (o->ignore)
+        csv.ignore = cli_split(&diag->arena, o->ignore, &csv.n_ignore);
+    struct tr_reader *reader = tr_reader_open(path, &csv, module->n_columns,
+                                              module->columns, diag);
+    if (!reader)
+        return false;
+    int64_t n;
+    while ((n = tr_reader_next(reader, v->rows, v->compare.max_rows,
+                               diag)) > 0) {
+        cli_compare_rows(&v->compare, v->rows, n, "data", v->n_data);
+        v->n_data += n;
+        uint64_t done, total;
+        tr_reader_progress(reader, &done, &total);
+        cli_progress_show(&v->progress, "data", (double)done, (double)total);
+    }
+    tr_reader_close(reader);
+    return n >= 0;
+}
+
+static bool verify_all(struct verify *v, const char *data,
+                       struct ir_diag *diag)
+{
+    const struct options *o = v->options;
+    if (data && !verify_data(v, data, diag))
+        return false;
+    struct ir_probe *probe = ir_probe_new(v->compare.module,
+                                          (uint64_t)o->seed);
+    const int64_t derived = ir_probe_count(probe);
+    v->n_derived = derived < o->max_derived ? derived : o->max_derived;
+    v->n_drawn = o->rows;
+    verify_probe(v, probe, v->n_derived, 0, derived, "derived");
+    verify_probe(v, probe, v->n_drawn, derived, v->n_drawn, "drawn");
+    ir_probe_free(probe);
+    return true;
+}
+
+/* ----------------------------------------------------------- reporting -- */
+
+static void print_levels(const struct cli_compare *c)
+{
+    bool run[16] = {false};
+    for (int i = 0; i < c->n_levels; i++)
+        run[c->level[i]] = true;
+    for (uint32_t i = 0; i < c->model->n_isa; i++)
+        printf("%s%s%s", i ? ", " : "", c->model->isa[i],
+               i < 16 && run[i] ? "" : " (not on this CPU)");
+}
+
+static void print_report(const struct verify *v)
+{
+    const struct cli_compare *c = &v->compare;
+    printf("rows         %" PRId64 " (%" PRId64 " derived, %" PRId64
+           " drawn", c->n_rows, v->n_derived, v->n_drawn);
+    if (v->n_data)
+        printf(", %" PRId64 " of data", v->n_data);
+    printf(") as f32 and f64\noutputs      ");
+    for (uint32_t i = 0; i < c->model->n_outputs; i++)
+        printf("%s%s", i ? ", " : "", c->model->outputs[i].name);
+    printf("\nISA levels   ");
+    print_levels(c);
+    printf("\nstrategies   %s, %s for one row\n", c->model->strategy,
+           c->model->row_strategy);
+    printf("compared     %" PRId64 " numbers\ndiffering    %" PRId64
+           " bits\n", c->n_numbers, c->n_bits);
+    if (c->first.length)
+        printf("first: %s\n", c->first.data);
+}
+
+/* The library's own golden rows, at each level. */
+static bool selftest(const struct cli_compare *c, struct rt_library *library)
+{
+    bool good = true;
+    for (int i = 0; i < c->n_levels && good; i++) {
+        c->model->isa_limit((uint32_t)c->level[i]);
+        good = rt_selftest(library);
+        if (!good)
+            printf("self-test at %s: %s\n", c->model->isa[c->level[i]],
+                   library->error);
+    }
+    c->model->isa_limit(c->model->n_isa - 1);
+    return good;
+}
+
+static int verify(const struct ir_module *module, struct rt_library *library,
+                  const char *data, const struct options *o,
+                  struct ir_diag *diag)
+{
+    struct verify v = {.options = o};
+    if (!cli_compare_init(&v.compare, module, library->model, diag))
+        return CLI_BAD_INPUT;
+    cli_progress_init(&v.progress);
+    v.rows = cli_alloc((uint64_t)v.compare.max_rows,
+                       8 * (uint64_t)ir_row_elements(module), "rows", diag);
+    int code = CLI_BAD_INPUT;
+    if (v.rows && verify_all(&v, data, diag)) {
+        cli_progress_clear(&v.progress);
+        code = selftest(&v.compare, library) && v.compare.n_bits == 0
+             ? CLI_OK : CLI_CHECK_FAILED;
+        if (code != CLI_OK || !o->quiet)
+            print_report(&v);
+    }
+    cli_progress_clear(&v.progress);
+    free(v.rows);
+    cli_compare_release(&v.compare);
+    return code;
+}
+
+static bool open_library(struct rt_library *library,
+                         const struct ir_module *module,
+                         const struct options *o, struct ir_diag *diag)
+{
+    if (!o->library)
+        return cli_build_library(library, module, &o->build, diag);
+    return rt_library_open(library, o->library) ||
+           ir_error(diag, ir_loc_file(NULL), "%s", library->error);
+}
+
+static int run(int argc, char **argv)
+{
+    struct options o = {.rows = 10000, .seed = 1, .max_derived = 50000};
+    struct cli_line line;
+    if (!cli_parse(&cli_verify, argc, argv, &o, &line))
+        return line.exit_code;
+    struct ir_diag diag;
+    ir_diag_init(&diag);
+    int code = CLI_BAD_INPUT;
+    struct rt_library library = {0};
+    struct ir_module *module = fe_import(line.argument[0], &diag);
+    if (module && open_library(&library, module, &o, &diag))
+        code = verify(module, &library, line.argument[1], &o, &diag);
+    rt_library_close(&library);
+    if (module)
+        ir_module_free(module);
+    return cli_finish(&diag, code);
+}
+
+const struct cli_command cli_verify = {
+    .name = "verify",
+    .summary = "Compares compiled code with the interpreter, bit for bit.",
+    .arguments = "MODEL [DATA] [options]",
+    .min_arguments = 1, .max_arguments = 2,
+    .options = table, .n_options = CLI_COUNT(table),
+    .example =
+        "Every output is compared, for rows of f32 and of f64, as batches of "
+        "many sizes and\nlayouts and one by one, at each ISA level that this "
+        "CPU runs. Rows are derived from\nthe model (each threshold and the "
+        "floats beside it, NaN, infinities, unseen\ncategories), drawn at "
+        "random, and read from DATA. A NaN equals any NaN. Exit code\n3 when "
+        "a bit differs.\n\n"
+        "example:\n"
+        "  treenail verify model.txt\n"
+        "  treenail verify model.txt rows.csv --library fraud.so\n",
+    .run = run,
+};
