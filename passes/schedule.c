@@ -1,0 +1,175 @@
+/* schedule.c: how each forest is computed, by a cost model.
+ *
+ * The constants are nanoseconds on one Sapphire Rapids core and come from the
+ * models named beside them; they only have to be right enough to rank the
+ * strategies. Bounds on code keep the time to compile in proportion.
+ */
+#include "passes/rewrite.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* `select`, a node of 8-bit codes, a row: 166 ns for 500 trees x 30 nodes of
+ * the Higgs subset at 64 rows a register. 16-bit codes take twice as long. */
+#define SELECT_NODE_NS 0.011
+/* Adding a tree's leaf to the margin: 100 ns for the 500 trees. */
+#define SELECT_TREE_NS 0.2
+/* Writing a code column: 95 ns for 28 columns of up to 215 cuts. */
+#define SELECT_COLUMN_NS 3.4
+/* `branch`, a level: if-else code took 4,296 ns for 500 trees x 31 leaves
+ * (5.5 levels on average) and 3,306 ns for 200 x 255 (about 9). */
+#define BRANCH_LEVEL_NS 1.7
+/* `walk`, a level: LightGBM's own table walk took 16,327 ns for those 500
+ * trees, 6 ns a level; the packed nodes here are expected to need less. */
+#define WALK_LEVEL_NS 4.0
+
+/* Nodes that are turned into code at most. `select` takes about 54 bytes of
+ * code and 0.1 ms of compiling a node at each ISA level, `branch` a third. */
+#define SELECT_MAX_NODES (1 << 18)
+#define BRANCH_MAX_NODES 300000
+#define ROW_BRANCH_MAX_NODES 100000
+
+/* Nodes of a function: register allocation takes more than linear time. */
+#define CHUNK_NODES 2048
+
+/* A tile's codes stay within a third of a 48 KB L1 data cache. */
+#define TILE_BYTES 16384
+#define TILE_LEAST 64
+#define TILE_MOST 1024
+
+/* ---------------------------------------------------------------- costs -- */
+
+/* The sum over the trees of the mean depth of a leaf. */
+static double sum_depths(const struct ir_forest *f)
+{
+    struct step {
+        int32_t node, depth;
+    } *stack = ir_realloc_array(NULL, (size_t)f->n_nodes + 1, sizeof(*stack));
+    double sum = 0;
+    for (int t = 0; t < f->n_trees; t++) {
+        const int32_t first = f->tree_start[t];
+        double depths = 0, leaves = 0;
+        size_t n = 0;
+        stack[n++] = (struct step){first < f->tree_start[t + 1] ? 0 : ~0, 0};
+        while (n > 0) {
+            const struct step s = stack[--n];
+            if (s.node < 0) {
+                depths += s.depth;
+                leaves++;
+                continue;
+            }
+            const int32_t i = first + s.node;
+            stack[n++] = (struct step){f->right[i], s.depth + 1};
+            stack[n++] = (struct step){f->left[i], s.depth + 1};
+        }
+        sum += depths / leaves;
+    }
+    free(stack);
+    return sum;
+}
+
+static const char *choose_strategy(const struct ir_forest *f)
+{
+    const double depths = sum_depths(f);
+    const bool can_select = f->code_bits != 0 && !f->coef_start;
+    const double select = SELECT_NODE_NS * f->n_nodes * (f->code_bits / 8) +
+                          SELECT_TREE_NS * f->n_trees +
+                          SELECT_COLUMN_NS * f->n_code_columns;
+    const double branch = BRANCH_LEVEL_NS * depths;
+    const double walk = WALK_LEVEL_NS * depths;
+    const bool can_branch = f->n_nodes <= BRANCH_MAX_NODES;
+    if (can_select && f->n_nodes <= SELECT_MAX_NODES &&
+        (f->n_nodes == 0 || select <= (can_branch ? branch : walk)))
+        return "select";
+    return can_branch ? "branch" : "walk";
+}
+
+/* Rows that a tile holds: a multiple of the rows that a register holds. */
+static int64_t choose_tile_rows(const struct ir_forest *f, bool is_select)
+{
+    const int64_t margins = (int64_t)f->n_targets *
+                            (int64_t)ir_dtype_bytes(f->sum_dtype);
+    const int64_t codes = (int64_t)f->n_code_columns * (f->code_bits / 8);
+    const int64_t bytes = is_select && codes > 0 ? codes : margins;
+    const int64_t rows = TILE_BYTES / (bytes > 0 ? bytes : 1) / TILE_LEAST *
+                         TILE_LEAST;
+    return rows < TILE_LEAST ? TILE_LEAST : rows > TILE_MOST ? TILE_MOST : rows;
+}
+
+/* -------------------------------------------------------------- options -- */
+
+static bool is_one_of(const char *name, const char *const *names, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool check_options(const struct pass_options *options,
+                          struct ir_diag *diag)
+{
+    static const char *const names[] = {"branch", "walk", "select"};
+    if (options->strategy && !is_one_of(options->strategy, names, 3))
+        return ir_error(diag, ir_loc_file(NULL),
+                        "there is no batch strategy named \"%s\" (there are: "
+                        "branch, walk, select)", options->strategy);
+    if (options->row_strategy && !is_one_of(options->row_strategy, names, 2))
+        return ir_error(diag, ir_loc_file(NULL),
+                        "there is no one-row strategy named \"%s\" (there "
+                        "are: branch, walk)", options->row_strategy);
+    return true;
+}
+
+/* Whether the strategy asked for can be had for this forest. */
+static bool check_forced(const struct ir_op *op, const struct ir_forest *f,
+                         const char *strategy, struct ir_diag *diag)
+{
+    if (!strategy || strcmp(strategy, "select") != 0)
+        return true;
+    if (f->coef_start)
+        return ir_error(diag, op->loc, "the strategy select cannot be had "
+                        "for a forest with linear leaves");
+    if (f->code_bits == 0)
+        return ir_error(diag, op->loc, "the strategy select cannot be had "
+                        "for a forest without codes (run quantise first; "
+                        "there are none for more than 65535 cuts a feature "
+                        "or 65536 leaves a tree)");
+    return true;
+}
+
+/* --------------------------------------------------------------- the op -- */
+
+static bool schedule_forest(struct ir_module *module, struct ir_op *op,
+                            const struct pass_options *options,
+                            struct ir_diag *diag)
+{
+    struct ir_forest f;
+    ir_forest_view(op, &f);
+    if (!check_forced(op, &f, options->strategy, diag))
+        return false;
+    const char *strategy = options->strategy ? options->strategy
+                                             : choose_strategy(&f);
+    const char *row_strategy = options->row_strategy ? options->row_strategy
+                               : f.n_nodes <= ROW_BRANCH_MAX_NODES ? "branch"
+                                                                   : "walk";
+    const bool is_select = strcmp(strategy, "select") == 0;
+    ir_set_attr(module, op, ir_string("strategy", strategy));
+    ir_set_attr(module, op, ir_string("row_strategy", row_strategy));
+    ir_set_attr(module, op,
+                ir_int("tile_rows", choose_tile_rows(&f, is_select)));
+    ir_set_attr(module, op, ir_int("chunk_nodes", CHUNK_NODES));
+    return true;
+}
+
+bool pass_schedule(struct ir_module *module, const struct pass_options *options,
+                   struct ir_diag *diag)
+{
+    if (!check_options(options, diag))
+        return false;
+    for (int i = 0; i < module->n_ops; i++)
+        if (module->ops[i]->kind == IR_OP_forest &&
+            !schedule_forest(module, module->ops[i], options, diag))
+            return false;
+    return true;
+}

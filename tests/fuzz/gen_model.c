@@ -1,0 +1,450 @@
+/* gen_model.c: see gen_model.h.
+ *
+ *   byte  0  bit 0 f32 features, 1 f32 sums, 2 "lt", 3 a divisor,
+ *            4-5 the zero bound (none, 0, 1e-35f, 2.5), 6 a second forest,
+ *            7 nodes and leaves numbered backwards
+ *   byte  1  bits 0-3 columns less 1, 4 the last column is a tensor of three,
+ *            5 the columns are joined by concat, 6 the margins too
+ *   byte  2  a bit for each of the first eight columns: a category
+ *   byte  3  bits 0-1 targets less 1, 2-7 a divisor
+ *   byte  4  a bit each: output of margin, leaf, and all that links give;
+ *            3 the second forest's margin, 4 its leaf, 5 base margins
+ *   byte  5-7  two links each, 4 bits: see add_link()
+ *   byte  8-15 the targets' base margins, two bytes each
+ *   byte 16-   records of 8 bytes: see add_record()
+ */
+#include "fuzz/gen_model.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+
+enum { header_bytes = 16, record_bytes = 8, max_records = 512 };
+enum { max_nodes = max_records + 1 };
+
+/* ------------------------------------------------------------- reading -- */
+
+struct bytes {
+    const uint8_t *data;
+    size_t size;
+};
+
+static unsigned at(struct bytes b, size_t i)
+{
+    return i < b.size ? b.data[i] : 0;
+}
+
+static unsigned pair_at(struct bytes b, size_t i)
+{
+    return at(b, i) | at(b, i + 1) << 8;
+}
+
+/* A number as odd as `kind` (5 bits) says; `payload` is of 16 bits. */
+static double odd_number(unsigned kind, unsigned payload, double zero_bound,
+                         double previous)
+{
+    switch (kind & 31) {
+    case 1: return -0.0;
+    case 2: return INFINITY;
+    case 3: return -INFINITY;
+    case 4: return 4.9e-324;
+    case 5: return -4.9e-324;
+    case 6: return DBL_MAX;
+    case 7: return -DBL_MAX;
+    case 8: return FLT_MAX;
+    case 9: return zero_bound;
+    case 10: return -zero_bound;
+    case 11: return nextafter(zero_bound, INFINITY);
+    case 12: return nextafter(-zero_bound, -INFINITY);
+    case 13: return previous;
+    case 14: return nextafter(previous, INFINITY);
+    case 15: return nextafter(previous, -INFINITY);
+    case 16: return 1e-45f;
+    case 17: return nextafterf((float)previous, INFINITY);
+    case 18: return nextafterf((float)previous, -INFINITY);
+    case 19: return -(double)nextafterf((float)zero_bound, -INFINITY);
+    case 20: return ldexp((double)payload, (int)(payload >> 8) - 128);
+    case 21: return -ldexp((double)payload, (int)(payload >> 8) - 128);
+    case 22: return (int16_t)payload / 3.0;
+    case 23: return (int16_t)payload;
+    default: return (int8_t)payload / 8.0;
+    }
+}
+
+/* ---------------------------------------------------------------- trees -- */
+
+/* A tree as it grows: leaves are split one after the other. */
+struct node {
+    unsigned feature;
+    double threshold;
+    uint32_t words[3];
+    int n_words;
+    int left, right; /* a node, or ~ of a leaf */
+    uint8_t flags;
+};
+struct leaf {
+    int *parent; /* where its number stands, NULL at the root or unlinked */
+    double value, constant;
+    int n_coefs;
+    int32_t feature[4];
+    double coef[4];
+};
+struct growth {
+    struct bytes bytes;
+    struct ir_forest_builder *builder;
+    bool narrow, narrow_sums, backwards;
+    int n_features, n_targets;
+    double zero_bound, previous;
+    int n_nodes, n_leaves, n_trees, target;
+    struct node node[max_nodes];
+    struct leaf leaf[max_nodes + 1];
+};
+
+static void begin_tree(struct growth *g, int target, double value)
+{
+    g->n_nodes = 0;
+    g->n_leaves = 1;
+    g->target = target;
+    g->leaf[0] = (struct leaf){.value = value};
+}
+
+/* A child's number as the builder is told it; the root stays the first. */
+static int numbered(const struct growth *g, int child)
+{
+    if (!g->backwards)
+        return child;
+    if (child < 0)
+        return ~(g->n_leaves - 1 - ~child);
+    return child == 0 ? 0 : g->n_nodes - child;
+}
+
+static void put_node(struct growth *g, const struct node *node)
+{
+    const int left = numbered(g, node->left);
+    const int right = numbered(g, node->right);
+    if (node->flags & IR_NODE_CATEGORICAL)
+        ir_forest_set_node(g->builder, (int)node->feature, node->words,
+                           node->n_words, left, right, node->flags);
+    else
+        ir_forest_node(g->builder, (int)node->feature, node->threshold, left,
+                       right, node->flags);
+}
+
+static void put_leaf(struct growth *g, const struct leaf *leaf)
+{
+    ir_forest_leaf(g->builder, leaf->value);
+    if (leaf->n_coefs > 0)
+        ir_forest_linear(g->builder, leaf->constant, leaf->n_coefs,
+                         leaf->feature, leaf->coef);
+}
+
+static void end_tree(struct growth *g)
+{
+    ir_forest_tree(g->builder, g->target);
+    g->n_trees++;
+    for (int i = 0; i < g->n_nodes; i++)
+        put_node(g, &g->node[numbered(g, i)]);
+    for (int i = 0; i < g->n_leaves; i++)
+        put_leaf(g, &g->leaf[~numbered(g, ~i)]);
+}
+
+static double leaf_value(const struct growth *g, unsigned payload)
+{
+    const double value = (int8_t)payload / (double)(1 + (payload >> 8 & 7));
+    return g->narrow_sums ? (float)value : value;
+}
+
+static void read_set(struct node *node, unsigned payload)
+{
+    node->n_words = payload >> 13 & 3;
+    node->words[0] = (payload & 0xff) | (payload & 0xf00) << 20;
+    node->words[1] = payload & 0x1000 ? 0x80000001u : 0;
+    node->words[2] = 0;
+}
+
+/* Splits a leaf: its old value goes left and a new one right, or the other
+ * way round. */
+static void split_leaf(struct growth *g, size_t r)
+{
+    if (g->n_nodes >= max_nodes - 1)
+        return;
+    const struct bytes b = g->bytes;
+    const int l = (int)(at(b, r + 1) % (unsigned)g->n_leaves);
+    struct leaf *old = &g->leaf[l];
+    if (l > 0 && !old->parent) /* is not in the tree */
+        return;
+    const int n = g->n_nodes++;
+    if (old->parent)
+        *old->parent = n;
+    struct node *node = &g->node[n];
+    *node = (struct node){.feature = at(b, r + 2) % (unsigned)g->n_features,
+                          .flags = at(b, r + 3) & 7};
+    node->threshold = odd_number(at(b, r + 3) >> 3, pair_at(b, r + 4),
+                                 g->zero_bound, g->previous);
+    if (g->narrow)
+        node->threshold = (float)node->threshold;
+    if (node->flags & IR_NODE_CATEGORICAL)
+        read_set(node, pair_at(b, r + 4));
+    else
+        g->previous = node->threshold;
+    const int m = g->n_leaves++;
+    const bool swapped = at(b, r) & 0x80;
+    node->left = ~(swapped ? m : l);
+    node->right = ~(swapped ? l : m);
+    old->parent = swapped ? &node->right : &node->left;
+    g->leaf[m] = (struct leaf){.parent = swapped ? &node->left : &node->right,
+                               .value = leaf_value(g, pair_at(b, r + 6))};
+}
+
+static void make_linear(struct growth *g, size_t r)
+{
+    const struct bytes b = g->bytes;
+    struct leaf *leaf = &g->leaf[at(b, r + 1) % (unsigned)g->n_leaves];
+    leaf->n_coefs = at(b, r + 3) & 3;
+    leaf->constant = (int8_t)at(b, r + 4) / 7.0;
+    for (int i = 0; i < leaf->n_coefs; i++) {
+        leaf->feature[i] = (int32_t)((at(b, r + 2) + 3 * (unsigned)i) %
+                                     (unsigned)g->n_features);
+        leaf->coef[i] = (int8_t)at(b, r + 5 + (size_t)i) / 3.0;
+    }
+}
+
+/* A record: byte 0 says what (its top bit swaps a split's children), 1 which
+ * leaf, 2 the feature, 3 flags and the kind of threshold, 4-5 the threshold or
+ * the set, 6-7 the new leaf's value. */
+static void add_record(struct growth *g, size_t r)
+{
+    const struct bytes b = g->bytes;
+    switch (at(b, r) & 15) {
+    case 15: /* another tree; byte 2: its target */
+        end_tree(g);
+        begin_tree(g, (int)(at(b, r + 2) % (unsigned)g->n_targets),
+                   leaf_value(g, pair_at(b, r + 6)));
+        break;
+    case 14: /* a leaf that no node leads to */
+        g->leaf[g->n_leaves++] =
+            (struct leaf){.value = leaf_value(g, pair_at(b, r + 6))};
+        break;
+    case 13: /* a leaf becomes linear */
+        if (!g->narrow_sums)
+            make_linear(g, r);
+        break;
+    default:
+        split_leaf(g, r);
+        break;
+    }
+}
+
+/* --------------------------------------------------------------- columns -- */
+
+static void add_columns(struct ir_module *module, struct bytes b)
+{
+    const int n = 1 + (at(b, 1) & 15);
+    for (int i = 0; i < n; i++) {
+        const bool tensor = i == n - 1 && (at(b, 1) & 0x10);
+        const bool category = !tensor && i < 8 && (at(b, 2) >> i & 1);
+        const char name[] = {'c', (char)('a' + i), 0};
+        ir_add_column(module, name,
+                      tensor ? IR_TENSOR_COLUMN
+                             : category ? IR_CATEGORY : IR_NUMBER,
+                      tensor ? 3 : 1);
+    }
+}
+
+static struct ir_value *checked(struct ir_op *op, struct ir_diag *diag)
+{
+    if (!op) {
+        ir_diag_print(diag, stderr);
+        ir_bug("the generator made a bad op");
+    }
+    return &op->result[0];
+}
+
+static struct ir_value *add_op(struct ir_module *module, enum ir_op_kind kind,
+                               int n, struct ir_value *const *x, int n_attrs,
+                               const struct ir_attr *attrs,
+                               struct ir_diag *diag)
+{
+    return checked(ir_add_op(module, kind, n, x, n_attrs, attrs, diag), diag);
+}
+
+static struct ir_value *add_input(struct ir_module *module, int first,
+                                  int count, bool narrow,
+                                  struct ir_diag *diag)
+{
+    const struct ir_attr attrs[] = {ir_int("first", first),
+                                    ir_int("count", count),
+                                    ir_string("dtype", narrow ? "f32" : "f64")};
+    return add_op(module, IR_OP_input, 0, NULL, 3, attrs, diag);
+}
+
+static struct ir_value *add_inputs(struct ir_module *module, struct bytes b,
+                                   bool narrow, struct ir_diag *diag)
+{
+    const int n = module->n_columns;
+    if (!(at(b, 1) & 0x20))
+        return add_input(module, 0, n, narrow, diag);
+    struct ir_value *part[16];
+    for (int i = 0; i < n; i++)
+        part[i] = add_input(module, i, 1, narrow, diag);
+    return add_op(module, IR_OP_concat, n, part, 0, NULL, diag);
+}
+
+/* ---------------------------------------------------------------- links -- */
+
+static void add_output(struct ir_module *module, const char *kind,
+                       struct ir_value *value)
+{
+    struct ir_text name;
+    ir_text_init(&name);
+    ir_text_printf(&name, "%s%d", kind, module->n_outputs);
+    ir_add_output(module, name.data, value);
+    ir_text_release(&name);
+}
+
+/* Adds what 4 bits of the header say; NULL when the chain ends, because
+ * nothing here computes on classes. */
+static struct ir_value *add_link(struct ir_module *module, unsigned kind,
+                                 struct ir_value *x, struct ir_diag *diag)
+{
+    static const double alpha[] = {1, 0.5, -2, 0};
+    const struct ir_attr sigmoid = ir_float("alpha", alpha[kind & 3]);
+    const struct ir_attr divisor = ir_float("divisor", alpha[kind & 1] * 3);
+    const struct ir_attr bound = ir_float("bound", alpha[kind & 3]);
+    switch (kind) {
+    case 1: case 2: case 3: case 4:
+        return add_op(module, IR_OP_sigmoid, 1, &x, 1, &sigmoid, diag);
+    case 5: return add_op(module, IR_OP_exp, 1, &x, 0, NULL, diag);
+    case 6: return add_op(module, IR_OP_log1p_exp, 1, &x, 0, NULL, diag);
+    case 7: return add_op(module, IR_OP_signed_square, 1, &x, 0, NULL, diag);
+    case 8: case 9: return add_op(module, IR_OP_softmax, 1, &x, 0, NULL, diag);
+    case 10: case 11:
+        return add_op(module, IR_OP_divide, 1, &x, 1, &divisor, diag);
+    case 12: case 13:
+        add_output(module, "class",
+                   add_op(module, IR_OP_above, 1, &x, 1, &bound, diag));
+        return NULL;
+    case 14: case 15:
+        add_output(module, "class",
+                   add_op(module, IR_OP_argmax, 1, &x, 0, NULL, diag));
+        return NULL;
+    default: return x;
+    }
+}
+
+static void add_links(struct ir_module *module, struct bytes b,
+                      struct ir_value *x, struct ir_diag *diag)
+{
+    for (int i = 0; i < 6 && x; i++) {
+        struct ir_value *y = add_link(
+            module, at(b, 5 + (size_t)i / 2) >> (i % 2 ? 4 : 0) & 15, x, diag);
+        if (y && y != x && ((at(b, 4) & 4) || i == 5))
+            add_output(module, "link", y);
+        x = y;
+    }
+}
+
+/* ---------------------------------------------------------------- model -- */
+
+static struct ir_op *add_forest(struct ir_module *module, struct growth *g,
+                                struct ir_value *x, struct ir_diag *diag)
+{
+    const struct bytes b = g->bytes;
+    double base[4];
+    for (int i = 0; i < g->n_targets; i++)
+        base[i] = leaf_value(g, pair_at(b, 8 + 2 * (size_t)i));
+    const double divisor = at(b, 0) & 8 ? (double)(1 + (at(b, 3) >> 2)) : 1;
+    struct ir_op *op = ir_forest_finish(
+        g->builder, module, x, at(b, 0) & 4 ? "lt" : "le",
+        at(b, 4) & 32 ? base : NULL, divisor, g->zero_bound, ir_loc_file(NULL),
+        diag);
+    checked(op, diag);
+    return op;
+}
+
+/* The records [first, last) as a forest on `x`. */
+static struct ir_op *grow_forest(struct ir_module *module, struct bytes b,
+                                 struct ir_value *x, size_t first, size_t last,
+                                 struct ir_diag *diag)
+{
+    static const double bound[] = {0, 0, 1e-35f, 2.5};
+    struct growth *g = ir_realloc_array(NULL, 1, sizeof(*g));
+    *g = (struct growth){
+        .bytes = b,
+        .narrow = x->type.dtype == IR_F32,
+        .narrow_sums = at(b, 0) & 2,
+        .backwards = at(b, 0) & 0x80,
+        .n_features = (int)x->type.dim[0],
+        .n_targets = 1 + (at(b, 3) & 3),
+        .zero_bound = bound[at(b, 0) >> 4 & 3],
+    };
+    g->builder = ir_forest_begin(x->type.dtype,
+                                 g->narrow_sums ? IR_F32 : IR_F64,
+                                 g->n_targets);
+    begin_tree(g, 0, leaf_value(g, pair_at(b, 8)));
+    for (size_t i = first; i < last; i++)
+        add_record(g, header_bytes + i * record_bytes);
+    end_tree(g);
+    struct ir_op *op = add_forest(module, g, x, diag);
+    free(g);
+    return op;
+}
+
+static void build_model(struct ir_module *module, struct bytes b,
+                        struct ir_diag *diag)
+{
+    const size_t bytes = b.size > header_bytes ? b.size - header_bytes : 0;
+    size_t n = (bytes + record_bytes - 1) / record_bytes;
+    n = n < max_records ? n : max_records;
+    const bool two = at(b, 0) & 0x40;
+    add_columns(module, b);
+    struct ir_value *x = add_inputs(module, b, at(b, 0) & 1, diag);
+    struct ir_op *trees = grow_forest(module, b, x, 0, two ? n / 2 : n, diag);
+    struct ir_value *margin = &trees->result[0];
+    if (at(b, 4) & 1)
+        add_output(module, "margin", margin);
+    if (at(b, 4) & 2)
+        add_output(module, "leaf", &trees->result[1]);
+    if (two) {
+        struct ir_value *y = add_inputs(module, b, !(at(b, 0) & 1), diag);
+        struct ir_op *more = grow_forest(module, b, y, n / 2, n, diag);
+        if (at(b, 4) & 8)
+            add_output(module, "margin", &more->result[0]);
+        if (at(b, 4) & 16)
+            add_output(module, "leaf", &more->result[1]);
+        struct ir_value *margins[] = {margin, &more->result[0]};
+        if (at(b, 1) & 0x40)
+            margin = add_op(module, IR_OP_concat, 2, margins, 0, NULL, diag);
+    }
+    add_links(module, b, margin, diag);
+    if (module->n_outputs == 0)
+        add_output(module, "value", margin);
+}
+
+struct ir_module *gen_model(const uint8_t *data, size_t size)
+{
+    struct ir_diag diag;
+    ir_diag_init(&diag);
+    struct ir_module *module = ir_module_new("generated");
+    build_model(module, (struct bytes){data, size}, &diag);
+    if (!ir_verify(module, &diag)) {
+        ir_diag_print(&diag, stderr);
+        ir_bug("the generator made a bad model");
+    }
+    ir_diag_release(&diag);
+    return module;
+}
+
+void gen_row(const struct ir_module *module, const uint8_t *data, size_t size,
+             double *row)
+{
+    const struct bytes b = {data, size};
+    const int64_t n = ir_row_elements(module);
+    double previous = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const unsigned word = pair_at(b, 2 * (size_t)i);
+        row[i] = (word & 31) == 31 ? NAN
+                 : odd_number(word, word >> 5, 1e-35f, previous);
+        previous = isnan(row[i]) ? 0 : row[i];
+    }
+}

@@ -1,0 +1,3 @@
+treenail_unit_test(test_pass_manager LINKS treenail_passes)
+treenail_unit_test(test_pass_rewrite LINKS treenail_passes)
+treenail_unit_test(test_pass_scale LINKS treenail_passes)
