@@ -1,0 +1,234 @@
+/* infer.c: result types and rules of every op but the forests (trees.c). */
+#include "ir/ir_impl.h"
+
+#include <string.h>
+
+static bool bad_type(const struct ir_op *op, struct ir_diag *diag,
+                     const char *what)
+{
+    return ir_error(diag, op->loc, "%s: %s", ir_op_table[op->kind].name, what);
+}
+
+static bool is_real(enum ir_dtype dtype)
+{
+    return dtype == IR_F32 || dtype == IR_F64;
+}
+
+/* The operand is a vector of reals, the usual case. */
+static bool check_real(const struct ir_op *op, struct ir_diag *diag)
+{
+    for (int i = 0; i < op->n_operands; i++) {
+        const struct ir_type *x = &op->operand[i]->type;
+        if (!is_real(x->dtype))
+            return bad_type(op, diag, "an operand is not of f32 or f64");
+        if (ir_type_volume(x) < 1)
+            return bad_type(op, diag, "an operand has no elements");
+    }
+    return true;
+}
+
+/* ------------------------------------------------------------------- input */
+
+static bool input_columns(const struct ir_module *module,
+                          const struct ir_op *op, int64_t *n,
+                          struct ir_diag *diag)
+{
+    const int64_t first = ir_attr_int(op, "first");
+    const int64_t count = ir_attr_int(op, "count");
+    if (first < 0 || count < 1 || first > module->n_columns ||
+        count > module->n_columns - first)
+        return ir_error(diag, op->loc,
+                        "input: columns %lld to %lld are out of range (there "
+                        "are %d)", (long long)first,
+                        (long long)(first + (count > 0 ? count - 1 : 0)),
+                        module->n_columns);
+    *n = 0;
+    for (int64_t i = first; i < first + count; i++)
+        *n += module->columns[i].n_elements;
+    return true;
+}
+
+bool ir_infer_input(const struct ir_module *module, struct ir_op *op,
+                    struct ir_diag *diag)
+{
+    const struct ir_tensor *shape = ir_attr_tensor(op, "shape");
+    struct ir_type *type = &op->result[0].type;
+    enum ir_dtype dtype;
+    int64_t n = 0;
+    if (!ir_dtype_parse(ir_attr_string(op, "dtype"), &dtype) ||
+        !is_real(dtype))
+        return ir_error(diag, op->loc, "input: dtype is '%s', not 'f32' or "
+                        "'f64'", ir_attr_string(op, "dtype"));
+    if (!input_columns(module, op, &n, diag))
+        return false;
+    *type = ir_type_vector(dtype, n);
+    if (!shape)
+        return true;
+    if (shape->type.rank != 1 || shape->type.dtype != IR_I64 ||
+        shape->type.dim[0] < 1 || shape->type.dim[0] > IR_MAX_RANK)
+        return bad_type(op, diag, "shape is no vector of 1 to 6 i64");
+    type->rank = (int)shape->type.dim[0];
+    for (int i = 0; i < type->rank; i++) {
+        type->dim[i] = ((const int64_t *)shape->data)[i];
+        if (type->dim[i] < 1)
+            return bad_type(op, diag, "a dim of shape is not positive");
+    }
+    if (ir_type_volume(type) != n)
+        return ir_error(diag, op->loc, "input: shape has %lld elements, its "
+                        "columns have %lld", (long long)ir_type_volume(type),
+                        (long long)n);
+    return true;
+}
+
+/* ------------------------------------------------------------- MODEL level */
+
+bool ir_infer_concat(const struct ir_module *module, struct ir_op *op,
+                     struct ir_diag *diag)
+{
+    const struct ir_type *first = &op->operand[0]->type;
+    int64_t n = 0;
+    (void)module;
+    for (int i = 0; i < op->n_operands; i++) {
+        const struct ir_type *x = &op->operand[i]->type;
+        if (x->rank != 1 || x->dtype != first->dtype)
+            return bad_type(op, diag, "operands are not vectors of one dtype");
+        n += x->dim[0];
+        if (n > IR_MAX_ELEMENTS)
+            return bad_type(op, diag, "the result has too many elements");
+    }
+    op->result[0].type = ir_type_vector(first->dtype, n);
+    return true;
+}
+
+bool ir_infer_map_op(const struct ir_module *module, struct ir_op *op,
+                     struct ir_diag *diag)
+{
+    (void)module;
+    if (!check_real(op, diag))
+        return false;
+    op->result[0].type = op->operand[0]->type;
+    if (op->kind == IR_OP_above)
+        op->result[0].type.dtype = IR_I32;
+    return true;
+}
+
+bool ir_infer_softmax(const struct ir_module *module, struct ir_op *op,
+                      struct ir_diag *diag)
+{
+    (void)module;
+    if (!check_real(op, diag))
+        return false;
+    op->result[0].type = op->operand[0]->type;
+    return true;
+}
+
+bool ir_infer_argmax(const struct ir_module *module, struct ir_op *op,
+                     struct ir_diag *diag)
+{
+    (void)module;
+    if (!check_real(op, diag))
+        return false;
+    op->result[0].type = ir_type_vector(IR_I32, 1);
+    return true;
+}
+
+/* ------------------------------------------------------------ KERNEL level */
+
+bool ir_infer_map(const struct ir_module *module, struct ir_op *op,
+                  struct ir_diag *diag)
+{
+    const struct ir_type *largest = &op->operand[0]->type;
+    enum ir_dtype dtype;
+    (void)module;
+    if (!check_real(op, diag))
+        return false;
+    if (!ir_dtype_parse(ir_attr_string(op, "dtype"), &dtype) ||
+        (!is_real(dtype) && dtype != IR_I32))
+        return ir_error(diag, op->loc, "map: dtype is '%s', not 'f32', 'f64' "
+                        "or 'i32'", ir_attr_string(op, "dtype"));
+    for (int i = 1; i < op->n_operands; i++)
+        if (ir_type_volume(&op->operand[i]->type) > ir_type_volume(largest))
+            largest = &op->operand[i]->type;
+    for (int i = 0; i < op->n_operands; i++) {
+        const struct ir_type *x = &op->operand[i]->type;
+        const int64_t n = ir_type_volume(x);
+        if (n != 1 && n != ir_type_volume(largest))
+            return ir_error(diag, op->loc, "map: an operand has %lld elements "
+                            "and another %lld", (long long)n,
+                            (long long)ir_type_volume(largest));
+        if (x->dtype != op->operand[0]->type.dtype)
+            return bad_type(op, diag, "operands are not of one dtype");
+    }
+    op->result[0].type = *largest;
+    op->result[0].type.dtype = dtype;
+    return true;
+}
+
+bool ir_infer_reduce(const struct ir_module *module, struct ir_op *op,
+                     struct ir_diag *diag)
+{
+    const char *kind = ir_attr_string(op, "kind");
+    (void)module;
+    if (!check_real(op, diag))
+        return false;
+    if (strcmp(kind, "max") != 0 && strcmp(kind, "sum") != 0 &&
+        strcmp(kind, "argmax") != 0)
+        return ir_error(diag, op->loc, "reduce: kind is '%s', not 'max', "
+                        "'sum' or 'argmax'", kind);
+    const enum ir_dtype dtype = op->operand[0]->type.dtype;
+    op->result[0].type =
+        ir_type_vector(!strcmp(kind, "argmax") ? IR_I32 : dtype, 1);
+    return true;
+}
+
+/* ------------------------------------------------------------------- rules */
+
+/* What inference already checked, for ops that have no further rules. */
+#define NO_MORE_RULES(name)                                                   \
+    bool ir_verify_##name(const struct ir_module *module,                     \
+                          const struct ir_op *op, struct ir_diag *diag)       \
+    {                                                                         \
+        (void)module;                                                         \
+        (void)op;                                                             \
+        (void)diag;                                                           \
+        return true;                                                          \
+    }
+NO_MORE_RULES(input)
+NO_MORE_RULES(concat)
+NO_MORE_RULES(softmax)
+NO_MORE_RULES(argmax)
+NO_MORE_RULES(reduce)
+
+static bool check_program(const struct ir_op *op, const char *program,
+                          struct ir_diag *diag)
+{
+    struct ir_step steps[IR_MAX_STEPS];
+    struct ir_diag said;
+    ir_diag_init(&said);
+    const int n = ir_program_parse(program, op, steps, &said);
+    if (n < 0)
+        ir_error(diag, op->loc, "%s: %s", ir_op_table[op->kind].name,
+                 said.n_messages ? said.message[0] : "a bad program");
+    ir_diag_release(&said);
+    for (int i = 0; i < n; i++)
+        if (steps[i].kind == IR_STEP_OPERAND &&
+            steps[i].index >= op->n_operands)
+            return ir_error(diag, op->loc, "%s: x%d is out of range (there "
+                            "are %d operands)", ir_op_table[op->kind].name,
+                            steps[i].index, op->n_operands);
+    return n > 0;
+}
+
+bool ir_verify_map_op(const struct ir_module *module, const struct ir_op *op,
+                      struct ir_diag *diag)
+{
+    (void)module;
+    return check_program(op, ir_op_table[op->kind].program, diag);
+}
+
+bool ir_verify_map(const struct ir_module *module, const struct ir_op *op,
+                   struct ir_diag *diag)
+{
+    (void)module;
+    return check_program(op, ir_attr_string(op, "program"), diag);
+}

@@ -1,0 +1,52 @@
+/* ir_impl.h: what the files of ir/ share and nobody else sees: the functions
+ * that each line of ops.def demands. */
+#ifndef TREENAIL_IR_IMPL_H
+#define TREENAIL_IR_IMPL_H
+
+#include "ir/ir.h"
+
+/* Sets the types of op->result from its operands and attributes, which are of
+ * the kinds that the schema asks for. Messages go to op->loc. */
+typedef bool ir_infer_fn(const struct ir_module *module, struct ir_op *op,
+                         struct ir_diag *diag);
+/* Checks the rules beyond schema and types. */
+typedef bool ir_verify_fn(const struct ir_module *module,
+                          const struct ir_op *op, struct ir_diag *diag);
+/* Computes the op's results for one row (eval.c). */
+struct ir_eval_context;
+typedef void ir_eval_fn(struct ir_eval_context *context,
+                        const struct ir_op *op);
+
+#define OP(name, ...)                                                         \
+    ir_infer_fn ir_infer_##name;                                              \
+    ir_verify_fn ir_verify_##name;                                            \
+    ir_eval_fn ir_eval_##name;
+#define MAP(...)
+#include "ir/ops.def"
+#undef OP
+#undef MAP
+ir_infer_fn ir_infer_map_op; /* shared by all MAP ops */
+ir_verify_fn ir_verify_map_op;
+ir_eval_fn ir_eval_map_op;
+
+extern ir_infer_fn *const ir_infer_table[IR_N_OPS];
+extern ir_verify_fn *const ir_verify_table[IR_N_OPS];
+extern ir_eval_fn *const ir_eval_table[IR_N_OPS];
+
+/* One entry of an op's schema, "name:kind" or "name:kind?". */
+struct ir_schema_entry {
+    const char *name;
+    size_t length;
+    enum ir_attr_kind kind;
+    bool optional;
+};
+/* Reads the entry at *schema and moves past it; false at the end. */
+bool ir_schema_next(const char **schema, struct ir_schema_entry *entry);
+/* The entry named `name`. */
+bool ir_schema_find(enum ir_op_kind kind, const char *name,
+                    struct ir_schema_entry *entry);
+
+/* Checks an op's operand count and its attributes against the schema. */
+bool ir_check_schema(const struct ir_op *op, struct ir_diag *diag);
+
+#endif

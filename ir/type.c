@@ -1,0 +1,77 @@
+/* type.c: dtypes and the types of one row's values. */
+#include "ir/ir.h"
+
+#include <string.h>
+
+static const struct {
+    const char *name;
+    size_t bytes;
+} dtypes[IR_N_DTYPES] = {
+    [IR_F32] = {"f32", 4}, [IR_F64] = {"f64", 8}, [IR_U8] = {"u8", 1},
+    [IR_U16] = {"u16", 2}, [IR_U32] = {"u32", 4}, [IR_I32] = {"i32", 4},
+    [IR_I64] = {"i64", 8},
+};
+
+const char *ir_dtype_name(enum ir_dtype dtype)
+{
+    return dtypes[dtype].name;
+}
+
+size_t ir_dtype_bytes(enum ir_dtype dtype)
+{
+    return dtypes[dtype].bytes;
+}
+
+bool ir_dtype_parse(const char *name, enum ir_dtype *dtype)
+{
+    for (int i = 0; i < IR_N_DTYPES; i++)
+        if (!strcmp(name, dtypes[i].name)) {
+            *dtype = (enum ir_dtype)i;
+            return true;
+        }
+    return false;
+}
+
+struct ir_type ir_type_scalar(enum ir_dtype dtype)
+{
+    return (struct ir_type){.dtype = dtype};
+}
+
+struct ir_type ir_type_vector(enum ir_dtype dtype, int64_t n)
+{
+    return (struct ir_type){.dtype = dtype, .rank = 1, .dim = {n}};
+}
+
+bool ir_type_equal(const struct ir_type *a, const struct ir_type *b)
+{
+    if (a->dtype != b->dtype || a->rank != b->rank)
+        return false;
+    for (int i = 0; i < a->rank; i++)
+        if (a->dim[i] != b->dim[i])
+            return false;
+    return true;
+}
+
+int64_t ir_type_volume(const struct ir_type *type)
+{
+    int64_t n = 1;
+    for (int i = 0; i < type->rank; i++) {
+        if (type->dim[i] < 0)
+            return -1;
+        if (__builtin_mul_overflow(n, type->dim[i], &n) ||
+            n > IR_MAX_ELEMENTS)
+            return -1;
+    }
+    return n;
+}
+
+/* Tensors may be larger than a row's value may be: no limit but the size of
+ * the file they came from. */
+size_t ir_tensor_bytes(const struct ir_tensor *tensor)
+{
+    size_t n = ir_dtype_bytes(tensor->type.dtype);
+    for (int i = 0; i < tensor->type.rank; i++)
+        if (__builtin_mul_overflow(n, (size_t)tensor->type.dim[i], &n))
+            ir_bug("a tensor whose size overflows");
+    return n;
+}

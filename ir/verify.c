@@ -1,0 +1,161 @@
+/* verify.c: what later stages rely on, checked in time linear in the module.
+ * Types are inferred again and compared, so that nobody has to trust whoever
+ * wrote them down. */
+#include "ir/ir_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Names are present, not too long and differ. */
+static bool check_names(const char *what, const char **names, int n,
+                        struct ir_diag *diag)
+{
+    for (int i = 0; i < n; i++)
+        if (!*names[i] || strlen(names[i]) > IR_MAX_NAME)
+            return ir_error(diag, ir_loc_file(NULL),
+                            "%s %d: its name has %zu bytes (1 to %d are "
+                            "allowed)", what, i, strlen(names[i]),
+                            IR_MAX_NAME);
+    qsort(names, (size_t)n, sizeof(*names), compare_names);
+    for (int i = 1; i < n; i++)
+        if (!strcmp(names[i - 1], names[i]))
+            return ir_error(diag, ir_loc_file(NULL),
+                            "two %ss are named '%s'", what, names[i]);
+    return true;
+}
+
+static bool check_columns(const struct ir_module *m, struct ir_diag *diag)
+{
+    const char **names =
+        ir_realloc_array(NULL, (size_t)m->n_columns + 1, sizeof(*names));
+    int64_t n = 0;
+    bool ok = true;
+    if (m->n_columns > IR_MAX_COLUMNS)
+        ok = ir_error(diag, ir_loc_file(NULL), "%d columns (the limit is %d)",
+                      m->n_columns, IR_MAX_COLUMNS);
+    for (int i = 0; ok && i < m->n_columns; i++) {
+        const struct ir_column *c = &m->columns[i];
+        names[i] = c->name;
+        const int64_t most =
+            c->kind == IR_TENSOR_COLUMN ? IR_MAX_ELEMENTS : 1;
+        if (c->n_elements < 1 || c->n_elements > most ||
+            (n += c->n_elements) > IR_MAX_ELEMENTS)
+            ok = ir_error(diag, ir_loc_file(NULL),
+                          "column '%.100s' has %lld elements", c->name,
+                          (long long)c->n_elements);
+        else if (c->n_categories > 0 && c->kind != IR_CATEGORY)
+            ok = ir_error(diag, ir_loc_file(NULL),
+                          "column '%.100s' has categories but is none",
+                          c->name);
+    }
+    ok = ok && check_names("column", names, m->n_columns, diag);
+    free(names);
+    return ok;
+}
+
+static bool check_outputs(const struct ir_module *m, struct ir_diag *diag)
+{
+    if (m->n_outputs == 0)
+        return ir_error(diag, ir_loc_file(NULL), "the module has no output");
+    const char **names =
+        ir_realloc_array(NULL, (size_t)m->n_outputs, sizeof(*names));
+    bool ok = true;
+    for (int i = 0; ok && i < m->n_outputs; i++) {
+        const struct ir_type *type = &m->outputs[i].value->type;
+        names[i] = m->outputs[i].name;
+        if (ir_type_volume(type) < 0)
+            ok = ir_error(diag, ir_loc_file(NULL),
+                          "output '%.100s' has too many elements", names[i]);
+        else if (type->dtype != IR_F32 && type->dtype != IR_F64 &&
+                 type->dtype != IR_I32)
+            ok = ir_error(diag, ir_loc_file(NULL),
+                          "output '%.100s' is of %s, not f32, f64 or i32",
+                          names[i], ir_dtype_name(type->dtype));
+    }
+    ok = ok && check_names("output", names, m->n_outputs, diag);
+    free(names);
+    return ok;
+}
+
+/* Where each op stands, found by its address. */
+struct place {
+    const struct ir_op *op;
+    int at;
+};
+
+static int compare_places(const void *a, const void *b)
+{
+    const uintptr_t x = (uintptr_t)((const struct place *)a)->op;
+    const uintptr_t y = (uintptr_t)((const struct place *)b)->op;
+    return (x > y) - (x < y);
+}
+
+static bool check_order(const struct ir_module *m, struct ir_diag *diag)
+{
+    const size_t n = (size_t)m->n_ops;
+    struct place *places = ir_realloc_array(NULL, n, sizeof(*places));
+    bool ok = true;
+    for (int i = 0; i < m->n_ops; i++)
+        places[i] = (struct place){m->ops[i], i};
+    qsort(places, n, sizeof(*places), compare_places);
+    for (int i = 0; ok && i < m->n_ops; i++)
+        for (int o = 0; ok && o < m->ops[i]->n_operands; o++) {
+            const struct place key = {m->ops[i]->operand[o]->op, 0};
+            const struct place *found = bsearch(&key, places, n,
+                                                sizeof(*places),
+                                                compare_places);
+            if (!found || found->at >= i)
+                ok = ir_error(diag, m->ops[i]->loc,
+                              "%s: operand %d is not defined before it",
+                              ir_op_table[m->ops[i]->kind].name, o);
+        }
+    free(places);
+    return ok;
+}
+
+static bool check_op(const struct ir_module *m, int at, int *level,
+                     struct ir_diag *diag)
+{
+    struct ir_op *op = m->ops[at];
+    const struct ir_op_info *info = &ir_op_table[op->kind];
+    if (info->level != IR_BOTH)
+        *level |= (int)info->level;
+    if (*level == IR_BOTH)
+        return ir_error(diag, op->loc, "%s: MODEL and KERNEL ops are mixed",
+                        info->name);
+    if (!ir_check_schema(op, diag))
+        return false;
+    /* Infer into a copy, and compare. */
+    struct ir_value results[8];
+    struct ir_op copy = *op;
+    copy.result = results;
+    memcpy(results, op->result, (size_t)op->n_results * sizeof(*results));
+    if (!ir_infer_table[op->kind](m, &copy, diag))
+        return false;
+    for (int i = 0; i < op->n_results; i++)
+        if (!ir_type_equal(&results[i].type, &op->result[i].type))
+            return ir_error(diag, op->loc,
+                            "%s: the type of result %d is not what its "
+                            "operands give", info->name, i);
+    return ir_verify_table[op->kind](m, op, diag);
+}
+
+bool ir_verify(const struct ir_module *module, struct ir_diag *diag)
+{
+    int level = 0;
+    if (!*module->name || strlen(module->name) > IR_MAX_NAME)
+        return ir_error(diag, ir_loc_file(NULL),
+                        "the module's name has %zu bytes (1 to %d are "
+                        "allowed)", strlen(module->name), IR_MAX_NAME);
+    if (!check_columns(module, diag) || !check_order(module, diag))
+        return false;
+    for (int i = 0; i < module->n_ops; i++)
+        if (!check_op(module, i, &level, diag))
+            return false;
+    return check_outputs(module, diag);
+}
