@@ -47,6 +47,9 @@ struct cli_option {
      help, min, max}
 #define CLI_COUNT(table) ((int)(sizeof(table) / sizeof((table)[0])))
 
+/* Bytes of an option's or a command's name, with its NUL. */
+#define CLI_MAX_NAME 64
+
 struct cli_command {
     const char *name;
     const char *summary;   /* one line */
@@ -56,10 +59,9 @@ struct cli_command {
     int n_options;
     const char *example; /* with what else there is to say */
     int (*run)(int argc, char **argv);
-    /* Options that are not in the table and always take a value, all three
-     * or none: the i-th name, NULL past the last; stores one in the command's
-     * struct, returning an exit code; prints their part of --help. */
-    const char *(*more_name)(int i);
+    /* Options that are not in the table and always take a value, or NULL: the i-th name, false past the last; stores one in the command's struct,
+     * returning an exit code; prints what --help says of them. */
+    bool (*more_name)(int i, char name[CLI_MAX_NAME]);
     int (*more_take)(void *options, const char *name, const char *value);
     void (*more_help)(FILE *to);
 };
@@ -81,11 +83,11 @@ void cli_command_help(const struct cli_command *command, FILE *to);
 /* "treenail NAME: text" on stderr; returns CLI_BAD_USAGE. */
 int cli_usage_error(const struct cli_command *command, const char *fmt, ...)
     IR_PRINTF(2, 3);
-/* The name nearest to `name`, as --help shows it; NULL when none is near.
- * name_at(context, i) is NULL past the last. */
-const char *cli_nearest(const char *name,
-                        const char *(*name_at)(const void *context, int i),
-                        const void *context);
+/* Finds the name nearest to `name`; false when none is near.
+ * name_at(context, i, ...) gives the i-th name, false past the last. */
+typedef bool cli_name_fn(const void *context, int i, char name[CLI_MAX_NAME]);
+bool cli_nearest(const char *name, cli_name_fn *name_at, const void *context,
+                 char nearest[CLI_MAX_NAME]);
 /* Cuts "a,b,c" at its commas: an array in the arena, *n long. */
 const char **cli_split(struct ir_arena *arena, const char *list, int *n);
 
@@ -195,6 +197,11 @@ void cli_source_close(struct cli_source *source);
 /* The result named `name` (NULL: the first), or -1 with a message. */
 int cli_source_find(const struct cli_source *source, const char *name,
                     struct ir_diag *diag);
+/* Whether a path ends in .tn or .tnir. */
+bool cli_is_model_name(const char *path);
+/* Writes a model: as text when path ends in .tnir, else as a container. */
+bool cli_write_model(struct ir_module *module, const char *path,
+                     struct ir_diag *diag);
 /* Whether a file starts as ELF files do. */
 bool cli_is_library(const char *path, bool *is_library, struct ir_diag *diag);
 /* Evaluates n rows, f64 and dense. */

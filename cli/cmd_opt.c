@@ -44,12 +44,6 @@ static void print_passes(FILE *to)
                 pass_table[i].summary);
 }
 
-static bool ends_with(const char *s, const char *end)
-{
-    const size_t n = strlen(s), m = strlen(end);
-    return n > m && !strcmp(s + n - m, end);
-}
-
 static bool change(struct ir_module *module, const struct options *o,
                    struct ir_diag *diag)
 {
@@ -71,11 +65,10 @@ static bool change(struct ir_module *module, const struct options *o,
         : pass_run_named(module, o->passes, &passes, diag);
 }
 
-static bool write_text(struct ir_module *module, const char *path,
-                       struct ir_diag *diag)
+static bool print_text(struct ir_module *module, struct ir_diag *diag)
 {
     struct cli_output output;
-    if (!cli_output_open(&output, path, diag))
+    if (!cli_output_open(&output, NULL, diag))
         return false;
     struct ir_text text;
     ir_text_init(&text);
@@ -93,11 +86,11 @@ static bool convert(const char *path, const struct options *o,
     if (!module)
         return false;
     bool good = change(module, o, diag);
-    if (good && o->output && ends_with(o->output, ".tn"))
+    if (good && o->output)
         good = cli_can_write(o->output, diag) &&
-               ir_container_write(module, o->output, diag);
+               cli_write_model(module, o->output, diag);
     else if (good)
-        good = write_text(module, o->output, diag);
+        good = print_text(module, diag);
     ir_module_free(module);
     return good;
 }
@@ -108,6 +101,9 @@ static int run(int argc, char **argv)
     struct cli_line line;
     if (!cli_parse(&cli_opt, argc, argv, &o, &line))
         return line.exit_code;
+    if (o.output && !cli_is_model_name(o.output))
+        return cli_usage_error(&cli_opt, "%s ends neither in .tn nor in "
+                               ".tnir", o.output);
     struct ir_diag diag;
     ir_diag_init(&diag);
     return cli_finish(&diag, convert(line.argument[0], &o, &diag)

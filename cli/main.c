@@ -28,10 +28,13 @@ static void print_help(FILE *to)
           "quality gate failed\n", to);
 }
 
-static const char *command_name(const void *context, int i)
+static bool command_name(const void *context, int i, char name[CLI_MAX_NAME])
 {
     (void)context;
-    return i < CLI_COUNT(commands) ? commands[i]->name : NULL;
+    if (i >= CLI_COUNT(commands))
+        return false;
+    snprintf(name, CLI_MAX_NAME, "%s", commands[i]->name);
+    return true;
 }
 
 static const struct cli_command *find_command(const char *name)
@@ -39,9 +42,9 @@ static const struct cli_command *find_command(const char *name)
     for (int i = 0; i < CLI_COUNT(commands); i++)
         if (!strcmp(commands[i]->name, name))
             return commands[i];
-    const char *near = cli_nearest(name, command_name, NULL);
+    char near[CLI_MAX_NAME];
     fprintf(stderr, "treenail: unknown command %s", name);
-    if (near)
+    if (cli_nearest(name, command_name, NULL, near))
         fprintf(stderr, " (did you mean %s?)", near);
     fputs("\nsee treenail --help\n", stderr);
     return NULL;

@@ -12,7 +12,21 @@
 
 /* -------------------------------------------------------------- names -- */
 
-#define MAX_NEAR 64 /* bytes of names that are compared */
+/* `_` is as good as `-`: learners' parameters are known by names with it. */
+static bool same_letter(char a, char b)
+{
+    return a == b || ((a == '-' || a == '_') && (b == '-' || b == '_'));
+}
+
+static bool same_name(const char *name, const char *word, size_t length)
+{
+    if (strlen(name) != length)
+        return false;
+    for (size_t i = 0; i < length; i++)
+        if (!same_letter(name[i], word[i]))
+            return false;
+    return true;
+}
 
 static int min3(int a, int b, int c)
 {
@@ -25,9 +39,9 @@ static int min3(int a, int b, int c)
 static int edit_distance(const char *a, const char *b)
 {
     const size_t n = strlen(a), m = strlen(b);
-    if (n > MAX_NEAR || m > MAX_NEAR)
-        return MAX_NEAR;
-    int row[3][MAX_NEAR + 1];
+    if (n >= CLI_MAX_NAME || m >= CLI_MAX_NAME)
+        return CLI_MAX_NAME;
+    int row[3][CLI_MAX_NAME];
     for (size_t j = 0; j <= m; j++)
         row[0][j] = (int)j;
     for (size_t i = 1; i <= n; i++) {
@@ -36,7 +50,7 @@ static int edit_distance(const char *a, const char *b)
         now[0] = (int)i;
         for (size_t j = 1; j <= m; j++) {
             now[j] = min3(last[j] + 1, now[j - 1] + 1,
-                          last[j - 1] + (a[i - 1] != b[j - 1]));
+                          last[j - 1] + !same_letter(a[i - 1], b[j - 1]));
             if (i > 1 && j > 1 && a[i - 1] == b[j - 2] &&
                 a[i - 2] == b[j - 1] && older[j - 2] + 1 < now[j])
                 now[j] = older[j - 2] + 1;
@@ -45,32 +59,32 @@ static int edit_distance(const char *a, const char *b)
     return row[n % 3][m];
 }
 
-const char *cli_nearest(const char *name,
-                        const char *(*name_at)(const void *context, int i),
-                        const void *context)
+bool cli_nearest(const char *name, cli_name_fn *name_at, const void *context,
+                 char nearest[CLI_MAX_NAME])
 {
-    const char *nearest = NULL;
+    bool found = false;
     int best = (int)strlen(name) / 3 + 2; /* a typing error, no other word */
-    const char *candidate;
-    for (int i = 0; (candidate = name_at(context, i)); i++) {
+    char candidate[CLI_MAX_NAME];
+    for (int i = 0; name_at(context, i, candidate); i++) {
         const int distance = edit_distance(name, candidate);
-        if (distance < best) {
-            best = distance;
-            nearest = candidate;
-        }
+        if (distance >= best)
+            continue;
+        best = distance;
+        memcpy(nearest, candidate, CLI_MAX_NAME);
+        found = true;
     }
-    return nearest;
+    return found;
 }
 
-static const char *option_name(const void *context, int i)
+static bool option_name(const void *context, int i, char name[CLI_MAX_NAME])
 {
     const struct cli_command *command = context;
-    if (i < command->n_options)
-        return command->options[i].name;
-    i -= command->n_options;
-    if (i == 0)
-        return "help";
-    return command->more_name ? command->more_name(i - 1) : NULL;
+    if (i > command->n_options)
+        return command->more_name &&
+               command->more_name(i - command->n_options - 1, name);
+    snprintf(name, CLI_MAX_NAME, "%s",
+             i < command->n_options ? command->options[i].name : "help");
+    return true;
 }
 
 const char **cli_split(struct ir_arena *arena, const char *list, int *n)
@@ -104,11 +118,10 @@ int cli_usage_error(const struct cli_command *command, const char *fmt, ...)
 static int unknown_option(const struct cli_command *command, const char *name,
                           size_t length)
 {
-    char text[MAX_NEAR + 1];
+    char text[CLI_MAX_NAME], near[CLI_MAX_NAME];
     snprintf(text, sizeof(text), "%.*s",
-             (int)(length < MAX_NEAR ? length : MAX_NEAR), name);
-    const char *near = cli_nearest(text, option_name, command);
-    if (near)
+             (int)(length < CLI_MAX_NAME ? length : CLI_MAX_NAME), name);
+    if (cli_nearest(text, option_name, command, near))
         return cli_usage_error(command,
                                "unknown option --%s (did you mean --%s?)",
                                text, near);
@@ -211,13 +224,12 @@ static int parse_long(struct cursor *c, const char *word)
     const char *attached = word[length] ? word + length + 1 : NULL;
     for (int i = 0; i < command->n_options; i++) {
         const struct cli_option *option = &command->options[i];
-        if (strlen(option->name) == length &&
-            !strncmp(option->name, word, length))
+        if (same_name(option->name, word, length))
             return apply_option(c, option, attached);
     }
-    const char *name;
-    for (int i = 0; command->more_name && (name = command->more_name(i)); i++)
-        if (strlen(name) == length && !strncmp(name, word, length))
+    char name[CLI_MAX_NAME];
+    for (int i = 0; command->more_name && command->more_name(i, name); i++)
+        if (same_name(name, word, length))
             return apply_more(c, name, attached);
     return unknown_option(command, word, length);
 }

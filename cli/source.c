@@ -17,6 +17,31 @@ bool cli_is_library(const char *path, bool *is_library, struct ir_diag *diag)
     return true;
 }
 
+static bool ends_with(const char *s, const char *end)
+{
+    const size_t n = strlen(s), m = strlen(end);
+    return n > m && !strcmp(s + n - m, end);
+}
+
+bool cli_is_model_name(const char *path)
+{
+    return ends_with(path, ".tn") || ends_with(path, ".tnir");
+}
+
+bool cli_write_model(struct ir_module *module, const char *path,
+                     struct ir_diag *diag)
+{
+    ir_renumber(module);
+    if (!ends_with(path, ".tnir"))
+        return ir_container_write(module, path, diag);
+    struct ir_text text;
+    ir_text_init(&text);
+    ir_print(module, &text);
+    const bool good = ir_file_write(path, text.data, text.length, diag);
+    ir_text_release(&text);
+    return good;
+}
+
 void cli_source_of_module(struct cli_source *source,
                           struct ir_module *module)
 {

@@ -1,9 +1,10 @@
 /* abi.h: what a compiled library and its caller agree on.
  *
- * A library compiled by treenail exports one `const struct tn_model`, plus
- * plain functions named after the model. This file stands alone (freestanding
- * C99 or C++) and is copied whole into each generated header, so a product
- * needs that header and nothing else. Every name here starts with tn_.
+ * A library compiled by treenail exports one `const struct tn_model`, named
+ * NAME_model, plus plain functions named after the model. This file stands
+ * alone (freestanding C99 or C++) and is copied whole into each generated
+ * header, so a product needs that header and nothing else. Every name here
+ * starts with tn_.
  *
  * Rows. A batch is `n_rows` rows of `n_elements` numbers, all f32 or all f64.
  * Element (r, c) is at rows[r * row_stride + c * column_stride]; strides count

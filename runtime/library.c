@@ -141,7 +141,18 @@ static bool check_segments(const struct image *image, const char *path,
     return true;
 }
 
-/* The name of the data object that the dynamic symbol table defines. */
+/* Whether a symbol is a model; `room` bytes are left for its name. */
+static bool is_model(const Elf64_Sym *symbol, const char *name, uint64_t room)
+{
+    if (ELF64_ST_TYPE(symbol->st_info) != STT_OBJECT ||
+        symbol->st_shndx == SHN_UNDEF ||
+        symbol->st_size < sizeof(struct tn_model) || !memchr(name, 0, room))
+        return false;
+    const size_t n = strlen(name);
+    return n > 6 && !strcmp(name + n - 6, "_model");
+}
+
+/* The name of the model in the dynamic symbol table. */
 static const char *find_model(const struct image *image)
 {
     const Elf64_Ehdr *h = image->header;
@@ -160,12 +171,9 @@ static const char *find_model(const struct image *image)
             return NULL;
         const char *text = (const char *)image->data + names->sh_offset;
         for (uint64_t k = 0; k < n; k++)
-            if (ELF64_ST_TYPE(symbol[k].st_info) == STT_OBJECT &&
-                symbol[k].st_shndx != SHN_UNDEF &&
-                symbol[k].st_size >= sizeof(struct tn_model) &&
-                symbol[k].st_name < names->sh_size &&
-                memchr(text + symbol[k].st_name, 0,
-                       names->sh_size - symbol[k].st_name))
+            if (symbol[k].st_name < names->sh_size &&
+                is_model(&symbol[k], text + symbol[k].st_name,
+                         names->sh_size - symbol[k].st_name))
                 return text + symbol[k].st_name;
     }
     return NULL;
