@@ -189,7 +189,6 @@ struct be_artifact *be_compile(const struct ir_module *source,
     struct be_emitter *e = &a->e;
     ir_arena_init(&e->arena);
     a->module = ir_module_clone(module);
-    ir_renumber(a->module);
     e->module = a->module;
     e->target = be_target_find(options->target);
     if (!e->target) {

@@ -10,10 +10,8 @@
 static bool *slice_of(struct be_emitter *e, const struct ir_value *value)
 {
     const struct ir_module *m = e->module;
-    int n_values = 0;
-    for (int i = 0; i < m->n_ops; i++)
-        n_values += m->ops[i]->n_results;
-    bool *needed = ir_alloc_array(&e->arena, (size_t)n_values, sizeof(bool));
+    bool *needed = ir_alloc_array(
+        &e->arena, (size_t)ir_value_count(m), sizeof(bool));
     needed[value->id] = true;
     for (int i = m->n_ops - 1; i >= 0; i--) {
         const struct ir_op *op = m->ops[i];

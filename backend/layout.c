@@ -29,13 +29,11 @@ struct be_layout *be_layout_new(struct be_emitter *e, bool one_row)
 {
     const struct ir_module *module = e->module;
     struct be_layout *layout = ir_alloc(&e->arena, sizeof(*layout));
-    int n_values = 0;
+    const size_t n_values = (size_t)ir_value_count(module);
     layout->rows = 64;
-    for (int i = 0; i < module->n_ops; i++) {
-        n_values += module->ops[i]->n_results;
+    for (int i = 0; i < module->n_ops; i++)
         if (e->forests[i] && e->forests[i]->tile_rows > layout->rows)
             layout->rows = e->forests[i]->tile_rows;
-    }
     if (one_row)
         layout->rows = 1;
     layout->value = ir_alloc_array(&e->arena, n_values, sizeof(int64_t));

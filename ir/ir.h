@@ -242,7 +242,7 @@ struct ir_value {
     struct ir_type type;
     struct ir_op *op; /* that defines it */
     int index;        /* which of the op's results */
-    int id;           /* its number in the text form, set by ir_renumber() */
+    int id; /* its number in order of definition, kept by the builders */
 };
 
 /* All of it lives in the module's arena. */
@@ -388,6 +388,11 @@ int64_t ir_attr_int_or(const struct ir_op *op, const char *name,
 void ir_set_attr(struct ir_module *module, struct ir_op *op,
                  struct ir_attr attr);
 
+/* Gives each value its number anew, after module->ops was changed by hand. */
+void ir_renumber(struct ir_module *module);
+/* How many values there are: one more than the largest id. */
+int ir_value_count(const struct ir_module *module);
+
 /* Numbers in a row. */
 int64_t ir_row_elements(const struct ir_module *module);
 /* The first element of column `column` in the row. */
@@ -530,8 +535,6 @@ bool ir_verify(const struct ir_module *module, struct ir_diag *diag);
 
 /* ----------------------------------------------------- print.c, parse.c -- */
 
-/* Gives each value its number in order of definition. */
-void ir_renumber(struct ir_module *module);
 /* The text form (docs/ir.md). Tensors are written inline. */
 void ir_print(const struct ir_module *module, struct ir_text *text);
 /* The same with `@N:dtype[n]` for the tensors, as the container stores it;
@@ -590,7 +593,10 @@ int ir_program_parse(const char *program, const struct ir_op *op,
                      struct ir_step steps[IR_MAX_STEPS], struct ir_diag *diag);
 /* The program's text with its parameters replaced by numbers. */
 char *ir_program_bind(struct ir_arena *arena, const struct ir_op *op);
-double ir_program_eval(const struct ir_step *steps, int n, const double *x);
+/* Each step is rounded to dtype, f32 or f64; exp and log1p of f32 are those of
+ * f64, rounded. With a NaN sign and gt give 0, min and max the second value. */
+double ir_program_eval(const struct ir_step *steps, int n, const double *x,
+                       enum ir_dtype dtype);
 
 /* -------------------------------------------------------------- eval.c -- */
 

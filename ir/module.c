@@ -205,14 +205,45 @@ static struct ir_op *op_new(struct ir_module *module, enum ir_op_kind kind,
     return op;
 }
 
+void ir_renumber(struct ir_module *module)
+{
+    int id = 0;
+    for (int i = 0; i < module->n_ops; i++)
+        for (int r = 0; r < module->ops[i]->n_results; r++)
+            module->ops[i]->result[r].id = id++;
+}
+
+/* Appending continues the numbers; putting in between gives them anew. */
 static void put_op(struct ir_module *module, int at, struct ir_op *op)
 {
     module->ops =
         grow(module, module->ops, module->n_ops, sizeof(*module->ops));
+    const bool last = at == module->n_ops;
+    int id = ir_value_count(module);
     memmove(module->ops + at + 1, module->ops + at,
             (size_t)(module->n_ops - at) * sizeof(*module->ops));
     module->ops[at] = op;
     module->n_ops++;
+    if (!last)
+        ir_renumber(module);
+    else
+        for (int r = 0; r < op->n_results; r++)
+            op->result[r].id = id++;
+}
+
+static void take_op(struct ir_module *module, int at)
+{
+    memmove(module->ops + at, module->ops + at + 1,
+            (size_t)(module->n_ops - at - 1) * sizeof(*module->ops));
+    module->n_ops--;
+}
+
+int ir_value_count(const struct ir_module *module)
+{
+    if (module->n_ops == 0)
+        return 0;
+    const struct ir_op *last = module->ops[module->n_ops - 1];
+    return last->result[last->n_results - 1].id + 1;
 }
 
 static int op_index(const struct ir_module *module, const struct ir_op *op)
@@ -268,9 +299,8 @@ struct ir_op *ir_replace_op(struct ir_module *module, struct ir_op *old,
         return NULL;
     for (int i = 0; i < old->n_results && i < op->n_results; i++)
         ir_replace_uses(module, &old->result[i], &op->result[i]);
-    memmove(module->ops + at + 1, module->ops + at + 2,
-            (size_t)(module->n_ops - at - 2) * sizeof(*module->ops));
-    module->n_ops--;
+    take_op(module, at + 1);
+    ir_renumber(module);
     return op;
 }
 
@@ -309,11 +339,11 @@ int ir_remove_dead_ops(struct ir_module *module)
             used = used || ir_value_used(module, &module->ops[i]->result[r]);
         if (used)
             continue;
-        memmove(module->ops + i, module->ops + i + 1,
-                (size_t)(module->n_ops - i - 1) * sizeof(*module->ops));
-        module->n_ops--;
+        take_op(module, i);
         removed++;
     }
+    if (removed)
+        ir_renumber(module);
     return removed;
 }
 
@@ -458,25 +488,13 @@ struct ir_module *ir_module_clone(const struct ir_module *module)
             ir_add_column(to, from->name, from->kind, from->n_elements);
         ir_set_categories(to, column, from->n_categories, from->categories);
     }
-    /* Values are found by their number, which is given here and taken back:
-     * a clone does not change what it copies. */
-    int n_values = 0;
-    for (int i = 0; i < module->n_ops; i++)
-        n_values += module->ops[i]->n_results;
-    struct ir_value **value_of = ir_alloc_array(
-        &to->arena, (size_t)n_values, sizeof(struct ir_value *));
-    int *id = ir_alloc_array(&to->arena, (size_t)n_values, sizeof(int));
-    int n = 0;
-    for (int i = 0; i < module->n_ops; i++)
-        for (int r = 0; r < module->ops[i]->n_results; r++) {
-            id[n] = module->ops[i]->result[r].id;
-            module->ops[i]->result[r].id = n++;
-        }
-    n = 0;
+    struct ir_value **value_of =
+        ir_alloc_array(&to->arena, (size_t)ir_value_count(module),
+                       sizeof(struct ir_value *));
     for (int i = 0; i < module->n_ops; i++) {
         clone_op(to, module->ops[i], value_of);
         for (int r = 0; r < module->ops[i]->n_results; r++)
-            value_of[n++] = &to->ops[i]->result[r];
+            value_of[module->ops[i]->result[r].id] = &to->ops[i]->result[r];
     }
     for (int i = 0; i < module->n_outputs; i++) {
         const struct ir_output *from = &module->outputs[i];
@@ -484,11 +502,5 @@ struct ir_module *ir_module_clone(const struct ir_module *module)
             ir_add_output(to, from->name, value_of[from->value->id]);
         ir_set_labels(to, output, from->n_labels, from->labels);
     }
-    n = 0;
-    for (int i = 0; i < module->n_ops; i++)
-        for (int r = 0; r < module->ops[i]->n_results; r++) {
-            module->ops[i]->result[r].id = id[n];
-            to->ops[i]->result[r].id = id[n++];
-        }
     return to;
 }

@@ -518,7 +518,6 @@ static bool define(struct parser *p, struct ir_op *op, struct ir_loc start)
             p->values = ir_realloc_array(p->values, (size_t)p->capacity,
                                          sizeof(*p->values));
         }
-        op->result[i].id = p->n_values;
         p->values[p->n_values++] = &op->result[i];
     }
     return true;
@@ -629,6 +628,5 @@ struct ir_module *ir_parse(const char *text, size_t n, const char *file,
         ir_module_free(p.module);
         return NULL;
     }
-    ir_renumber(p.module);
     return p.module;
 }

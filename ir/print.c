@@ -13,14 +13,6 @@ struct printer {
     int n_tensors, capacity;
 };
 
-void ir_renumber(struct ir_module *module)
-{
-    int id = 0;
-    for (int i = 0; i < module->n_ops; i++)
-        for (int r = 0; r < module->ops[i]->n_results; r++)
-            module->ops[i]->result[r].id = id++;
-}
-
 static void print_type(struct ir_text *text, const struct ir_type *type)
 {
     ir_text_puts(text, ir_dtype_name(type->dtype));
@@ -93,7 +85,6 @@ static void print_attr(struct printer *p, const struct ir_attr *a)
     }
 }
 
-/* `id` is the number of the op's first result. */
 static void print_op(struct printer *p, const struct ir_op *op)
 {
     ir_text_puts(p->text, "  ");
@@ -147,10 +138,8 @@ static void print_output(struct ir_text *text, const struct ir_output *o)
     ir_text_puts(text, "\n");
 }
 
-/* Values print under their numbers of definition, whatever ids they had. */
 static void print_module(struct printer *p, const struct ir_module *m)
 {
-    ir_renumber((struct ir_module *)(uintptr_t)m);
     ir_text_puts(p->text, "treenail-ir 1\nmodule ");
     ir_text_quoted(p->text, m->name);
     ir_text_puts(p->text, " {\n");

@@ -1,0 +1,312 @@
+/* eval.c: the reference interpreter. It defines what each op computes; it is
+ * written to be read, and is slow. One row at a time goes through the ops that
+ * the wanted output needs; each value of a row is an array of its dtype. */
+#include "ir/ir_impl.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct ir_eval_context {
+    const struct ir_module *module;
+    const struct ir_rows *rows;
+    int64_t row;
+    void **value; /* by id: the row's value */
+};
+
+static void *data_of(struct ir_eval_context *c, const struct ir_value *v)
+{
+    return c->value[v->id];
+}
+
+static int64_t volume_of(const struct ir_value *v)
+{
+    return ir_type_volume(&v->type);
+}
+
+static double get(struct ir_eval_context *c, const struct ir_value *v,
+                  int64_t i)
+{
+    return ir_real(data_of(c, v), v->type.dtype, (size_t)i);
+}
+
+/* Stores v rounded to the value's dtype; i32 truncates, and is only ever given
+ * whole numbers in range. */
+static void set(struct ir_eval_context *c, const struct ir_value *to,
+                int64_t i, double v)
+{
+    void *data = data_of(c, to);
+    switch (to->type.dtype) {
+    case IR_F32: ((float *)data)[i] = (float)v; break;
+    case IR_F64: ((double *)data)[i] = v; break;
+    default: ((int32_t *)data)[i] = (int32_t)v;
+    }
+}
+
+/* ------------------------------------------------------------------- input */
+
+void ir_eval_input(struct ir_eval_context *c, const struct ir_op *op)
+{
+    const struct ir_rows *rows = c->rows;
+    const int64_t first =
+        ir_column_offset(c->module, (int)ir_attr_int(op, "first"));
+    for (int64_t i = 0; i < volume_of(&op->result[0]); i++) {
+        const int64_t at = c->row * rows->row_stride +
+                           (first + i) * rows->column_stride;
+        set(c, &op->result[0], i, ir_real(rows->data, rows->dtype, (size_t)at));
+    }
+}
+
+void ir_eval_concat(struct ir_eval_context *c, const struct ir_op *op)
+{
+    int64_t at = 0;
+    for (int o = 0; o < op->n_operands; o++)
+        for (int64_t i = 0; i < volume_of(op->operand[o]); i++)
+            set(c, &op->result[0], at++, get(c, op->operand[o], i));
+}
+
+/* ------------------------------------------------------------------ forest */
+
+/* Whether the truncated v is a member of set s. */
+static bool is_member(const struct ir_forest *f, int s, double v)
+{
+    const int64_t n_bits =
+        ((int64_t)f->set_start[s + 1] - f->set_start[s]) * 32;
+    if (!(v > -1 && v < (double)n_bits))
+        return false;
+    const int64_t code = (int64_t)v;
+    return f->set_words[f->set_start[s] + code / 32] >> (code % 32) & 1;
+}
+
+static bool is_missing(const struct ir_forest *f, uint8_t flags, double v)
+{
+    return isnan(v) ||
+           (flags & IR_NODE_ZERO_MISSING && fabs(v) <= f->zero_bound);
+}
+
+static bool goes_left(const struct ir_forest *f, int64_t node, double v)
+{
+    const uint8_t flags = f->flags[node];
+    if (is_missing(f, flags, v))
+        return flags & IR_NODE_MISSING_LEFT;
+    if (flags & IR_NODE_CATEGORICAL)
+        return is_member(f, f->set[node], v);
+    const double t = ir_real(f->threshold, f->in_dtype, (size_t)node);
+    return f->strict ? v < t : v <= t;
+}
+
+/* The code of column `column` for the value v of its feature. */
+static uint32_t code_of(const struct ir_forest *f, int column, double v)
+{
+    const uint8_t flags = f->column_flags[column];
+    const uint32_t ones = f->code_bits == 8 ? 0xff : 0xffff;
+    const bool categorical = flags & IR_NODE_CATEGORICAL;
+    uint32_t code = 0;
+    if (is_missing(f, flags, v))
+        return !(flags & IR_NODE_MISSING_LEFT) == categorical ? 0 : ones;
+    if (!categorical) {
+        for (int i = f->cut_start[column]; i < f->cut_start[column + 1]; i++)
+            code += v > ir_real(f->cuts, f->in_dtype, (size_t)i);
+        return code;
+    }
+    const int first = f->column_set_start[column];
+    for (int i = first; i < f->column_set_start[column + 1]; i++)
+        if (is_member(f, f->column_set[i], v))
+            code |= 1u << (i - first);
+    return code;
+}
+
+static bool code_goes_left(const struct ir_forest *f, int64_t node, double v)
+{
+    const uint32_t code = code_of(f, f->node_column[node], v);
+    return f->flags[node] & IR_NODE_CATEGORICAL
+               ? (code & f->node_code[node]) != 0
+               : code <= f->node_code[node];
+}
+
+/* The number within tree t of the leaf that the row x reaches. */
+static int32_t find_leaf(const struct ir_forest *f, int t, const void *x)
+{
+    const int32_t first = f->tree_start[t];
+    int32_t at = first == f->tree_start[t + 1] ? ~0 : 0;
+    while (at >= 0) {
+        const int64_t node = (int64_t)first + at;
+        const double v = ir_real(x, f->in_dtype, (size_t)f->feature[node]);
+        const bool left = f->code_bits ? code_goes_left(f, node, v)
+                                       : goes_left(f, node, v);
+        at = left ? f->left[node] : f->right[node];
+    }
+    return ~at;
+}
+
+static double leaf_value(const struct ir_forest *f, int64_t leaf,
+                         const void *x)
+{
+    const double plain = ir_real(f->leaf_value, f->sum_dtype, (size_t)leaf);
+    if (!f->coef_start)
+        return plain;
+    double sum = f->leaf_const[leaf];
+    for (int i = f->coef_start[leaf]; i < f->coef_start[leaf + 1]; i++) {
+        const double v =
+            ir_real(x, f->in_dtype, (size_t)f->coef_feature[i]);
+        if (isnan(v))
+            return plain;
+        sum += f->coef[i] * (fabs(v) <= f->zero_bound ? 0 : v);
+    }
+    return f->sum_dtype == IR_F32 ? (double)(float)sum : sum;
+}
+
+void ir_eval_trees(struct ir_eval_context *c, const struct ir_op *op)
+{
+    struct ir_forest f;
+    const struct ir_value *margin = &op->result[0];
+    int32_t *leaf = data_of(c, &op->result[1]);
+    const void *x = data_of(c, op->operand[0]);
+    ir_forest_view(op, &f);
+    for (int k = 0; k < f.n_targets; k++)
+        set(c, margin, k, ir_real(f.base, f.sum_dtype, (size_t)k));
+    for (int t = 0; t < f.n_trees; t++) {
+        leaf[t] = find_leaf(&f, t, x);
+        const double v = leaf_value(&f, f.leaf_start[t] + leaf[t], x);
+        /* Rounded to f32 by set() where sums are f32. */
+        set(c, margin, f.target[t], get(c, margin, f.target[t]) + v);
+    }
+    for (int k = 0; f.divisor != 1 && k < f.n_targets; k++)
+        set(c, margin, k, get(c, margin, k) / f.divisor);
+}
+
+void ir_eval_forest(struct ir_eval_context *c, const struct ir_op *op)
+{
+    ir_eval_trees(c, op);
+}
+
+/* -------------------------------------------------------------------- maps */
+
+static void run_program(struct ir_eval_context *c, const struct ir_op *op,
+                        const char *program)
+{
+    struct ir_step steps[IR_MAX_STEPS];
+    const struct ir_value *result = &op->result[0];
+    struct ir_diag diag;
+    double x[4] = {0};
+    ir_diag_init(&diag);
+    const int n = ir_program_parse(program, op, steps, &diag);
+    ir_diag_release(&diag);
+    for (int64_t i = 0; i < volume_of(result); i++) {
+        for (int o = 0; o < op->n_operands; o++)
+            x[o] = get(c, op->operand[o],
+                       volume_of(op->operand[o]) == 1 ? 0 : i);
+        set(c, result, i,
+            ir_program_eval(steps, n, x, op->operand[0]->type.dtype));
+    }
+}
+
+void ir_eval_map(struct ir_eval_context *c, const struct ir_op *op)
+{
+    run_program(c, op, ir_attr_string(op, "program"));
+}
+
+void ir_eval_map_op(struct ir_eval_context *c, const struct ir_op *op)
+{
+    run_program(c, op, ir_op_table[op->kind].program);
+}
+
+/* ----------------------------------------------------------------- reduces */
+
+/* The first of the largest; a NaN is never larger than another number, but as
+ * the first element it stays. */
+static int64_t largest(struct ir_eval_context *c, const struct ir_value *x)
+{
+    int64_t best = 0;
+    for (int64_t i = 1; i < volume_of(x); i++)
+        if (get(c, x, i) > get(c, x, best))
+            best = i;
+    return best;
+}
+
+static double round_to(enum ir_dtype dtype, double v)
+{
+    return dtype == IR_F32 ? (double)(float)v : v;
+}
+
+static double sum_of(struct ir_eval_context *c, const struct ir_value *x)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < volume_of(x); i++)
+        sum = round_to(x->type.dtype, sum + get(c, x, i));
+    return sum;
+}
+
+void ir_eval_softmax(struct ir_eval_context *c, const struct ir_op *op)
+{
+    const struct ir_value *x = op->operand[0], *y = &op->result[0];
+    const enum ir_dtype dtype = x->type.dtype;
+    const double max = get(c, x, largest(c, x));
+    for (int64_t i = 0; i < volume_of(x); i++)
+        set(c, y, i, ir_exp(round_to(dtype, get(c, x, i) - max)));
+    const double sum = sum_of(c, y);
+    for (int64_t i = 0; i < volume_of(x); i++)
+        set(c, y, i, get(c, y, i) / sum);
+}
+
+void ir_eval_argmax(struct ir_eval_context *c, const struct ir_op *op)
+{
+    set(c, &op->result[0], 0, (double)largest(c, op->operand[0]));
+}
+
+void ir_eval_reduce(struct ir_eval_context *c, const struct ir_op *op)
+{
+    const char *kind = ir_attr_string(op, "kind");
+    const struct ir_value *x = op->operand[0], *y = &op->result[0];
+    if (!strcmp(kind, "sum"))
+        set(c, y, 0, sum_of(c, x));
+    else if (!strcmp(kind, "max"))
+        set(c, y, 0, get(c, x, largest(c, x)));
+    else
+        set(c, y, 0, (double)largest(c, x));
+}
+
+/* --------------------------------------------------------------------- API */
+
+/* Marks the ops that `value` is computed from. */
+static void mark_slice(const struct ir_module *m, const struct ir_value *value,
+                       bool *needed)
+{
+    for (int i = m->n_ops - 1; i >= 0; i--) {
+        const struct ir_op *op = m->ops[i];
+        needed[i] = needed[i] || value->op == op;
+        for (int u = i + 1; u < m->n_ops && !needed[i]; u++)
+            for (int o = 0; needed[u] && o < m->ops[u]->n_operands; o++)
+                needed[i] = needed[i] || m->ops[u]->operand[o]->op == op;
+    }
+}
+
+void ir_eval(const struct ir_module *module, int output,
+             const struct ir_rows *rows, void *out)
+{
+    const struct ir_value *value = module->outputs[output].value;
+    const size_t width = (size_t)volume_of(value) *
+                         ir_dtype_bytes(value->type.dtype);
+    struct ir_arena arena;
+    ir_arena_init(&arena);
+    struct ir_eval_context c = {.module = module, .rows = rows};
+    bool *needed =
+        ir_alloc_array(&arena, (size_t)module->n_ops, sizeof(*needed));
+    mark_slice(module, value, needed);
+    c.value = ir_alloc_array(&arena, (size_t)ir_value_count(module),
+                             sizeof(*c.value));
+    for (int i = 0; i < module->n_ops; i++)
+        for (int r = 0; needed[i] && r < module->ops[i]->n_results; r++) {
+            const struct ir_value *v = &module->ops[i]->result[r];
+            c.value[v->id] = ir_alloc_array(
+                &arena, (size_t)volume_of(v), ir_dtype_bytes(v->type.dtype));
+        }
+    for (c.row = 0; c.row < rows->n_rows; c.row++) {
+        for (int i = 0; i < module->n_ops; i++)
+            if (needed[i])
+                ir_eval_table[module->ops[i]->kind](&c, module->ops[i]);
+        memcpy((uint8_t *)out + (size_t)c.row * width, c.value[value->id],
+               width);
+    }
+    ir_arena_release(&arena);
+}

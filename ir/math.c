@@ -1,0 +1,206 @@
+/* math.c: the elementary functions as the interpreter computes them, and the
+ * postfix programs of maps. */
+#include "ir/ir_impl.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <string.h>
+
+static double as_float(uint64_t bits)
+{
+    double v;
+    memcpy(&v, &bits, sizeof(v));
+    return v;
+}
+
+static uint64_t as_int(double v)
+{
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof(bits));
+    return bits;
+}
+
+#define MATH_F double
+#define MATH_I uint64_t
+#define MATH_B bool
+#define MATH_PARAM
+#define MATH_ARG
+#define CONST(c) (c)
+#define ICONST(c) (c)
+#define ADD(a, b) ((a) + (b))
+#define SUB(a, b) ((a) - (b))
+#define MUL(a, b) ((a) * (b))
+#define DIV(a, b) ((a) / (b))
+#define FMA(a, b, c) fma(a, b, c)
+#define LT(a, b) ((a) < (b))
+#define SELECT(c, x, y) ((c) ? (x) : (y))
+#define AS_INT(f) as_int(f)
+#define AS_FLOAT(i) as_float(i)
+#define IADD(a, b) ((a) + (b))
+#define AND(a, b) ((a) & (b))
+#define SHL(i, n) ((i) << (n))
+#define SHR(i, n) ((i) >> (n))
+#define TABLE(name, i) name[i]
+#include "ir/math.inc"
+
+double ir_exp(double x)
+{
+    return math_exp(x);
+}
+
+double ir_log1p(double x)
+{
+    return math_log1p(x);
+}
+
+/* ---------------------------------------------------------------- programs */
+
+/* By step: its name and how many values it takes. */
+static const struct {
+    const char *name;
+    int n_taken;
+} steps_known[IR_N_STEPS] = {
+    [IR_STEP_NEG] = {"neg", 1},     [IR_STEP_ABS] = {"abs", 1},
+    [IR_STEP_SIGN] = {"sign", 1},   [IR_STEP_SQRT] = {"sqrt", 1},
+    [IR_STEP_EXP] = {"exp", 1},     [IR_STEP_LOG1P] = {"log1p", 1},
+    [IR_STEP_ADD] = {"add", 2},     [IR_STEP_SUB] = {"sub", 2},
+    [IR_STEP_MUL] = {"mul", 2},     [IR_STEP_DIV] = {"div", 2},
+    [IR_STEP_MIN] = {"min", 2},     [IR_STEP_MAX] = {"max", 2},
+    [IR_STEP_GT] = {"gt", 2},
+};
+
+/* One word as a step; false when it is none. */
+static bool read_step(const char *word, size_t n, const struct ir_op *op,
+                      struct ir_step *step)
+{
+    if (n == 2 && word[0] == 'x' && word[1] >= '0' && word[1] <= '3') {
+        *step = (struct ir_step){IR_STEP_OPERAND, word[1] - '0', 0};
+        return true;
+    }
+    for (int k = IR_STEP_NEG; k < IR_N_STEPS; k++)
+        if (strlen(steps_known[k].name) == n &&
+            !memcmp(steps_known[k].name, word, n)) {
+            *step = (struct ir_step){(enum ir_step_kind)k, 0, 0};
+            return true;
+        }
+    *step = (struct ir_step){IR_STEP_NUMBER, 0, 0};
+    for (int i = 0; op && i < op->n_attrs; i++)
+        if (op->attr[i].kind == IR_FLOAT &&
+            strlen(op->attr[i].name) == n &&
+            !memcmp(op->attr[i].name, word, n)) {
+            step->number = op->attr[i].f;
+            return true;
+        }
+    return ir_parse_double(word, word + n, &step->number);
+}
+
+int ir_program_parse(const char *program, const struct ir_op *op,
+                     struct ir_step steps[IR_MAX_STEPS], struct ir_diag *diag)
+{
+    const struct ir_loc loc = op ? op->loc : ir_loc_file(NULL);
+    int n = 0, depth = 0;
+    for (const char *s = program; *(s += strspn(s, " "));) {
+        const size_t length = strcspn(s, " ");
+        if (n == IR_MAX_STEPS) {
+            ir_error(diag, loc, "program: more than %d steps", IR_MAX_STEPS);
+            return -1;
+        }
+        if (!read_step(s, length, op, &steps[n])) {
+            ir_error(diag, loc, "program: '%.*s' is no step",
+                     length > 60 ? 60 : (int)length, s);
+            return -1;
+        }
+        const int taken = steps_known[steps[n].kind].n_taken;
+        if (depth < taken) {
+            ir_error(diag, loc, "program: step %d (%.*s) takes %d values, "
+                     "there are %d", n, (int)length, s, taken, depth);
+            return -1;
+        }
+        depth += 1 - taken;
+        if (depth > IR_MAX_STEP_DEPTH) {
+            ir_error(diag, loc, "program: more than %d values at a time",
+                     IR_MAX_STEP_DEPTH);
+            return -1;
+        }
+        n++;
+        s += length;
+    }
+    if (depth != 1) {
+        ir_error(diag, loc, "program: %d values are left, not 1", depth);
+        return -1;
+    }
+    return n;
+}
+
+char *ir_program_bind(struct ir_arena *arena, const struct ir_op *op)
+{
+    const char *program = ir_op_table[op->kind].program;
+    struct ir_text text;
+    ir_text_init(&text);
+    for (const char *s = program; *(s += strspn(s, " "));) {
+        const size_t length = strcspn(s, " ");
+        struct ir_step step;
+        if (!read_step(s, length, op, &step))
+            ir_bug("%s: a bad program", ir_op_table[op->kind].name);
+        if (text.length)
+            ir_text_puts(&text, " ");
+        if (step.kind == IR_STEP_NUMBER)
+            ir_text_double(&text, step.number);
+        else
+            ir_text_append(&text, s, length);
+        s += length;
+    }
+    char *bound = ir_strdup(arena, text.data);
+    ir_text_release(&text);
+    return bound;
+}
+
+/* NaN: sign gives 0; min and max give their second operand; gt gives 0. */
+static double unary(enum ir_step_kind kind, double x)
+{
+    switch (kind) {
+    case IR_STEP_NEG: return -x;
+    case IR_STEP_ABS: return fabs(x);
+    case IR_STEP_SIGN: return (double)((x > 0) - (x < 0));
+    case IR_STEP_SQRT: return sqrt(x);
+    case IR_STEP_EXP: return ir_exp(x);
+    default: return ir_log1p(x);
+    }
+}
+
+static double binary(enum ir_step_kind kind, double x, double y)
+{
+    switch (kind) {
+    case IR_STEP_ADD: return x + y;
+    case IR_STEP_SUB: return x - y;
+    case IR_STEP_MUL: return x * y;
+    case IR_STEP_DIV: return x / y;
+    case IR_STEP_MIN: return x < y ? x : y;
+    case IR_STEP_MAX: return x > y ? x : y;
+    default: return x > y ? 1 : 0;
+    }
+}
+
+double ir_program_eval(const struct ir_step *steps, int n, const double *x,
+                       enum ir_dtype dtype)
+{
+    double stack[IR_MAX_STEP_DEPTH];
+    int depth = 0;
+    for (int i = 0; i < n; i++) {
+        double v;
+        if (steps[i].kind == IR_STEP_OPERAND) {
+            v = x[steps[i].index];
+        } else if (steps[i].kind == IR_STEP_NUMBER) {
+            v = steps[i].number;
+        } else if (steps_known[steps[i].kind].n_taken == 1) {
+            v = unary(steps[i].kind, stack[--depth]);
+        } else {
+            depth -= 2;
+            v = binary(steps[i].kind, stack[depth], stack[depth + 1]);
+        }
+        /* One operation of f64 on f32 values, rounded to f32, is the f32
+         * operation (Figueroa 1995), for all that is here. */
+        stack[depth++] = dtype == IR_F32 ? (double)(float)v : v;
+    }
+    return stack[0];
+}
