@@ -1,0 +1,140 @@
+/* import.c: finds a file's format by its content and calls that importer.
+ *
+ * The table below is the only list of formats: a new one is a line here and a
+ * file beside this one. Formats that are code in disguise (Python's pickle and
+ * whatever is built on it) are refused by name, never opened.
+ */
+#include "frontend/internal.h"
+
+#include <string.h>
+
+const struct fe_importer fe_importers[] = {
+    {"tn", "treenail's model file (.tn)", fe_detect_tn, fe_import_tn},
+    {"tnir", "treenail's text form (.tnir)", fe_detect_tnir, fe_import_tnir},
+    {"lightgbm", "LightGBM text model, v2 to v4 (Booster.save_model)",
+     fe_detect_lightgbm, fe_import_lightgbm},
+};
+const int fe_importer_count = sizeof fe_importers / sizeof *fe_importers;
+
+/* ------------------------------------------------------------- refusal -- */
+
+static bool contains(const struct ir_file *file, const char *text)
+{
+    const size_t n = file->size < 4096 ? file->size : 4096;
+    return n && memmem(file->data, n, text, strlen(text)) != NULL;
+}
+
+static bool begins(const struct ir_file *file, const char *bytes)
+{
+    const size_t n = strlen(bytes);
+    return file->size >= n && memcmp(file->data, bytes, n) == 0;
+}
+
+static bool ends_in(const char *path, const char *suffix)
+{
+    const size_t n = strlen(path), m = strlen(suffix);
+    return n >= m && strcmp(path + n - m, suffix) == 0;
+}
+
+/* Pickle streams of protocol 2 and later start with a byte 0x80 and the
+ * protocol; a .pt file is a zip archive around one. Older and compressed ones
+ * are told by the file's name: it only chooses which refusal is given. */
+static bool is_pickle(const struct ir_file *file)
+{
+    static const char *const suffixes[] = {".pkl", ".pickle", ".joblib",
+                                           ".pt", ".pth"};
+    if (file->size >= 2 && file->data[0] == 0x80 && file->data[1] <= 5)
+        return true;
+    if (begins(file, "PK\003\004") && contains(file, ".pkl"))
+        return true;
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
+        if (ends_in(file->path, suffixes[i]))
+            return true;
+    return false;
+}
+
+/* Says what is known of a file that no importer takes. */
+static void refuse(const struct ir_file *file, struct ir_diag *diag)
+{
+    const struct ir_loc loc = ir_loc_file(file->path);
+    struct ir_text known;
+    ir_text_init(&known);
+    for (int i = 0; i < fe_importer_count; i++)
+        ir_text_printf(&known, "%s%s: %s", i ? "; " : "", fe_importers[i].name,
+                       fe_importers[i].summary);
+    if (file->size == 0)
+        ir_error(diag, loc, "the file is empty");
+    else if (is_pickle(file))
+        ir_error(diag, loc,
+                 "refused: this is a Python pickle (.pkl, .joblib, .pt), and "
+                 "a pickle can run code when it is read; export the model "
+                 "instead. Formats: %s", known.data);
+    else if (begins(file, "\037\213"))
+        ir_error(diag, loc, "the file is compressed (gzip): decompress it");
+    else if (begins(file, "{") && contains(file, "\"tree_info\""))
+        ir_error(diag, loc,
+                 "this is LightGBM's JSON dump, which is not read yet; save the "
+                 "model with Booster.save_model");
+    else
+        ir_error(diag, loc, "the format is not known. Formats: %s",
+                 known.data);
+    ir_text_release(&known);
+}
+
+/* -------------------------------------------------------------- import -- */
+
+static const struct fe_importer *find_importer(const struct ir_file *file)
+{
+    for (int i = 0; i < fe_importer_count; i++)
+        if (fe_importers[i].detect(file->data, file->size))
+            return &fe_importers[i];
+    return NULL;
+}
+
+char *fe_name_of(struct ir_arena *arena, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *base = slash ? slash + 1 : path;
+    const char *dot = strrchr(base, '.');
+    size_t n = dot ? (size_t)(dot - base) : strlen(base);
+    if (n > IR_MAX_NAME)
+        n = IR_MAX_NAME;
+    return n ? ir_strndup(arena, base, n) : ir_strdup(arena, "model");
+}
+
+/* Takes over `file`. */
+static struct ir_module *import_file(struct ir_file file, struct ir_diag *diag)
+{
+    const struct fe_importer *importer = find_importer(&file);
+    if (!importer) {
+        refuse(&file, diag);
+        ir_file_close(&file);
+        return NULL;
+    }
+    char sha256[65];
+    ir_sha256(file.data, file.size, sha256);
+    struct ir_module *module = importer->import(file, diag);
+    if (!module)
+        return NULL;
+    if (!module->name || !*module->name)
+        module->name = fe_name_of(&module->arena, file.path);
+    if (!ir_get_fact(module, "source_format"))
+        ir_set_fact(module, "source_format", importer->name);
+    if (!ir_get_fact(module, "source_sha256"))
+        ir_set_fact(module, "source_sha256", sha256);
+    return module;
+}
+
+struct ir_module *fe_import(const char *path, struct ir_diag *diag)
+{
+    struct ir_file file;
+    return ir_file_open(&file, path, diag) ? import_file(file, diag) : NULL;
+}
+
+struct ir_module *fe_import_bytes(const uint8_t *data, size_t size,
+                                  const char *name, struct ir_diag *diag)
+{
+    return import_file((struct ir_file){.path = name, .data = data,
+                                        .size = size, .borrowed = true},
+                       diag);
+}
