@@ -2,5 +2,15 @@
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(CJSON REQUIRED IMPORTED_TARGET libcjson)
 pkg_check_modules(LIBMD REQUIRED IMPORTED_TARGET libmd)
-find_package(LLVM 22 REQUIRED CONFIG HINTS /usr/lib/llvm-22/lib/cmake/llvm)
 find_package(Threads REQUIRED)
+
+# LLVM's own CMake package wants the headers of all that LLVM was built with;
+# the C API is one shared library and one folder.
+find_program(LLVM_CONFIG llvm-config-22 REQUIRED)
+foreach(what includedir libdir bindir)
+    execute_process(COMMAND ${LLVM_CONFIG} --${what}
+                    OUTPUT_VARIABLE LLVM_${what}
+                    OUTPUT_STRIP_TRAILING_WHITESPACE
+                    COMMAND_ERROR_IS_FATAL ANY)
+endforeach()
+find_library(LLVM_LIBRARY LLVM-22 HINTS ${LLVM_libdir} REQUIRED)
