@@ -392,7 +392,7 @@ static bool read_feature(struct tree *t, enum tree_key key, int64_t i,
 
 static bool read_node(struct tree *t, int64_t i)
 {
-    int64_t feature, decision, set;
+    int64_t feature, decision, set = 0;
     double threshold;
     struct fe_span word;
     int left, right;
