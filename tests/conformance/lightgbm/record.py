@@ -479,12 +479,13 @@ def write_objectives(r):
     for alias in ("xentropy", "xentlambda", "none"):
         r.record(f"hand_alias_{alias}", assemble([identity], 1, alias), rows)
     r.record("hand_no_objective", assemble([identity], 1, ""), rows)
-    # LightGBM's atof is not the nearest double for all of these.
-    for i, k in enumerate(("1", "0.35", "1.7", "2.675", "1.23456", "7.89123",
-                           "1e-05", "3.14159e-07", "123456", "1.5e+10",
-                           "9.87654", "0.000123456")):
+    # LightGBM's atof gives its nearest neighbour for some of these.
+    for i, k in enumerate(("1", "0.35", "1.96398", "1e-05", "5.21989e-05",
+                           "2.68077e-07", "123456", "1.5e+10")):
+        scaled = column(r.rng.normal(size=100) / float(k))
         r.record(f"hand_sigmoid_{i}",
-                 assemble([identity], 1, f"binary sigmoid:{k}"), rows)
+                 assemble([identity], 1, f"binary sigmoid:{k}"),
+                 np.concatenate([rows, scaled]))
     spread = np.linspace(-30, 30, 241)
     wide = column(np.concatenate([spread, r.rng.normal(size=300) * 3]))
     for name in ("poisson", "cross_entropy", "cross_entropy_lambda",
