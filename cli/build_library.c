@@ -1,4 +1,5 @@
-/* build_library.c: a model compiled for this process only. */
+/* build_library.c: a model compiled for this process only; and whose fault it
+ * is when passes fail. */
 #include "cli/cli.h"
 
 #include "backend/backend.h"
@@ -34,20 +35,39 @@ static bool load(struct rt_library *library, struct be_artifact *artifact,
     return good;
 }
 
-bool cli_build_library(struct rt_library *library,
-                       const struct ir_module *source,
-                       const struct cli_build *build, struct ir_diag *diag)
+int cli_build_library(struct rt_library *library,
+                      const struct ir_module *source,
+                      const struct cli_build *build, struct ir_diag *diag)
 {
     const struct pass_options passes = {.strategy = build->strategy,
                                         .row_strategy = build->row_strategy};
     const struct be_options backend = {.cpus = build->cpus, .n_golden = 16};
     struct ir_module *module = ir_module_clone(source);
     struct be_artifact *artifact = NULL;
+    int code = CLI_BAD_USAGE; /* what follows fails by its options alone */
     if (pass_run_all(module, &passes, diag))
         artifact = be_compile(source, module, &backend, diag);
-    const bool good = artifact && load(library, artifact, diag);
     if (artifact)
-        be_free(artifact);
+        code = load(library, artifact, diag) ? CLI_OK : CLI_BAD_INPUT;
+    be_free(artifact);
     ir_module_free(module);
-    return good;
+    return code;
+}
+
+int cli_blame_passes(const struct ir_module *source, const char *names,
+                     const struct pass_options *options)
+{
+    if (!options->verify_each && !options->diff_each)
+        return CLI_BAD_USAGE;
+    struct pass_options unchecked = *options;
+    unchecked.verify_each = unchecked.diff_each = false;
+    unchecked.print_after = NULL;
+    struct ir_diag diag; /* said already */
+    ir_diag_init(&diag);
+    struct ir_module *module = ir_module_clone(source);
+    const bool good = names ? pass_run_named(module, names, &unchecked, &diag)
+                            : pass_run_all(module, &unchecked, &diag);
+    ir_module_free(module);
+    ir_diag_release(&diag);
+    return good ? CLI_CHECK_FAILED : CLI_BAD_USAGE;
 }

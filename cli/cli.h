@@ -37,7 +37,7 @@ struct cli_option {
     {name, letter, CLI_KIND_FLAG, offsetof(struct options, field), NULL,      \
      help, 0, 0}
 #define CLI_TEXT(field, name, letter, argument, help)                         \
-    {name, letter, CLI_KIND_TEXT, offsetof(struct options, field), argument,  \
+    {name, letter, CLI_KIND_TEXT, offsetof(struct options, field), argument, \
      help, 0, 0}
 #define CLI_INT(field, name, letter, argument, min, max, help)                \
     {name, letter, CLI_KIND_INT, offsetof(struct options, field), argument,   \
@@ -59,7 +59,8 @@ struct cli_command {
     int n_options;
     const char *example; /* with what else there is to say */
     int (*run)(int argc, char **argv);
-    /* Options that are not in the table and always take a value, or NULL: the i-th name, false past the last; stores one in the command's struct,
+    /* Options that are not in the table and always take a value, or NULL:
+     * the i-th name, false past the last; stores one in the command's struct,
      * returning an exit code; prints what --help says of them. */
     bool (*more_name)(int i, char name[CLI_MAX_NAME]);
     int (*more_take)(void *options, const char *name, const char *value);
@@ -219,10 +220,16 @@ struct cli_build {
 };
 
 /* Compiles a model and loads the library, whose file is gone again when this
- * returns. */
-bool cli_build_library(struct rt_library *library,
-                       const struct ir_module *source,
-                       const struct cli_build *build, struct ir_diag *diag);
+ * returns. Returns an exit code. */
+int cli_build_library(struct rt_library *library,
+                      const struct ir_module *source,
+                      const struct cli_build *build, struct ir_diag *diag);
+
+/* The exit code for passes (NULL: all) that failed on a copy of `source`:
+ * wrong usage when an option cannot be met, else a check that failed. */
+struct pass_options;
+int cli_blame_passes(const struct ir_module *source, const char *names,
+                     const struct pass_options *options);
 
 /* ----------------------------------------------------------- compare.c -- */
 

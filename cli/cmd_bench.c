@@ -348,57 +348,72 @@ static void print_text(const struct bench *b)
 
 /* -------------------------------------------------------------- set-up -- */
 
-static bool set_level(const struct tn_model *model, const char *level,
-                      struct ir_diag *diag)
+/* Returns an exit code. */
+static int set_level(const struct tn_model *model, const char *level,
+                     struct ir_diag *diag)
 {
     struct ir_text known;
-    if (!level)
-        return true;
+    int found = -1;
     ir_text_init(&known);
-    for (uint32_t i = 0; i < model->n_isa; i++) {
+    for (uint32_t i = 0; level && i < model->n_isa; i++) {
         ir_text_printf(&known, "%s%s", i ? ", " : "", model->isa[i]);
-        if (strcmp(model->isa[i], level))
-            continue;
-        ir_text_release(&known);
-        return model->isa_limit(i) == (int)i ||
-               ir_error(diag, ir_loc_file(NULL),
-                        "this CPU does not run ISA level %s", level);
+        if (!strcmp(model->isa[i], level))
+            found = (int)i;
     }
-    ir_error(diag, ir_loc_file(NULL),
-             "there is no ISA level \"%s\" (there are: %s)", level,
-             known.data);
+    int code = CLI_OK;
+    if (level && found < 0) {
+        ir_error(diag, ir_loc_file(NULL),
+                 "there is no ISA level \"%s\" (there are: %s)", level,
+                 known.data);
+        code = CLI_BAD_USAGE;
+    } else if (level && model->isa_limit((uint32_t)found) != found) {
+        ir_error(diag, ir_loc_file(NULL),
+                 "this CPU does not run ISA level %s", level);
+        code = CLI_BAD_INPUT;
+    }
     ir_text_release(&known);
-    return false;
+    return code;
 }
 
-static bool bench(const struct cli_source *source,
-                  const struct tn_model *model, const struct options *o,
-                  struct ir_diag *diag)
+static bool run_bench(struct bench *b, const struct cli_source *source,
+                      const struct options *o, struct ir_diag *diag)
 {
-    const int output = cli_source_find(source, o->output, diag);
-    struct bench b = {.model = model, .output = (uint32_t)output,
-                      .n_threads = (int)o->threads,
-                      .scratch = rt_scratch_new(model)};
-    bool good = output >= 0 && set_level(model, o->isa, diag) &&
-                make_rows(&b.rows, source, model, o, diag);
+    const struct tn_output *output = &b->model->outputs[b->output];
+    bool good = make_rows(&b->rows, source, b->model, o, diag);
     if (good) {
-        const struct tn_output *r = &model->outputs[output];
-        b.batch = o->batch && o->batch < b.rows.n ? o->batch : b.rows.n;
-        b.out = cli_alloc((uint64_t)b.batch,
-                          r->n_elements * tn_dtype_bytes(r->dtype),
-                          "results", diag);
-        b.run = cli_alloc(MAX_RUNS, sizeof(*b.run), "numbers", diag);
-        good = b.out && b.run && measure(&b, o->seconds, diag);
+        b->batch = o->batch && o->batch < b->rows.n ? o->batch : b->rows.n;
+        b->out = cli_alloc((uint64_t)b->batch,
+                           output->n_elements *
+                           tn_dtype_bytes(output->dtype), "results", diag);
+        b->scratch = rt_scratch_new(b->model);
+        b->run = cli_alloc(MAX_RUNS, sizeof(*b->run), "numbers", diag);
+        good = b->out && b->run && measure(b, o->seconds, diag);
     }
     if (good && o->json)
-        print_json(&b);
+        print_json(b);
     else if (good)
-        print_text(&b);
-    free(b.rows.data);
-    free(b.out);
-    free(b.run);
-    free(b.scratch);
+        print_text(b);
+    free(b->rows.data);
+    free(b->out);
+    free(b->scratch);
+    free(b->run);
     return good;
+}
+
+/* Returns an exit code. */
+static int bench(const struct cli_source *source,
+                 const struct tn_model *model, const struct options *o,
+                 struct ir_diag *diag)
+{
+    const int output = cli_source_find(source, o->output, diag);
+    if (output < 0)
+        return CLI_BAD_USAGE;
+    const int code = set_level(model, o->isa, diag);
+    if (code != CLI_OK)
+        return code;
+    struct bench b = {.model = model, .output = (uint32_t)output,
+                      .n_threads = (int)o->threads};
+    return run_bench(&b, source, o, diag) ? CLI_OK : CLI_BAD_INPUT;
 }
 
 static bool check_options(const struct options *o)
@@ -429,13 +444,16 @@ static int run(int argc, char **argv)
         return cli_finish(&diag, CLI_BAD_INPUT);
     struct rt_library compiled = {0};
     const struct tn_model *model = source.library.model;
-    if (source.module && cli_build_library(&compiled, source.module, &o.build,
-                                           &diag))
+    int code = CLI_OK;
+    if (source.module) {
+        code = cli_build_library(&compiled, source.module, &o.build, &diag);
         model = compiled.model;
-    const bool good = model && bench(&source, model, &o, &diag);
+    }
+    if (code == CLI_OK)
+        code = bench(&source, model, &o, &diag);
     rt_library_close(&compiled);
     cli_source_close(&source);
-    return cli_finish(&diag, good ? CLI_OK : CLI_BAD_INPUT);
+    return cli_finish(&diag, code);
 }
 
 const struct cli_command cli_bench = {

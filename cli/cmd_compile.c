@@ -73,14 +73,16 @@ static bool kind_of_path(const char *path, enum be_kind *kind,
     return false;
 }
 
-/* One file of kind `kind`: `path` itself when that is its kind, else its stem
- * with this kind's ending. */
+/* One file of kind `kind`: `path` itself when its ending says so, or says
+ * nothing and no other file needs its name; else its stem with this kind's
+ * ending. */
 static struct file file_of(struct ir_arena *arena, const char *path,
-                           enum be_kind kind)
+                           enum be_kind kind, bool alone)
 {
-    enum be_kind own = BE_N_KINDS;
+    enum be_kind own = kind;
     const char *ending = path + strlen(path);
-    if (kind_of_path(path, &own, &ending) && own == kind)
+    const bool known = kind_of_path(path, &own, &ending);
+    if (own == kind && (known || alone))
         return (struct file){kind, path};
     return (struct file){kind, ir_sprintf(arena, "%.*s%s",
                                           (int)(ending - path), path,
@@ -100,7 +102,7 @@ static int emitted_files(struct ir_arena *arena, const struct options *o,
                                    "(there are: so, a, o, ll, asm, h, ir)",
                                    name[i]);
         if (!seen[kind])
-            files[(*n)++] = file_of(arena, o->output, kind);
+            files[(*n)++] = file_of(arena, o->output, kind, n_names == 1);
         seen[kind] = true;
     }
     return CLI_OK;
@@ -121,7 +123,7 @@ static int choose_files(struct ir_arena *arena, const struct options *o,
                                "--emit", o->output);
     files[(*n)++] = (struct file){kind, o->output};
     if (kind == BE_SO || kind == BE_A || kind == BE_O)
-        files[(*n)++] = file_of(arena, o->output, BE_H);
+        files[(*n)++] = file_of(arena, o->output, BE_H, false);
     return CLI_OK;
 }
 
@@ -160,9 +162,11 @@ static bool write_files(struct be_artifact *artifact, const struct file *files,
     return true;
 }
 
-static bool compile(const char *path, const struct options *o,
-                    const struct file *files, int n_files,
-                    struct clock *clock, struct ir_diag *diag)
+/* Returns an exit code: the model's own faults come up as it is read, and
+ * those of the options after. */
+static int compile(const char *path, const struct options *o,
+                   const struct file *files, int n_files, struct clock *clock,
+                   struct ir_diag *diag)
 {
     const struct pass_options passes = {
         .print_after = o->print_after, .print_to = stderr,
@@ -174,29 +178,35 @@ static bool compile(const char *path, const struct options *o,
         .n_golden = (int)o->golden};
     struct ir_module *module = NULL;
     struct be_artifact *artifact = NULL;
+    int code = CLI_OK;
 
     struct ir_module *source = fe_import(path, diag);
-    bool good = source && keep_outputs(source, o->outputs, diag);
+    if (!source)
+        return CLI_BAD_INPUT;
+    if (!keep_outputs(source, o->outputs, diag))
+        code = CLI_BAD_USAGE;
     lap(clock, "read");
-    if (good) {
+    if (code == CLI_OK) {
         module = ir_module_clone(source);
-        good = pass_run_all(module, &passes, diag);
+        if (!pass_run_all(module, &passes, diag))
+            code = cli_blame_passes(source, NULL, &passes);
         lap(clock, "passes");
     }
-    if (good) {
+    if (code == CLI_OK) {
         artifact = be_compile(source, module, &backend, diag);
+        if (!artifact)
+            code = CLI_BAD_USAGE;
         lap(clock, "compile");
     }
-    good = artifact && write_files(artifact, files, n_files, diag);
+    if (code == CLI_OK && !write_files(artifact, files, n_files, diag))
+        code = CLI_BAD_INPUT;
     lap(clock, "write");
 
-    if (artifact)
-        be_free(artifact);
+    be_free(artifact);
     if (module)
         ir_module_free(module);
-    if (source)
-        ir_module_free(source);
-    return good;
+    ir_module_free(source);
+    return code;
 }
 
 static void say_what_was_written(const struct file *files, int n,
@@ -229,9 +239,8 @@ static int run(int argc, char **argv)
     struct clock clock = {.start = cli_seconds()};
     clock.last = clock.start;
     ir_text_init(&clock.text);
-    if (!compile(line.argument[0], &o, files, n_files, &clock, &diag))
-        code = CLI_BAD_INPUT;
-    else if (o.verbose || isatty(STDERR_FILENO))
+    code = compile(line.argument[0], &o, files, n_files, &clock, &diag);
+    if (code == CLI_OK && (o.verbose || isatty(STDERR_FILENO)))
         say_what_was_written(files, n_files, &clock);
     ir_text_release(&clock.text);
     return cli_finish(&diag, code);

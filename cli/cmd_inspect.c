@@ -73,11 +73,14 @@ struct test {
     double threshold;
 };
 
+/* A NaN comes last: sorting needs an order of all there is. */
 static int by_feature(const void *a, const void *b)
 {
     const struct test *x = a, *y = b;
     if (x->feature != y->feature)
         return (x->feature > y->feature) - (x->feature < y->feature);
+    if (isnan(x->threshold) || isnan(y->threshold))
+        return !!isnan(x->threshold) - !!isnan(y->threshold);
     return (x->threshold > y->threshold) - (x->threshold < y->threshold);
 }
 
@@ -136,15 +139,15 @@ static bool is_forest(const struct ir_op *op)
 static void print_forest(const struct forest_facts *facts)
 {
     const struct ir_forest *f = &facts->f;
-    printf("forest       %d trees, %d nodes, %d leaves, depth %d (mean "
+    printf("forest          %d trees, %d nodes, %d leaves, depth %d (mean "
            "%.1f)\n", f->n_trees, f->n_nodes, f->n_leaves,
            facts->max_depth, facts->mean_depth);
-    printf("             %" PRId64 " distinct thresholds of %s, %" PRId64
+    printf("                %" PRId64 " distinct thresholds of %s, %" PRId64
            " set nodes, sums in %s\n", facts->n_thresholds,
            ir_dtype_name(f->in_dtype), facts->n_set_nodes,
            ir_dtype_name(f->sum_dtype));
     if (f->coef_start)
-        printf("             linear leaves\n");
+        printf("                linear leaves\n");
 }
 
 static void json_forest(struct cli_json *json,
@@ -187,16 +190,16 @@ static const char *kind_name(enum ir_column_kind kind)
          : kind == IR_CATEGORY ? "category" : "tensor";
 }
 
-/* A name for the terminal: control bytes are escaped. */
+/* A name for the terminal: quoted where it could be misread or where a
+ * terminal would obey it. */
 static const char *shown(struct ir_arena *arena, const char *name)
 {
-    if (!name[strcspn(name, "\"\\")]) {
-        const char *s = name;
-        while ((unsigned char)*s >= 0x20 && *s != 0x7f)
-            s++;
-        if (!*s)
-            return name;
-    }
+    bool plain = *name && *name != ' ';
+    for (const char *s = name; *s; s++)
+        plain = plain && (unsigned char)*s >= ' ' && *s != 0x7f &&
+                !strchr(",\"\\", *s);
+    if (plain)
+        return name;
     struct ir_text text;
     ir_text_init(&text);
     ir_text_quoted(&text, name);
@@ -219,11 +222,11 @@ static void print_columns(struct cli_source *source, bool all)
 {
     const int n = source->n_columns;
     const int most = all ? n : n < MAX_SHOWN ? n : MAX_SHOWN;
-    printf("columns      %d, %" PRId64 " numbers a row\n", n,
+    printf("columns         %d, %" PRId64 " numbers a row\n", n,
            source->n_elements);
     for (int i = 0; i < most; i++) {
         const struct ir_column *c = &source->columns[i];
-        printf("  %-20s %s", shown(&source->arena, c->name),
+        printf("  %-13s %s", shown(&source->arena, c->name),
                kind_name(c->kind));
         if (c->n_elements != 1)
             printf(" of %" PRId64, c->n_elements);
@@ -239,10 +242,10 @@ static void print_columns(struct cli_source *source, bool all)
 
 static void print_outputs(struct cli_source *source, bool all)
 {
-    printf("outputs      %d\n", source->n_results);
+    printf("outputs         %d\n", source->n_results);
     for (int i = 0; i < source->n_results; i++) {
         const struct cli_result *r = &source->results[i];
-        printf("  %-20s %s", shown(&source->arena, r->name),
+        printf("  %-13s %s", shown(&source->arena, r->name),
                ir_dtype_name(r->dtype));
         if (r->n_elements != 1)
             printf(" x %" PRId64, r->n_elements);
@@ -320,8 +323,9 @@ static bool read_file_facts(struct file_facts *facts, const char *path,
 static void print_file(const struct file_facts *file, const char *kind)
 {
     char size[32];
-    printf("file         %s, a %s (%s)\nsha256       %s\n", file->path, kind,
-           cli_size_text(file->bytes, size), file->sha256);
+    printf("file            %s, a %s (%s)\n", file->path, kind,
+           cli_size_text(file->bytes, size));
+    printf("sha256          %s\n", file->sha256);
 }
 
 static void json_file(struct cli_json *json, const struct file_facts *file,
@@ -333,13 +337,17 @@ static void json_file(struct cli_json *json, const struct file_facts *file,
     cli_json_string(json, "sha256", file->sha256);
 }
 
-static void print_model(struct cli_source *source, const struct options *o)
+static void print_model(struct cli_source *source, const struct options *o,
+                        const struct file_facts *file)
 {
     const struct ir_module *m = source->module;
-    printf("name         %s\n", shown(&source->arena, m->name));
-    for (int i = 0; i < m->n_facts; i++)
-        printf("%-12s %s\n", shown(&source->arena, m->facts[i].key),
+    printf("name            %s\n", shown(&source->arena, m->name));
+    for (int i = 0; i < m->n_facts; i++) {
+        if (!strcmp(m->facts[i].value, file->sha256))
+            continue; /* the source is this file: said already */
+        printf("%-15s %s\n", shown(&source->arena, m->facts[i].key),
                shown(&source->arena, m->facts[i].value));
+    }
     for (int i = 0; i < m->n_ops; i++)
         if (is_forest(m->ops[i])) {
             struct forest_facts facts;
@@ -348,7 +356,7 @@ static void print_model(struct cli_source *source, const struct options *o)
         }
     print_columns(source, o->all);
     print_outputs(source, o->all);
-    printf("ops          %d:", m->n_ops);
+    printf("ops             %d:", m->n_ops);
     const int most = o->all || m->n_ops < MAX_SHOWN ? m->n_ops : MAX_SHOWN;
     for (int i = 0; i < most; i++)
         printf(" %s", ir_op_table[m->ops[i]->kind].name);
@@ -385,20 +393,23 @@ static void print_library(struct cli_source *source, const struct options *o,
 {
     const struct tn_model *m = source->library.model;
     char size[32];
-    printf("name         %s\ncompiler     %s\nsource       %s, sha256 %s\n",
-           m->name, m->compiler, m->source_format, m->source_sha256);
-    printf("target       %s\nISA levels   ", m->target);
+    printf("name            %s\n", m->name);
+    printf("compiler        %s\n", m->compiler);
+    printf("source          %s, sha256 %s\n", m->source_format,
+           m->source_sha256);
+    printf("target          %s\nISA levels      ", m->target);
     for (uint32_t i = 0; i < m->n_isa; i++)
         printf("%s%s%s", i ? ", " : "", m->isa[i],
                (int)i == m->isa_level() ? " (this CPU)" : "");
-    printf("\nstrategies   %s, %s for one row\n", m->strategy,
+    printf("\nstrategies      %s, %s for one row\n", m->strategy,
            m->row_strategy);
-    printf("scratch      %s\n",
+    printf("scratch         %s\n",
            cli_size_text((int64_t)m->scratch_bytes, size));
-    printf("stack        %s\n", cli_size_text((int64_t)m->stack_bytes, size));
+    printf("stack           %s\n",
+           cli_size_text((int64_t)m->stack_bytes, size));
     print_columns(source, o->all);
     print_outputs(source, o->all);
-    printf("self-test    %s (%u golden rows)\n",
+    printf("self-test       %s (%u golden rows)\n",
            proven ? "passed" : source->library.error, m->n_golden);
 }
 
@@ -447,7 +458,7 @@ static int inspect(struct cli_source *source, const struct file_facts *file,
         if (library)
             print_library(source, o, proven);
         else
-            print_model(source, o);
+            print_model(source, o, file);
     }
     return proven ? CLI_OK : CLI_CHECK_FAILED;
 }

@@ -44,8 +44,9 @@ static void print_passes(FILE *to)
                 pass_table[i].summary);
 }
 
-static bool change(struct ir_module *module, const struct options *o,
-                   struct ir_diag *diag)
+/* Returns an exit code, as compile does. */
+static int change(struct ir_module *module, const struct options *o,
+                  struct ir_diag *diag)
 {
     const struct pass_options passes = {
         .print_after = o->print_after, .print_to = stderr,
@@ -56,13 +57,18 @@ static bool change(struct ir_module *module, const struct options *o,
         int n;
         const char **name = cli_split(&module->arena, o->outputs, &n);
         if (!ir_keep_outputs(module, n, name, diag))
-            return false;
+            return CLI_BAD_USAGE;
     }
     if (!o->passes)
-        return true;
-    return !strcmp(o->passes, "all")
-        ? pass_run_all(module, &passes, diag)
-        : pass_run_named(module, o->passes, &passes, diag);
+        return CLI_OK;
+    const char *names = strcmp(o->passes, "all") ? o->passes : NULL;
+    struct ir_module *before = ir_module_clone(module);
+    const bool good = names ? pass_run_named(module, names, &passes, diag)
+                            : pass_run_all(module, &passes, diag);
+    const int code = good ? CLI_OK
+                          : cli_blame_passes(before, names, &passes);
+    ir_module_free(before);
+    return code;
 }
 
 static bool print_text(struct ir_module *module, struct ir_diag *diag)
@@ -79,20 +85,20 @@ static bool print_text(struct ir_module *module, struct ir_diag *diag)
     return cli_output_close(&output, diag);
 }
 
-static bool convert(const char *path, const struct options *o,
-                    struct ir_diag *diag)
+static int convert(const char *path, const struct options *o,
+                   struct ir_diag *diag)
 {
     struct ir_module *module = fe_import(path, diag);
     if (!module)
-        return false;
-    bool good = change(module, o, diag);
-    if (good && o->output)
-        good = cli_can_write(o->output, diag) &&
-               cli_write_model(module, o->output, diag);
-    else if (good)
-        good = print_text(module, diag);
+        return CLI_BAD_INPUT;
+    const int code = change(module, o, diag);
+    bool good = true;
+    if (code == CLI_OK)
+        good = o->output ? cli_can_write(o->output, diag) &&
+                           cli_write_model(module, o->output, diag)
+                         : print_text(module, diag);
     ir_module_free(module);
-    return good;
+    return good ? code : CLI_BAD_INPUT;
 }
 
 static int run(int argc, char **argv)
@@ -106,8 +112,7 @@ static int run(int argc, char **argv)
                                ".tnir", o.output);
     struct ir_diag diag;
     ir_diag_init(&diag);
-    return cli_finish(&diag, convert(line.argument[0], &o, &diag)
-                                 ? CLI_OK : CLI_BAD_INPUT);
+    return cli_finish(&diag, convert(line.argument[0], &o, &diag));
 }
 
 const struct cli_command cli_opt = {

@@ -176,12 +176,13 @@ static bool write_scores(const struct cli_source *source, int result,
     return false;
 }
 
-static bool predict(const struct cli_source *source, const char *data,
-                    const struct options *o, struct ir_diag *diag)
+/* Returns an exit code. */
+static int predict(const struct cli_source *source, const char *data,
+                   const struct options *o, struct ir_diag *diag)
 {
     const int result = cli_source_find(source, o->output, diag);
     if (result < 0)
-        return false;
+        return CLI_BAD_USAGE;
     struct tr_csv_options csv = {
         .delimiter = !o->delimiter ? 0
                    : !strcmp(o->delimiter, "tab") ? '\t' : o->delimiter[0],
@@ -192,10 +193,10 @@ static bool predict(const struct cli_source *source, const char *data,
     struct tr_reader *reader = tr_reader_open(data, &csv, source->n_columns,
                                               source->columns, diag);
     if (!reader)
-        return false;
+        return CLI_BAD_INPUT;
     const bool good = write_scores(source, result, reader, o, diag);
     tr_reader_close(reader);
-    return good;
+    return good ? CLI_OK : CLI_BAD_INPUT;
 }
 
 static int run(int argc, char **argv)
@@ -215,9 +216,9 @@ static int run(int argc, char **argv)
     struct cli_source source;
     if (!cli_source_open(&source, line.argument[0], &diag))
         return cli_finish(&diag, CLI_BAD_INPUT);
-    const bool good = predict(&source, line.argument[1], &o, &diag);
+    const int code = predict(&source, line.argument[1], &o, &diag);
     cli_source_close(&source);
-    return cli_finish(&diag, good ? CLI_OK : CLI_BAD_INPUT);
+    return cli_finish(&diag, code);
 }
 
 const struct cli_command cli_predict = {

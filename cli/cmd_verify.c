@@ -54,21 +54,20 @@ struct verify {
 
 /* ---------------------------------------------------------------- rows -- */
 
-/* Compares n rows of the probe; row i of them is number_at(i, n, of). */
+/* Compares n of the probe's `of` rows from `first` on, evenly spread. */
 static void verify_probe(struct verify *v, const struct ir_probe *probe,
                          int64_t n, int64_t first, int64_t of,
                          const char *origin)
 {
     const int64_t width = ir_row_elements(v->compare.module);
+    const double step = (double)of / (double)n;
     for (int64_t at = 0; at < n;) {
         int64_t block = v->compare.max_rows;
         block = block < n - at ? block : n - at;
         for (int64_t i = 0; i < block; i++) {
-            /* Spread evenly when not all of them are wanted. */
-            const int64_t number =
-                n == of ? at + i
-                        : (int64_t)((double)(at + i) * ((double)of / (double)n));
-            ir_probe_row(probe, first + number, v->rows + i * width);
+            const int64_t k = n == of ? at + i
+                                      : (int64_t)((double)(at + i) * step);
+            ir_probe_row(probe, first + k, v->rows + i * width);
         }
         cli_compare_rows(&v->compare, v->rows, block, origin, at);
         at += block;
@@ -190,14 +189,17 @@ static int verify(const struct ir_module *module, struct rt_library *library,
     return code;
 }
 
-static bool open_library(struct rt_library *library,
-                         const struct ir_module *module,
-                         const struct options *o, struct ir_diag *diag)
+/* Returns an exit code. */
+static int open_library(struct rt_library *library,
+                        const struct ir_module *module,
+                        const struct options *o, struct ir_diag *diag)
 {
     if (!o->library)
         return cli_build_library(library, module, &o->build, diag);
-    return rt_library_open(library, o->library) ||
-           ir_error(diag, ir_loc_file(NULL), "%s", library->error);
+    if (rt_library_open(library, o->library))
+        return CLI_OK;
+    ir_error(diag, ir_loc_file(NULL), "%s", library->error);
+    return CLI_BAD_INPUT;
 }
 
 static int run(int argc, char **argv)
@@ -211,7 +213,9 @@ static int run(int argc, char **argv)
     int code = CLI_BAD_INPUT;
     struct rt_library library = {0};
     struct ir_module *module = fe_import(line.argument[0], &diag);
-    if (module && open_library(&library, module, &o, &diag))
+    if (module)
+        code = open_library(&library, module, &o, &diag);
+    if (code == CLI_OK)
         code = verify(module, &library, line.argument[1], &o, &diag);
     rt_library_close(&library);
     if (module)
@@ -227,10 +231,10 @@ const struct cli_command cli_verify = {
     .options = table, .n_options = CLI_COUNT(table),
     .example =
         "Every output is compared, for rows of f32 and of f64, as batches of "
-        "many sizes and\nlayouts and one by one, at each ISA level that this "
-        "CPU runs. Rows are derived from\nthe model (each threshold and the "
-        "floats beside it, NaN, infinities, unseen\ncategories), drawn at "
-        "random, and read from DATA. A NaN equals any NaN. Exit code\n3 when "
+        "many\nsizes and layouts and one by one, at each ISA level that this "
+        "CPU runs. Rows are\nderived from the model (each threshold and the "
+        "floats beside it, NaN, infinities,\nunseen categories), drawn at "
+        "random, and read from DATA. A NaN equals any NaN.\nExit code 3 when "
         "a bit differs.\n\n"
         "example:\n"
         "  treenail verify model.txt\n"

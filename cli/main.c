@@ -17,15 +17,15 @@ static const struct cli_command *const commands[] = {
 static void print_help(FILE *to)
 {
     fputs("usage: treenail COMMAND ...\n\n"
-          "Trains models and compiles them to native libraries that need "
-          "nothing at run time.\n\n", to);
+          "Trains models, and compiles them to native libraries that need "
+          "nothing else.\n\n", to);
     for (int i = 0; i < CLI_COUNT(commands); i++)
         fprintf(to, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
     fputs("\n"
           "  treenail COMMAND --help  says more, with an example\n"
           "  treenail --version\n\n"
-          "exit code: 0 success, 1 bad input, 2 wrong usage, 3 a check or "
-          "quality gate failed\n", to);
+          "exit code: 0 success, 1 bad input, 2 wrong usage,\n"
+          "           3 a check or quality gate failed\n", to);
 }
 
 static bool command_name(const void *context, int i, char name[CLI_MAX_NAME])

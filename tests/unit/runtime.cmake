@@ -14,7 +14,7 @@ treenail_fake(cpu FAKE_BEST_LEVEL=-1)
 treenail_fake(elements FAKE_ELEMENTS=3)
 treenail_fake(golden FAKE_GOLDEN=11)
 
-treenail_unit_test(test_runtime LINKS runtime)
+treenail_unit_test(test_runtime LINKS treenail_runtime)
 target_compile_definitions(test_runtime PRIVATE FAKE_DIR="${fake_dir}")
 add_dependencies(test_runtime fake_good fake_abi fake_size fake_cpu
                  fake_elements fake_golden)
