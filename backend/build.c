@@ -177,6 +177,14 @@ LLVMValueRef be_call(struct be_emitter *e, LLVMValueRef fn,
                           (unsigned)n, "");
 }
 
+LLVMValueRef be_intrinsic(struct be_emitter *e, const char *name,
+                          LLVMTypeRef type, LLVMValueRef *args, int n)
+{
+    const unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+    LLVMValueRef fn = LLVMGetIntrinsicDeclaration(e->llvm, id, &type, 1);
+    return be_call(e, fn, args, n);
+}
+
 LLVMBasicBlockRef be_block(struct be_emitter *e, const char *name)
 {
     return LLVMAppendBasicBlockInContext(e->context, e->fn, name);

@@ -55,16 +55,6 @@ static LLVMValueRef table(struct math *self, const char *name,
     return v;
 }
 
-static LLVMValueRef intrinsic(struct math *self, const char *name, LLVMTypeRef type,
-                              LLVMValueRef *args, int n)
-{
-    LLVMModuleRef llvm = self->e->llvm;
-    const unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
-    LLVMValueRef fn = LLVMGetIntrinsicDeclaration(llvm, id, &type, 1);
-    return LLVMBuildCall2(self->e->b, LLVMGlobalGetValueType(fn), fn, args,
-                          (unsigned)n, "");
-}
-
 static LLVMValueRef fma_of(struct math *self, LLVMValueRef a, LLVMValueRef b,
                            LLVMValueRef c);
 
@@ -98,7 +88,7 @@ static LLVMValueRef fma_of(struct math *self, LLVMValueRef a, LLVMValueRef b,
     if (!self->e->level->has_fma)
         return math_fma(self, a, b, c);
     LLVMValueRef args[] = {a, b, c};
-    return intrinsic(self, "llvm.fma", float_type(self), args, 3);
+    return be_intrinsic(self->e, "llvm.fma", float_type(self), args, 3);
 }
 
 /* An f64 function on values of `dtype`. */
@@ -125,8 +115,8 @@ static LLVMValueRef unary(struct math *self, enum ir_step_kind kind,
     LLVMValueRef zero = LLVMConstNull(type);
     switch (kind) {
     case IR_STEP_NEG: return LLVMBuildFNeg(e->b, x, "");
-    case IR_STEP_ABS: return intrinsic(self, "llvm.fabs", type, &x, 1);
-    case IR_STEP_SQRT: return intrinsic(self, "llvm.sqrt", type, &x, 1);
+    case IR_STEP_ABS: return be_intrinsic(self->e, "llvm.fabs", type, &x, 1);
+    case IR_STEP_SQRT: return be_intrinsic(self->e, "llvm.sqrt", type, &x, 1);
     case IR_STEP_SIGN: {
         LLVMValueRef above = LLVMBuildFCmp(e->b, LLVMRealOGT, x, zero, "");
         LLVMValueRef below = LLVMBuildFCmp(e->b, LLVMRealOLT, x, zero, "");

@@ -1,9 +1,12 @@
 /* emit_quantise.c: from a tile's numbers to code columns.
  *
- * Numeric columns: the code is the number of cuts below the value. Columns are
- * grouped by the number of steps that a binary search takes, their cuts padded
- * with +inf to 2^steps - 1; a group is one loop over its columns and, inside,
- * one over the rows, whose searches are free of branches and overlap.
+ * Numeric columns: the code is the number of cuts below the value. It is found
+ * in a static tree of fan-out 16: at each level one block of 16 cuts is
+ * compared with the value, all at once, and the count of those below it leads
+ * to the block of the next level. 255 cuts take two levels, and there is no
+ * branch to mispredict. Columns with as many levels and the same flags form a
+ * group: one loop over its columns, and inside one over the rows.
+ *
  * Categorical columns: the truncated value indexes a table of bits.
  *
  * Rows of f32 with f64 cuts compare with cuts rounded down to f32, which is
@@ -14,7 +17,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { max_steps = 16 };
+enum {
+    fan_out = 16,
+    max_levels = 4,  /* 65535 cuts */
+    block_rows = 64, /* rows that stay in L1 while all columns read them */
+};
 
 struct quantise {
     struct be_emitter *e;
@@ -22,65 +29,81 @@ struct quantise {
     enum ir_dtype from; /* of the values that are read */
     enum ir_dtype in;   /* that they are compared in */
     LLVMTypeRef code;
-    LLVMValueRef base, row_stride, column_stride, n_rows, codes;
+    LLVMValueRef base, row_stride, column_stride, codes;
+    LLVMValueRef first_row, end_row; /* of the block */
 };
 
-/* What a group's loop reads of each of its columns. */
+/* What a group's loop reads of each of its columns. Level k's cuts start at
+ * element table[k]; a categorical column's bits at table[0], and `limit` is how
+ * many categories it knows. */
 struct group_column {
     int32_t feature, column;
-    int32_t table; /* of its cuts or bits: first element */
-    int32_t limit; /* categories in the table, of a categorical column */
+    int32_t table[max_levels];
+    int32_t limit, unused;
 };
-_Static_assert(sizeof(struct group_column) == 16, "the emitted code strides 16");
+_Static_assert(sizeof(struct group_column) == 32, "emitted code strides 32");
 
-static int steps_of(const struct ir_forest *f, int column)
-{
-    const int n = f->cut_start[column + 1] - f->cut_start[column];
-    int steps = 0;
-    while ((1 << steps) - 1 < n)
-        steps++;
-    return steps;
-}
+/* A group's columns while its loop is emitted. */
+struct group {
+    LLVMValueRef table; /* of group_column */
+    LLVMValueRef index; /* of the column */
+    LLVMValueRef data;  /* cuts or bits */
+    int n_levels;
+    uint8_t flags;
+};
 
-static LLVMValueRef column_field(struct quantise *q, LLVMValueRef table,
-                                 LLVMValueRef index, int64_t offset)
+static LLVMValueRef column_field(struct quantise *q, const struct group *g,
+                                 size_t offset)
 {
     struct be_emitter *e = q->e;
-    LLVMValueRef at = LLVMBuildMul(e->b, index, be_i64(e, 16), "");
-    at = LLVMBuildAdd(e->b, at, be_i64(e, offset), "");
-    LLVMValueRef v = be_load(e, e->i32, be_offset(e, table, at));
+    LLVMValueRef at = LLVMBuildMul(
+        e->b, g->index, be_i64(e, sizeof(struct group_column)), "");
+    at = LLVMBuildAdd(e->b, at, be_i64(e, (int64_t)offset), "");
+    LLVMValueRef v = be_load(e, e->i32, be_offset(e, g->table, at));
     return LLVMBuildZExt(e->b, v, e->i64, "");
 }
 
-/* Emits for (column of the group) for (row): the body gets the value. */
-typedef LLVMValueRef code_fn(struct quantise *q, LLVMValueRef v,
-                             LLVMValueRef table, LLVMValueRef limit,
-                             const void *context);
+/* What depends on the column alone: emitted before the loop over rows. */
+struct column {
+    LLVMValueRef data[max_levels], limit;
+};
 
-static void emit_group(struct quantise *q, const struct group_column *columns,
-                       int n, code_fn *code, const void *context)
+typedef LLVMValueRef code_fn(struct quantise *q, const struct group *g,
+                             const struct column *c, LLVMValueRef v);
+
+/* for each column of the group, for each row of the block: code(value). */
+static void emit_group(struct quantise *q, struct group *g,
+                       const struct group_column *columns, int n,
+                       LLVMTypeRef data_type, code_fn *code)
 {
     struct be_emitter *e = q->e;
     struct be_loop column, row;
-    LLVMValueRef table = be_bytes(e, "code_column", columns,
-                                  (size_t)n * sizeof(*columns), 16);
+    struct column c;
+    g->table = be_bytes(e, "code_column", columns,
+                        (size_t)n * sizeof(*columns), 16);
     be_loop_begin(e, &column, be_i64(e, 0), be_i64(e, n), 1);
-    LLVMValueRef feature = column_field(q, table, column.index, 0);
-    LLVMValueRef to = column_field(q, table, column.index, 4);
-    LLVMValueRef first = column_field(q, table, column.index, 8);
-    LLVMValueRef limit = column_field(q, table, column.index, 12);
+    g->index = column.index;
+    LLVMValueRef feature =
+        column_field(q, g, offsetof(struct group_column, feature));
+    LLVMValueRef to =
+        column_field(q, g, offsetof(struct group_column, column));
+    c.limit = column_field(q, g, offsetof(struct group_column, limit));
+    for (int k = 0; k < g->n_levels; k++)
+        c.data[k] = be_at(
+            e, data_type, g->data,
+            column_field(q, g,
+                         offsetof(struct group_column, table) + 4 * (size_t)k));
     LLVMTypeRef from = be_type(e, q->from);
     LLVMValueRef source = be_at(
         e, from, q->base, LLVMBuildMul(e->b, feature, q->column_stride, ""));
     LLVMValueRef dest = be_at(
         e, q->code, q->codes,
         LLVMBuildMul(e->b, to, be_i64(e, q->forest->tile_rows), ""));
-    be_loop_begin(e, &row, be_i64(e, 0), q->n_rows, 1);
+    be_loop_begin(e, &row, q->first_row, q->end_row, 1);
     LLVMValueRef at = LLVMBuildMul(e->b, row.index, q->row_stride, "");
     LLVMValueRef v = be_load(e, from, be_at(e, from, source, at));
     v = be_convert(e, v, q->from, q->in);
-    LLVMValueRef c = code(q, v, first, limit, context);
-    be_store(e, LLVMBuildTrunc(e->b, c, q->code, ""),
+    be_store(e, LLVMBuildTrunc(e->b, code(q, g, &c, v), q->code, ""),
              be_at(e, q->code, dest, row.index));
     be_loop_end(e, &row);
     be_loop_end(e, &column);
@@ -88,94 +111,144 @@ static void emit_group(struct quantise *q, const struct group_column *columns,
 
 /* ---------------------------------------------------------------- numeric -- */
 
-struct numeric {
-    int steps;
-    uint8_t flags;
-    LLVMValueRef cuts;
-};
-
-/* The rank of v among 2^steps - 1 ascending cuts, less half the code's range.
- * A missing right value passes every compare, a missing left one none. */
-static LLVMValueRef numeric_code(struct quantise *q, LLVMValueRef v,
-                                 LLVMValueRef first, LLVMValueRef limit,
-                                 const void *context)
+/* How many lanes of `mask` are set, as i64. x86 moves a mask to a register and
+ * counts its bits; others add lanes. */
+static LLVMValueRef count_lanes(struct quantise *q, LLVMValueRef mask,
+                                int lanes)
 {
-    const struct numeric *group = context;
     struct be_emitter *e = q->e;
-    const bool left = group->flags & IR_NODE_MISSING_LEFT;
-    const int64_t half = q->forest->code_bytes == 1 ? 0x80 : 0x8000;
+    if (q->e->target->detects) {
+        LLVMTypeRef bits = LLVMIntTypeInContext(e->context, (unsigned)lanes);
+        return LLVMBuildZExt(e->b, LLVMBuildBitCast(e->b, mask, bits, ""),
+                             e->i64, "");
+    }
+    LLVMTypeRef wide = be_vector(e->i32, lanes);
+    LLVMValueRef ones = LLVMBuildZExt(e->b, mask, wide, "");
+    return be_intrinsic(e, "llvm.vector.reduce.add", wide, &ones, 1);
+}
+
+/* How many of the 16 cuts at `block` are below v. */
+static LLVMValueRef count_below(struct quantise *q, LLVMValueRef block,
+                                LLVMValueRef v)
+{
+    struct be_emitter *e = q->e;
     LLVMTypeRef type = be_type(e, q->in);
-    LLVMValueRef cuts = be_at(e, type, group->cuts, first);
+    const int lanes =
+        q->e->level->vector_bytes / (int)ir_dtype_bytes(q->in);
+    LLVMValueRef value = be_splat(e, v, lanes), count = NULL;
+    for (int i = 0; i < fan_out; i += lanes) {
+        LLVMValueRef cuts = LLVMBuildLoad2(
+            e->b, be_vector(type, lanes),
+            be_at(e, type, block, be_i64(e, i)), "");
+        LLVMSetAlignment(cuts, (unsigned)e->level->vector_bytes);
+        LLVMValueRef below =
+            LLVMBuildFCmp(e->b, LLVMRealOGT, value, cuts, "");
+        LLVMValueRef part = count_lanes(q, below, lanes);
+        if (e->target->detects)
+            part = LLVMBuildShl(e->b, part, be_i64(e, i), "");
+        count = count ? LLVMBuildAdd(e->b, count, part, "") : part;
+    }
+    if (e->target->detects)
+        return be_intrinsic(e, "llvm.ctpop", e->i64, &count, 1);
+    return LLVMBuildZExt(e->b, count, e->i64, "");
+}
+
+/* The rank of v among the column's cuts, less half the code's range. A missing
+ * value is below all cuts, so that it goes left everywhere, or past them. */
+static LLVMValueRef numeric_code(struct quantise *q, const struct group *g,
+                                 const struct column *c, LLVMValueRef v)
+{
+    struct be_emitter *e = q->e;
+    const bool left = g->flags & IR_NODE_MISSING_LEFT;
+    const int64_t half = q->forest->code_bytes == 1 ? 0x80 : 0x8000;
     LLVMValueRef rank = be_i64(e, 0);
-    (void)limit;
-    for (int step = 1 << group->steps >> 1; step > 0; step >>= 1) {
-        LLVMValueRef at =
-            LLVMBuildAdd(e->b, rank, be_i64(e, step - 1), "");
-        LLVMValueRef cut = be_load(e, type, be_at(e, type, cuts, at));
-        LLVMValueRef above = LLVMBuildFCmp(
-            e->b, left ? LLVMRealOGT : LLVMRealUGT, v, cut, "");
-        LLVMValueRef up = LLVMBuildAdd(e->b, rank, be_i64(e, step), "");
-        rank = LLVMBuildSelect(e->b, above, up, rank, "");
+    for (int k = 0; k < g->n_levels; k++) {
+        LLVMValueRef first =
+            LLVMBuildShl(e->b, rank, be_i64(e, 4), "");
+        LLVMValueRef block =
+            be_at(e, be_type(e, q->in), c->data[k], first);
+        rank = LLVMBuildAdd(e->b, first, count_below(q, block, v), "");
     }
     rank = LLVMBuildSub(e->b, rank, be_i64(e, half), "");
-    if (!(group->flags & IR_NODE_ZERO_MISSING))
-        return rank;
-    const double bound = q->forest->f.zero_bound;
-    const double b = q->in == IR_F32 ? (double)be_round_down(bound) : bound;
-    LLVMValueRef zero = LLVMBuildAnd(
-        e->b,
-        LLVMBuildFCmp(e->b, LLVMRealOGE, v, be_real(e, q->in, -b), ""),
-        LLVMBuildFCmp(e->b, LLVMRealOLE, v, be_real(e, q->in, b), ""), "");
-    return LLVMBuildSelect(e->b, zero, be_i64(e, left ? -half : half - 1),
+    LLVMValueRef missing = LLVMBuildFCmp(e->b, LLVMRealUNO, v, v, "");
+    if (g->flags & IR_NODE_ZERO_MISSING) {
+        const double bound = q->forest->f.zero_bound;
+        const double b = q->in == IR_F32 ? (double)be_round_down(bound) : bound;
+        LLVMValueRef zero = LLVMBuildAnd(
+            e->b,
+            LLVMBuildFCmp(e->b, LLVMRealOGE, v, be_real(e, q->in, -b), ""),
+            LLVMBuildFCmp(e->b, LLVMRealOLE, v, be_real(e, q->in, b), ""), "");
+        missing = LLVMBuildOr(e->b, missing, zero, "");
+    } else if (left) {
+        return rank; /* a NaN is above no cut */
+    }
+    return LLVMBuildSelect(e->b, missing, be_i64(e, left ? -half : half - 1),
                            rank, "");
 }
 
-/* A code that says right at every node: see numeric_code. Since a node's code
- * is below the number of cuts, 2^steps - 1 is enough; with zero_bound it is
- * the largest code. */
-static LLVMValueRef padded_cuts(struct quantise *q, const int32_t *columns,
-                                int n, int steps)
+/* The levels of a column's tree, top first; -> how many, at least 1. Level k
+ * has sizes[k] cuts: the last one all, each above it every 16th of the one
+ * below, as many as the ranks that can be reached need. */
+static int tree_levels(const struct ir_forest *f, int column,
+                       int sizes[max_levels])
 {
-    const struct ir_forest *f = &q->forest->f;
-    const size_t width = ((size_t)1 << steps) - 1;
-    const size_t bytes = ir_dtype_bytes(q->in);
-    uint8_t *cuts = ir_realloc_array(NULL, (size_t)n * width + 1, bytes);
-    for (int c = 0; c < n; c++)
-        for (size_t i = 0; i < width; i++) {
-            const size_t from = (size_t)f->cut_start[columns[c]] + i;
-            double cut = INFINITY;
-            if (from < (size_t)f->cut_start[columns[c] + 1])
-                cut = ir_real(f->cuts, f->in_dtype, from);
-            uint8_t *to = cuts + ((size_t)c * width + i) * bytes;
-            const float low = be_round_down(cut);
-            if (q->in == IR_F32)
-                memcpy(to, &low, 4);
-            else
-                memcpy(to, &cut, 8);
-        }
-    LLVMValueRef table =
-        be_bytes(q->e, "cuts", cuts, (size_t)n * width * bytes, 64);
-    free(cuts);
-    return table;
+    int n = f->cut_start[column + 1] - f->cut_start[column];
+    int levels = 0, bottom_up[max_levels];
+    do {
+        bottom_up[levels++] = n;
+        n /= fan_out;
+    } while (n > 0);
+    for (int k = 0; k < levels; k++)
+        sizes[k] = bottom_up[levels - 1 - k];
+    return levels;
 }
 
-static void emit_numeric(struct quantise *q, int steps, uint8_t flags,
-                         int32_t *columns, struct group_column *group)
+/* Appends a column's tree to `cuts`, padded with +inf to whole blocks, and
+ * sets where each level starts. */
+static void append_tree(struct quantise *q, int column, struct ir_text *cuts,
+                        struct group_column *to)
 {
     const struct ir_forest *f = &q->forest->f;
-    int n = 0;
-    for (int c = 0; c < f->n_code_columns; c++)
-        if (f->column_flags[c] == flags && steps_of(f, c) == steps)
-            columns[n++] = c;
-    if (n == 0)
-        return;
-    const struct numeric context = {
-        steps, flags, padded_cuts(q, columns, n, steps)};
-    for (int i = 0; i < n; i++)
-        group[i] = (struct group_column){
-            f->column_feature[columns[i]], columns[i],
-            i * ((1 << steps) - 1), 0};
-    emit_group(q, group, n, numeric_code, &context);
+    const size_t bytes = ir_dtype_bytes(q->in);
+    int sizes[max_levels];
+    const int levels = tree_levels(f, column, sizes);
+    for (int k = 0; k < levels; k++) {
+        int64_t step = 1; /* of cuts between two of this level */
+        for (int below = k + 1; below < levels; below++)
+            step *= fan_out;
+        to->table[k] = (int32_t)(cuts->length / bytes);
+        const int padded = (sizes[k] / fan_out + 1) * fan_out;
+        for (int64_t i = 0; i < padded; i++) {
+            const size_t from =
+                (size_t)(f->cut_start[column] + (i + 1) * step - 1);
+            const double cut =
+                i < sizes[k] ? ir_real(f->cuts, f->in_dtype, from) : INFINITY;
+            const float narrow = be_round_down(cut);
+            ir_text_append(cuts, q->in == IR_F32 ? (const void *)&narrow
+                                                 : (const void *)&cut, bytes);
+        }
+    }
+}
+
+static void emit_numeric(struct quantise *q, int levels, uint8_t flags,
+                         struct group_column *columns)
+{
+    const struct ir_forest *f = &q->forest->f;
+    struct ir_text cuts;
+    int n = 0, sizes[max_levels];
+    ir_text_init(&cuts);
+    for (int c = 0; c < f->n_code_columns; c++) {
+        if (f->column_flags[c] != flags || tree_levels(f, c, sizes) != levels)
+            continue;
+        columns[n] = (struct group_column){f->column_feature[c], c, {0}, 0, 0};
+        append_tree(q, c, &cuts, &columns[n++]);
+    }
+    if (n > 0) {
+        struct group g = {.n_levels = levels, .flags = flags};
+        g.data = be_bytes(q->e, "cuts", cuts.data, cuts.length, 64);
+        emit_group(q, &g, columns, n, be_type(q->e, q->in), numeric_code);
+    }
+    ir_text_release(&cuts);
 }
 
 /* ------------------------------------------------------------ categorical -- */
@@ -211,14 +284,12 @@ static void fill_bits(const struct ir_forest *f, int column, int64_t limit,
     }
 }
 
-static LLVMValueRef category_code(struct quantise *q, LLVMValueRef v,
-                                  LLVMValueRef first, LLVMValueRef limit,
-                                  const void *context)
+static LLVMValueRef category_code(struct quantise *q, const struct group *g,
+                                  const struct column *c, LLVMValueRef v)
 {
     struct be_emitter *e = q->e;
     LLVMTypeRef type = be_type(e, q->in);
-    LLVMValueRef bits = *(const LLVMValueRef *)context;
-    LLVMValueRef bound = LLVMBuildUIToFP(e->b, limit, type, "");
+    LLVMValueRef bound = LLVMBuildUIToFP(e->b, c->limit, type, "");
     LLVMValueRef known = LLVMBuildAnd(
         e->b,
         LLVMBuildFCmp(e->b, LLVMRealOGT, v, be_real(e, q->in, -1), ""),
@@ -228,47 +299,41 @@ static LLVMValueRef category_code(struct quantise *q, LLVMValueRef v,
         e->b, LLVMBuildSelect(e->b, known, v, LLVMConstNull(type), ""),
         e->i64, "");
     LLVMValueRef other = LLVMBuildAdd(
-        e->b, limit, LLVMBuildZExt(e->b, missing, e->i64, ""), "");
+        e->b, c->limit, LLVMBuildZExt(e->b, missing, e->i64, ""), "");
     index = LLVMBuildSelect(e->b, known, index, other, "");
-    index = LLVMBuildAdd(e->b, index, first, "");
+    (void)g;
     LLVMValueRef code =
-        be_load(e, q->code, be_at(e, q->code, bits, index));
+        be_load(e, q->code, be_at(e, q->code, c->data[0], index));
     return LLVMBuildZExt(e->b, code, e->i64, "");
 }
 
-static void emit_categorical(struct quantise *q, struct group_column *group)
+static void emit_categorical(struct quantise *q, struct group_column *columns)
 {
     const struct ir_forest *f = &q->forest->f;
     const size_t bytes = (size_t)q->forest->code_bytes;
-    int64_t total = 0;
-    int n = 0;
-    for (int c = 0; c < f->n_code_columns; c++)
-        if (f->column_flags[c] & IR_NODE_CATEGORICAL)
-            total += category_limit(f, c) + 2;
-    if (total == 0)
-        return;
-    if (total > INT32_MAX)
-        ir_bug("category tables of %lld entries", (long long)total);
-    uint8_t *table = ir_realloc_array(NULL, (size_t)total, bytes);
+    struct ir_text table;
     uint16_t *bits = NULL;
-    int64_t at = 0;
+    int n = 0;
+    ir_text_init(&table);
     for (int c = 0; c < f->n_code_columns; c++) {
         if (!(f->column_flags[c] & IR_NODE_CATEGORICAL))
             continue;
         const int64_t limit = category_limit(f, c);
         bits = ir_realloc_array(bits, (size_t)limit + 2, sizeof(*bits));
         fill_bits(f, c, limit, bits);
+        columns[n++] = (struct group_column){
+            f->column_feature[c], c, {(int32_t)(table.length / bytes)},
+            (int32_t)limit, 0};
         for (int64_t i = 0; i < limit + 2; i++)
-            memcpy(table + (size_t)(at + i) * bytes, &bits[i], bytes);
-        group[n++] = (struct group_column){f->column_feature[c], c,
-                                           (int32_t)at, (int32_t)limit};
-        at += limit + 2;
+            ir_text_append(&table, &bits[i], bytes);
     }
-    LLVMValueRef global =
-        be_bytes(q->e, "category", table, (size_t)total * bytes, 64);
-    free(table);
+    if (n > 0) {
+        struct group g = {.n_levels = 1, .flags = IR_NODE_CATEGORICAL};
+        g.data = be_bytes(q->e, "category", table.data, table.length, 64);
+        emit_group(q, &g, columns, n, q->code, category_code);
+    }
+    ir_text_release(&table);
     free(bits);
-    emit_group(q, group, n, category_code, &global);
 }
 
 void be_quantise_emit(struct be_emitter *e, struct be_forest *forest,
@@ -289,18 +354,24 @@ void be_quantise_emit(struct be_emitter *e, struct be_forest *forest,
         .in = narrow ? IR_F32 : IR_F64,
         .code = forest->code_bytes == 1 ? e->i8 : e->i16,
         .base = LLVMGetParam(fn, 0), .row_stride = LLVMGetParam(fn, 1),
-        .column_stride = LLVMGetParam(fn, 2), .n_rows = LLVMGetParam(fn, 3),
-        .codes = LLVMGetParam(fn, 4),
+        .column_stride = LLVMGetParam(fn, 2), .codes = LLVMGetParam(fn, 4),
     };
-    const size_t n = (size_t)f->n_code_columns + 1;
-    int32_t *columns = ir_realloc_array(NULL, n, sizeof(*columns));
-    struct group_column *group = ir_realloc_array(NULL, n, sizeof(*group));
-    for (int steps = 0; steps <= max_steps; steps++)
+    struct group_column *columns = ir_realloc_array(
+        NULL, (size_t)f->n_code_columns + 1, sizeof(*columns));
+    LLVMValueRef n_rows = LLVMGetParam(fn, 3);
+    struct be_loop block;
+    be_loop_begin(e, &block, be_i64(e, 0), n_rows, block_rows);
+    LLVMValueRef end =
+        LLVMBuildAdd(e->b, block.index, be_i64(e, block_rows), "");
+    LLVMValueRef past = LLVMBuildICmp(e->b, LLVMIntSGT, end, n_rows, "");
+    q.first_row = block.index;
+    q.end_row = LLVMBuildSelect(e->b, past, n_rows, end, "");
+    for (int levels = 1; levels <= max_levels; levels++)
         for (uint8_t flags = 0; flags < IR_NODE_CATEGORICAL; flags++)
-            emit_numeric(&q, steps, flags, columns, group);
-    emit_categorical(&q, group);
+            emit_numeric(&q, levels, flags, columns);
+    emit_categorical(&q, columns);
+    be_loop_end(e, &block);
     LLVMBuildRetVoid(e->b);
     free(columns);
-    free(group);
     forest->quantise[level][dtype == IR_F64] = fn;
 }

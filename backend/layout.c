@@ -25,6 +25,16 @@ static void place_forest(struct be_emitter *e, struct be_layout *layout, int i,
             take(layout, f->n_features * (int64_t)ir_dtype_bytes(f->in_dtype));
 }
 
+static bool is_operand(const struct ir_module *module,
+                       const struct ir_value *value)
+{
+    for (int i = 0; i < module->n_ops; i++)
+        for (int o = 0; o < module->ops[i]->n_operands; o++)
+            if (module->ops[i]->operand[o] == value)
+                return true;
+    return false;
+}
+
 struct be_layout *be_layout_new(struct be_emitter *e, bool one_row)
 {
     const struct ir_module *module = e->module;
@@ -47,9 +57,12 @@ struct be_layout *be_layout_new(struct be_emitter *e, bool one_row)
             place_forest(e, layout, i, one_row);
         for (int r = 0; r < op->n_results; r++) {
             const struct ir_value *v = &op->result[r];
-            const bool wanted = e->forests[i]
-                                    ? r == 0 || ir_value_used(module, v)
-                                    : op->kind != IR_OP_input;
+            /* An output goes straight to the caller, but the margins of
+             * `select` are added to in whole blocks. */
+            const bool blocks =
+                e->forests[i] && e->forests[i]->select && r == 0;
+            const bool wanted =
+                op->kind != IR_OP_input && (blocks || is_operand(module, v));
             layout->value[v->id] =
                 wanted ? take(layout, ir_type_volume(&v->type) * layout->rows *
                                           (int64_t)ir_dtype_bytes(v->type.dtype))

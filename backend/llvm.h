@@ -106,6 +106,9 @@ LLVMValueRef be_function(struct be_emitter *e, const char *name,
                          const struct be_level *level);
 LLVMValueRef be_call(struct be_emitter *e, LLVMValueRef fn,
                      LLVMValueRef *args, int n);
+/* A call of the intrinsic `name`, overloaded on `type`. */
+LLVMValueRef be_intrinsic(struct be_emitter *e, const char *name,
+                          LLVMTypeRef type, LLVMValueRef *args, int n);
 LLVMBasicBlockRef be_block(struct be_emitter *e, const char *name);
 /* Marks a parameter: readonly where it is, noalias always. */
 void be_noalias(struct be_emitter *e, LLVMValueRef fn, int param);

@@ -67,7 +67,7 @@ static void collect_set(struct element *e, const struct ir_forest *f, int set)
     e->categorical = true;
     const int32_t start = f->set_start[set], end = f->set_start[set + 1];
     for (int32_t w = start; w < end; w++)
-        for (int bit = 0; f->set_words[w] >> bit; bit++)
+        for (int bit = 0; bit < 32; bit++)
             if (f->set_words[w] >> bit & 1)
                 add(e, (double)(w - start) * 32 + bit);
 }
