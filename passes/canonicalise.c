@@ -5,7 +5,8 @@
  * do, stores equal sets once without empty words at their end, numbers sets in
  * the order in which nodes use them, and has a threshold of 0 at set nodes.
  * Ops that no output needs are gone. `forest` ops stay as they are: by then
- * codes may have been derived from their thresholds.
+ * codes may have been derived from their thresholds. So does the rare forest
+ * with a test that cannot be said with "le", see is_stuck().
  */
 #include "passes/rewrite.h"
 
@@ -38,22 +39,6 @@ static uint8_t fold_zero(int64_t zero, int64_t *order, uint8_t flags)
     return flags & ~IR_NODE_ZERO_MISSING;
 }
 
-static bool set_has_zero(const struct ir_forest *f, int32_t set)
-{
-    return set != EMPTY_SET && f->set_start[set] < f->set_start[set + 1] &&
-           (f->set_words[f->set_start[set]] & 1);
-}
-
-/* Of a set test, when all zeros truncate to the category 0. */
-static uint8_t fold_set_zero(const struct ir_forest *f, int32_t set,
-                             uint8_t flags)
-{
-    const bool left = flags & IR_NODE_MISSING_LEFT;
-    if (f->zero_bound < 1 && set_has_zero(f, set) == left)
-        return flags & ~IR_NODE_ZERO_MISSING;
-    return flags;
-}
-
 /* ---------------------------------------------------------------- a node -- */
 
 /* A test that no number passes is that for membership of the empty set. */
@@ -61,7 +46,7 @@ static void canonicalise_number(struct tests *t, int64_t i, int64_t zero)
 {
     const int64_t last = pass_last_order(t->forest.in_dtype);
     int64_t order = pass_test_order(&t->forest, i);
-    if (order != PASS_NEVER && (t->flags[i] & IR_NODE_ZERO_MISSING))
+    if (t->flags[i] & IR_NODE_ZERO_MISSING)
         t->flags[i] = fold_zero(zero, &order, t->flags[i]);
     if (order < -last) {
         t->flags[i] |= IR_NODE_CATEGORICAL;
@@ -69,6 +54,24 @@ static void canonicalise_number(struct tests *t, int64_t i, int64_t zero)
     } else {
         t->threshold[i] = pass_at_order(order, t->forest.in_dtype);
     }
+}
+
+/* Whether a test passes no number but those that count as missing: as "le"
+ * that takes two nodes, and set tests have no such numbers. */
+static bool is_stuck(const struct ir_forest *f, int64_t i)
+{
+    return !(f->flags[i] & IR_NODE_CATEGORICAL) &&
+           (f->flags[i] & IR_NODE_MISSING_LEFT) &&
+           (f->flags[i] & IR_NODE_ZERO_MISSING) &&
+           pass_test_order(f, i) == PASS_NEVER;
+}
+
+static bool any_stuck(const struct ir_forest *f)
+{
+    for (int64_t i = 0; i < f->n_nodes; i++)
+        if (is_stuck(f, i))
+            return true;
+    return false;
 }
 
 static void canonicalise_nodes(struct tests *t)
@@ -80,9 +83,6 @@ static void canonicalise_nodes(struct tests *t)
         t->set[i] = f->set ? f->set[i] : -1;
         if (!(t->flags[i] & IR_NODE_CATEGORICAL))
             canonicalise_number(t, i, zero);
-        if ((t->flags[i] & IR_NODE_CATEGORICAL) &&
-            (t->flags[i] & IR_NODE_ZERO_MISSING))
-            t->flags[i] = fold_set_zero(f, t->set[i], t->flags[i]);
         t->any_sets |= (t->flags[i] & IR_NODE_CATEGORICAL) != 0;
         t->any_zero_missing |= (t->flags[i] & IR_NODE_ZERO_MISSING) != 0;
     }
@@ -90,7 +90,8 @@ static void canonicalise_nodes(struct tests *t)
 
 /* ------------------------------------------------------------------ sets -- */
 
-/* A set without the empty words at its end. */
+/* A set without the empty words at its end, but with one at least, so that
+ * who reads it need not ask whether there is a first word. */
 struct set {
     const uint32_t *words;
     int32_t n_words;
@@ -102,33 +103,32 @@ static int compare_sets(const void *a, const void *b)
     const struct set *x = a, *y = b;
     if (x->n_words != y->n_words)
         return x->n_words < y->n_words ? -1 : 1;
-    const int order = x->n_words ? memcmp(x->words, y->words,
-                                          4 * (size_t)x->n_words) : 0;
+    const int order = memcmp(x->words, y->words, 4 * (size_t)x->n_words);
     return order ? order : (x->number > y->number) - (x->number < y->number);
 }
 
 static bool equal_sets(const struct set *a, const struct set *b)
 {
     return a->n_words == b->n_words &&
-           (a->n_words == 0 || memcmp(a->words, b->words,
-                                      4 * (size_t)a->n_words) == 0);
+           memcmp(a->words, b->words, 4 * (size_t)a->n_words) == 0;
 }
 
 /* All sets, sorted so that equal ones are neighbours. The empty set is the
  * last of them as numbered, n_sets. */
 static struct set *sort_sets(struct tests *t)
 {
+    static const uint32_t none = 0;
     const struct ir_forest *f = &t->forest;
     struct set *sets = ir_alloc_array(&t->scratch, (size_t)f->n_sets + 1,
                                       sizeof(*sets));
     for (int32_t s = 0; s < f->n_sets; s++) {
         const uint32_t *words = f->set_words + f->set_start[s];
         int32_t n = f->set_start[s + 1] - f->set_start[s];
-        while (n > 0 && words[n - 1] == 0)
+        while (n > 1 && words[n - 1] == 0)
             n--;
-        sets[s] = (struct set){words, n, s};
+        sets[s] = (struct set){n ? words : &none, n ? n : 1, s};
     }
-    sets[f->n_sets] = (struct set){.number = f->n_sets};
+    sets[f->n_sets] = (struct set){&none, 1, f->n_sets};
     qsort(sets, (size_t)f->n_sets + 1, sizeof(*sets), compare_sets);
     return sets;
 }
@@ -157,7 +157,7 @@ static void store_sets(struct tests *t, struct ir_module *module,
     int32_t *renumbered = ir_alloc_array(&t->scratch, n, sizeof(int32_t));
     int32_t *start = ir_alloc_array(&t->scratch, n + 1, sizeof(int32_t));
     const size_t n_old = f->n_sets ? (size_t)f->set_start[f->n_sets] : 0;
-    uint32_t *words = ir_alloc_array(&t->scratch, n_old, sizeof(uint32_t));
+    uint32_t *words = ir_alloc_array(&t->scratch, n_old + n, sizeof(*words));
     int32_t n_used = 0;
     for (int64_t i = 0; i < f->n_nodes; i++) {
         if (!(t->flags[i] & IR_NODE_CATEGORICAL))
@@ -168,9 +168,8 @@ static void store_sets(struct tests *t, struct ir_module *module,
         if (*number == 0) { /* numbers count from 1 here */
             *number = ++n_used;
             start[n_used] = start[n_used - 1] + set->n_words;
-            if (set->n_words)
-                memcpy(words + start[n_used - 1], set->words,
-                       4 * (size_t)set->n_words);
+            memcpy(words + start[n_used - 1], set->words,
+                   4 * (size_t)set->n_words);
         }
         t->set[i] = *number - 1;
     }
@@ -189,7 +188,7 @@ static void store_tests(struct tests *t, struct ir_module *module,
     pass_set_reals(module, op, "threshold", f->in_dtype, f->n_nodes,
                    t->threshold);
     pass_set_tensor(module, op, "flags", IR_U8, f->n_nodes, t->flags);
-    if (!t->any_zero_missing)
+    if (!t->any_zero_missing && !f->coef_start) /* linear leaves read it */
         pass_drop_attr(op, "zero_bound");
     if (t->any_sets) {
         store_sets(t, module, op);
@@ -204,6 +203,8 @@ static void canonicalise_trees(struct ir_module *module, struct ir_op *op)
 {
     struct tests t = {0};
     ir_forest_view(op, &t.forest);
+    if (any_stuck(&t.forest))
+        return;
     ir_arena_init(&t.scratch);
     const size_t n = (size_t)t.forest.n_nodes;
     t.threshold = ir_alloc_array(&t.scratch, n, sizeof(*t.threshold));

@@ -2,8 +2,9 @@
  *
  * The list of ops is written anew from the first to the last, so that the pass
  * is linear; on failure the module stays as it was. A map whose operand is a
- * map used nowhere else takes that map's program into its own; only f64 maps
- * of one shape are fused, for which no rounding lies between the two.
+ * map used nowhere else takes that map's program into its own; only maps of
+ * one type throughout are fused: a program's every step is rounded to the
+ * dtype of its operands, so there no bit can change.
  *
  * concat must join columns that lie side by side in the row; it becomes one
  * input. Other ones are refused here: no kernel gathers yet.
@@ -128,18 +129,18 @@ static bool is_valid(const char *program)
     return valid;
 }
 
-/* Whether operand `x` of a map is worth taking in: an f64 map of the same
- * shape throughout, used by this op alone. */
-static bool is_fusible(const struct rewriter *w, const struct ir_op *old,
-                       int i, const struct ir_value *x)
+/* Whether operand i of the old map, now `x`, can be taken in: a map of one
+ * type throughout, used by this op alone. */
+static bool is_fusible(const struct rewriter *w, int i,
+                       const struct ir_value *x)
 {
     const struct ir_op *op = x->op;
-    if (op->kind != IR_OP_map || w->uses[old->operand[i]->id] != 1)
+    if (op->kind != IR_OP_map || w->uses[w->old->operand[i]->id] != 1)
         return false;
     for (int k = 0; k < op->n_operands; k++)
         if (!ir_type_equal(&op->operand[k]->type, &x->type))
             return false;
-    return x->type.dtype == IR_F64;
+    return true;
 }
 
 /* Tries to take one of the operands' programs into `program`; true when it
@@ -149,8 +150,7 @@ static bool fuse(const struct rewriter *w, const char *program, int n,
 {
     for (int i = 0; i < n; i++) {
         if (!ir_type_equal(&x[i]->type, &x[0]->type) ||
-            !is_fusible(w, w->old, i, x[i]) ||
-            count_operand(program, i) != 1)
+            !is_fusible(w, i, x[i]) || count_operand(program, i) != 1)
             continue;
         *map = (struct map){.n = 0};
         ir_text_init(&map->program);

@@ -262,7 +262,7 @@ static bool same_answers(const struct answers *a, const char *pass,
 
 /* -------------------------------------------------------------- running -- */
 
-static void print_after(struct ir_module *module, const struct pass *pass,
+static void print_after(const struct ir_module *module, const struct pass *pass,
                         const struct pass_options *options)
 {
     if (!options->print_after || (strcmp(options->print_after, "all") != 0 &&
@@ -271,7 +271,6 @@ static void print_after(struct ir_module *module, const struct pass *pass,
     struct ir_text text;
     ir_text_init(&text);
     ir_text_printf(&text, "# after %s\n", pass->name);
-    ir_renumber(module);
     ir_print(module, &text);
     fwrite(text.data, 1, text.length, options->print_to);
     ir_text_release(&text);
@@ -285,6 +284,7 @@ static bool run_one(struct ir_module *module, const struct pass *pass,
 {
     if (!pass->run(module, options, diag))
         return false;
+    ir_renumber(module);
     print_after(module, pass, options);
     if (options->verify_each && !ir_verify(module, diag))
         return ir_error(diag, ir_loc_file(NULL),

@@ -27,8 +27,8 @@ struct reach {
     bool nan, zero;
 };
 
-/* What is known of the numbers that reach a node, zeros aside where the test
- * counts them as missing. */
+/* Whether the numbers that reach a node are in a set. Set tests have no
+ * IR_NODE_ZERO_MISSING, so this is about all of them. */
 enum membership { UNKNOWN, MEMBER, NO_MEMBER };
 
 enum verdict { BOTH, LEFT, RIGHT };
@@ -67,10 +67,9 @@ struct pruner {
 
 /* ---------------------------------------------------------------- tests -- */
 
-/* Set nodes that ask the same: one feature, one set, the same zeros. */
+/* Set nodes that ask the same: one feature, one set. */
 struct set_test {
     int32_t feature, set, node;
-    uint8_t zero;
 };
 
 static int compare_set_tests(const void *a, const void *b)
@@ -80,8 +79,6 @@ static int compare_set_tests(const void *a, const void *b)
         return x->feature < y->feature ? -1 : 1;
     if (x->set != y->set)
         return x->set < y->set ? -1 : 1;
-    if (x->zero != y->zero)
-        return x->zero < y->zero ? -1 : 1;
     return (x->node > y->node) - (x->node < y->node);
 }
 
@@ -96,14 +93,12 @@ static void number_tests(struct pruner *p)
     size_t n = 0;
     for (int32_t i = 0; i < f->n_nodes; i++)
         if (f->flags[i] & IR_NODE_CATEGORICAL)
-            tests[n++] = (struct set_test){f->feature[i], f->set[i], i,
-                                           f->flags[i] & IR_NODE_ZERO_MISSING};
+            tests[n++] = (struct set_test){f->feature[i], f->set[i], i};
     qsort(tests, n, sizeof(*tests), compare_set_tests);
     int32_t number = 0;
     for (size_t i = 0; i < n; i++) {
         if (i > 0 && (tests[i].feature != tests[i - 1].feature ||
-                      tests[i].set != tests[i - 1].set ||
-                      tests[i].zero != tests[i - 1].zero))
+                      tests[i].set != tests[i - 1].set))
             number++;
         p->test[tests[i].node] = number;
     }
@@ -135,6 +130,12 @@ static int64_t most(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+static bool is_empty_set(const struct ir_forest *f, int32_t set)
+{
+    const int32_t n = f->set_start[set + 1] - f->set_start[set];
+    return n == 0 || (n == 1 && f->set_words[f->set_start[set]] == 0);
+}
+
 /* Sends the numbers at [low, high] to the sides that they can take at global
  * node `i`; side[0] is the left. */
 static void send_numbers(const struct pruner *p, int64_t i, int64_t low,
@@ -148,9 +149,8 @@ static void send_numbers(const struct pruner *p, int64_t i, int64_t low,
               high);
         return;
     }
-    const int32_t s = f->set[i];
-    const bool is_empty = f->set_start[s] == f->set_start[s + 1];
-    const int known = is_empty ? NO_MEMBER : p->membership[p->test[i]];
+    const int known = is_empty_set(f, f->set[i]) ? NO_MEMBER
+                                                 : p->membership[p->test[i]];
     if (known != NO_MEMBER)
         widen(&side[0], low, high);
     if (known != MEMBER)
@@ -345,7 +345,7 @@ static void write_tree(struct pruner *p, int t, int32_t root)
             copy_leaf(p, l);
     int32_t new_root;
     size_t n = 0;
-    p->todo[n++] = (struct emission){resolved(p, root), &new_root};
+    p->todo[n++] = (struct emission){root, &new_root};
     while (n > 0) {
         const struct emission e = p->todo[--n];
         if (e.child < 0) {
@@ -368,6 +368,22 @@ static void write_tree(struct pruner *p, int t, int32_t root)
     p->leaf_start[t + 1] = (int32_t)p->n_leaves;
 }
 
+/* Tree `t` became a leaf that has to keep its number, and a tree without nodes
+ * is its leaf 0: keeps the root, which still sends every row to `leaf`. */
+static void write_decided_tree(struct pruner *p, int t, int32_t leaf)
+{
+    const int64_t at = p->n_nodes;
+    const bool left = p->verdict[0] == LEFT;
+    for (int64_t l = p->forest.leaf_start[t]; l < p->forest.leaf_start[t + 1];
+         l++)
+        copy_leaf(p, l);
+    copy_node(p, p->forest.tree_start[t]);
+    p->left[at] = left ? leaf : ~0;
+    p->right[at] = left ? ~0 : leaf;
+    p->tree_start[t + 1] = (int32_t)p->n_nodes;
+    p->leaf_start[t + 1] = (int32_t)p->n_leaves;
+}
+
 static void prune_tree(struct pruner *p, int t)
 {
     const struct ir_forest *f = &p->forest;
@@ -375,7 +391,11 @@ static void prune_tree(struct pruner *p, int t)
     const int32_t root = has_nodes ? 0 : ~0;
     walk_tree(p, f->tree_start[t], root);
     resolve_tree(p, t);
-    write_tree(p, t, root);
+    const int32_t now = resolved(p, root);
+    if (p->keep_leaves && now < 0 && now != ~0)
+        write_decided_tree(p, t, now);
+    else
+        write_tree(p, t, now);
 }
 
 /* --------------------------------------------------------------- the op -- */

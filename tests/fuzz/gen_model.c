@@ -183,10 +183,12 @@ static void split_leaf(struct growth *g, size_t r)
                                  g->zero_bound, g->previous);
     if (g->narrow)
         node->threshold = (float)node->threshold;
-    if (node->flags & IR_NODE_CATEGORICAL)
+    if (node->flags & IR_NODE_CATEGORICAL) {
+        node->flags &= ~IR_NODE_ZERO_MISSING; /* set tests do not have it */
         read_set(node, pair_at(b, r + 4));
-    else
+    } else {
         g->previous = node->threshold;
+    }
     const int m = g->n_leaves++;
     const bool swapped = at(b, r) & 0x80;
     node->left = ~(swapped ? m : l);
@@ -226,8 +228,7 @@ static void add_record(struct growth *g, size_t r)
             (struct leaf){.value = leaf_value(g, pair_at(b, r + 6))};
         break;
     case 13: /* a leaf becomes linear */
-        if (!g->narrow_sums)
-            make_linear(g, r);
+        make_linear(g, r);
         break;
     default:
         split_leaf(g, r);

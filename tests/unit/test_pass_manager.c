@@ -36,13 +36,14 @@ static struct ir_module *parse(const char *text)
     return module;
 }
 
-/* Runs one pass with every check on; the last message goes to `message`. */
+/* Runs one pass with checks; the last message goes to `message`. */
 static bool run(bool (*pass)(struct ir_module *, const struct pass_options *,
-                             struct ir_diag *), char *message, size_t room)
+                             struct ir_diag *),
+                bool verify, char *message, size_t room)
 {
     const struct pass one = {.name = "tested", .run = pass};
     const struct pass *passes[] = {&one};
-    const struct pass_options options = {.verify_each = true,
+    const struct pass_options options = {.verify_each = verify,
                                          .diff_each = true};
     struct ir_module *module = parse(stump);
     struct ir_diag diag;
@@ -102,17 +103,33 @@ static bool drop_output(struct ir_module *module,
 {
     (void)options;
     (void)diag;
-    module->outputs[0].value = &module->ops[0]->result[0];
-    set_leaves(module, 1);
     module->n_outputs = 0;
     return true;
+}
+
+static bool change_type(struct ir_module *module,
+                        const struct pass_options *options,
+                        struct ir_diag *diag)
+{
+    (void)options;
+    (void)diag;
+    module->outputs[0].value = &module->ops[1]->result[1];
+    return true;
+}
+
+static bool refuse(struct ir_module *module,
+                   const struct pass_options *options, struct ir_diag *diag)
+{
+    (void)module;
+    (void)options;
+    return ir_error(diag, ir_loc_file(NULL), "refused");
 }
 
 static void good_passes_pass(void **state)
 {
     (void)state;
     char message[256];
-    assert_true(run(do_nothing, message, sizeof(message)));
+    assert_true(run(do_nothing, true, message, sizeof(message)));
     assert_string_equal(message, "");
 }
 
@@ -120,27 +137,37 @@ static void changed_answers_are_named(void **state)
 {
     (void)state;
     char message[256];
-    assert_false(run(change_leaf, message, sizeof(message)));
-    assert_non_null(strstr(message, "pass tested changes output \"value\" of "
-                                    "probe row "));
-    assert_non_null(strstr(message, "element 0 was 1 and is now 3"));
+    assert_false(run(change_leaf, true, message, sizeof(message)));
+    assert_non_null(strstr(message, "pass tested changes output \"value\" "
+                                    "of probe row "));
+    assert_non_null(strstr(message, " as f32: element 0 was 1 and is now 3"));
 }
 
 static void broken_modules_are_named(void **state)
 {
     (void)state;
     char message[256];
-    assert_false(run(break_children, message, sizeof(message)));
+    assert_false(run(break_children, true, message, sizeof(message)));
     assert_string_equal(message, "pass tested leaves a broken module");
 }
 
-static void lost_outputs_are_named(void **state)
+static void changed_outputs_are_named(void **state)
 {
     (void)state;
     char message[256];
-    assert_false(run(drop_output, message, sizeof(message)));
-    assert_true(strcmp(message, "pass tested leaves 0 outputs of 1") == 0 ||
-                strcmp(message, "pass tested leaves a broken module") == 0);
+    assert_false(run(drop_output, false, message, sizeof(message)));
+    assert_string_equal(message, "pass tested leaves 0 outputs of 1");
+    assert_false(run(change_type, false, message, sizeof(message)));
+    assert_string_equal(message,
+                        "pass tested changes the type of output \"value\"");
+}
+
+static void refusals_end_the_run(void **state)
+{
+    (void)state;
+    char message[256];
+    assert_false(run(refuse, true, message, sizeof(message)));
+    assert_string_equal(message, "refused");
 }
 
 int main(void)
@@ -149,7 +176,8 @@ int main(void)
         cmocka_unit_test(good_passes_pass),
         cmocka_unit_test(changed_answers_are_named),
         cmocka_unit_test(broken_modules_are_named),
-        cmocka_unit_test(lost_outputs_are_named),
+        cmocka_unit_test(changed_outputs_are_named),
+        cmocka_unit_test(refusals_end_the_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
