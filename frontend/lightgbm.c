@@ -392,9 +392,13 @@ static bool read_header(struct fe_lightgbm *m)
         return false;
     if (m->header[NUM_TREE_PER_ITERATION].begin) {
         int64_t n;
-        if (!read_scalar(m, NUM_TREE_PER_ITERATION, m->n_targets,
-                         m->n_targets, &n))
+        if (!read_scalar(m, NUM_TREE_PER_ITERATION, 1, IR_MAX_COLUMNS, &n))
             return false;
+        if (n != m->n_targets)
+            return fe_lightgbm_error(
+                m, &m->header[NUM_TREE_PER_ITERATION],
+                "num_tree_per_iteration %lld differs from num_class %lld",
+                (long long)n, (long long)m->n_targets);
     }
     m->version = m->header[VERSION];
     m->objective = m->header[OBJECTIVE];

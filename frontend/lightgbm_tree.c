@@ -87,6 +87,7 @@ struct tree {
     int64_t n_leaves, n_nodes;
     int64_t n_sets;
     bool linear;
+    int64_t n_terms; /* of the linear leaves read so far */
     struct fe_span rest[N_KEYS]; /* what is still to be read */
     struct fe_span start;        /* the line "Tree=index" */
     const int64_t *boundary;     /* [n_sets + 1] into words */
@@ -156,7 +157,7 @@ static bool take_int(struct tree *t, enum tree_key key, int64_t i, int64_t n,
     if (!take(t, key, i, n, word))
         return false;
     return fe_read_int(word, value) ||
-           tree_error(t, word, "%s %lld is '%.*s', not a whole number",
+           tree_error(t, word, "%s[%lld] is '%.*s', not a whole number",
                       key_names[key], (long long)i, FE_SHOW(word));
 }
 
@@ -166,18 +167,17 @@ static bool take_double(struct tree *t, enum tree_key key, int64_t i,
     if (!take(t, key, i, n, word))
         return false;
     return fe_read_double(word, value) ||
-           tree_error(t, word, "%s %lld is '%.*s', not a number",
+           tree_error(t, word, "%s[%lld] is '%.*s', not a number",
                       key_names[key], (long long)i, FE_SHOW(word));
 }
 
 /* Nothing may be left of an array of n. */
 static bool all_taken(struct tree *t, enum tree_key key, int64_t n)
 {
-    struct fe_span rest = t->rest[key], word;
-    return !fe_next_word(&rest, &word) ||
-           tree_error(t, &word, "%s holds %lld numbers more than the %lld "
-                      "that it should", key_names[key],
-                      (long long)fe_count_words(t->rest[key]), (long long)n);
+    struct fe_span word;
+    return !has(t, key) || !fe_next_word(&t->rest[key], &word) ||
+           tree_error(t, &word, "%s goes on with '%.*s' after %lld numbers",
+                      key_names[key], FE_SHOW(&word), (long long)n);
 }
 
 /* A line that holds one whole number in [low, high]. */
@@ -440,8 +440,8 @@ static bool check_reachable(struct tree *t)
         }
         if (at != 0 && mark[at] == i)
             return tree_error(t, &t->start,
-                              "node %d cannot be reached from the root, "
-                              "node %d is among its own children",
+                              "node %d cannot be reached from the root: "
+                              "node %d is its own ancestor",
                               (int)i, (int)at);
     }
     return true;
@@ -463,7 +463,7 @@ static bool read_nodes(struct tree *t)
         if (!read_node(t, i))
             return false;
     for (int k = 0; k < N; k++)
-        if (has(t, keys[k]) && !all_taken(t, keys[k], t->n_nodes))
+        if (!all_taken(t, keys[k], t->n_nodes))
             return false;
     return t->n_nodes == 0 || check_reachable(t);
 }
@@ -476,12 +476,15 @@ static bool read_terms(struct tree *t, int64_t n, double constant)
     struct fe_lightgbm *m = t->model;
     if (!need_key(t, LEAF_FEATURES) || !need_key(t, LEAF_COEFF))
         return false;
+    const int64_t before = t->n_terms;
+    t->n_terms += n;
     for (int64_t i = 0; i < n; i++) {
         int64_t feature;
         double coef;
         struct fe_span word;
-        if (!read_feature(t, LEAF_FEATURES, i, n, &feature) ||
-            !take_double(t, LEAF_COEFF, i, n, &coef, &word))
+        if (!read_feature(t, LEAF_FEATURES, before + i, t->n_terms,
+                          &feature) ||
+            !take_double(t, LEAF_COEFF, before + i, t->n_terms, &coef, &word))
             return false;
         const size_t room = (size_t)(i + 1);
         int32_t *features = grow(&m->coef_feature, room * sizeof *features);
@@ -528,14 +531,11 @@ static bool read_leaves(struct tree *t)
     for (int64_t i = 0; i < t->n_leaves; i++)
         if (!read_leaf(t, i))
             return false;
-    static const enum tree_key keys[] = {LEAF_CONST, NUM_FEATURES,
-                                         LEAF_FEATURES, LEAF_COEFF};
-    if (!all_taken(t, LEAF_VALUE, t->n_leaves))
-        return false;
-    for (size_t k = 0; t->linear && k < sizeof keys / sizeof *keys; k++)
-        if (has(t, keys[k]) && !all_taken(t, keys[k], t->n_leaves))
-            return false;
-    return true;
+    return all_taken(t, LEAF_VALUE, t->n_leaves) &&
+           (!t->linear || (all_taken(t, LEAF_CONST, t->n_leaves) &&
+                           all_taken(t, NUM_FEATURES, t->n_leaves) &&
+                           all_taken(t, LEAF_FEATURES, t->n_terms) &&
+                           all_taken(t, LEAF_COEFF, t->n_terms)));
 }
 
 /* ---------------------------------------------------------------- tree -- */
