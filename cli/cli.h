@@ -166,6 +166,12 @@ void cli_json_print(struct cli_json *json);
 
 /* ------------------------------------------------------------ source.c -- */
 
+/* A library's strategy; a model without a forest has none. */
+static inline const char *cli_strategy(const char *name)
+{
+    return *name ? name : "none";
+}
+
 struct cli_result {
     const char *name;
     enum ir_dtype dtype; /* f32, f64 or i32 */

@@ -299,7 +299,8 @@ static double median(const struct bench *b)
 
 static const char *strategy(const struct bench *b)
 {
-    return b->batch == 1 ? b->model->row_strategy : b->model->strategy;
+    return cli_strategy(b->batch == 1 ? b->model->row_strategy
+                                      : b->model->strategy);
 }
 
 static const char *isa(const struct bench *b)

@@ -401,8 +401,8 @@ static void print_library(struct cli_source *source, const struct options *o,
     for (uint32_t i = 0; i < m->n_isa; i++)
         printf("%s%s%s", i ? ", " : "", m->isa[i],
                (int)i == m->isa_level() ? " (this CPU)" : "");
-    printf("\nstrategies      %s, %s for one row\n", m->strategy,
-           m->row_strategy);
+    printf("\nstrategies      %s, %s for one row\n",
+           cli_strategy(m->strategy), cli_strategy(m->row_strategy));
     printf("scratch         %s\n",
            cli_size_text((int64_t)m->scratch_bytes, size));
     printf("stack           %s\n",

@@ -142,8 +142,9 @@ static void print_report(const struct verify *v)
         printf("%s%s", i ? ", " : "", c->model->outputs[i].name);
     printf("\nISA levels   ");
     print_levels(c);
-    printf("\nstrategies   %s, %s for one row\n", c->model->strategy,
-           c->model->row_strategy);
+    printf("\nstrategies   %s, %s for one row\n",
+           cli_strategy(c->model->strategy),
+           cli_strategy(c->model->row_strategy));
     printf("compared     %" PRId64 " numbers\ndiffering    %" PRId64
            " bits\n", c->n_numbers, c->n_bits);
     if (c->first.length)

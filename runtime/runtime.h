@@ -34,8 +34,9 @@ bool rt_selftest(struct rt_library *library);
 /* ------------------------------------------------------------- batch.c -- */
 
 /* A batch split over `n_threads` threads (0: one a core); each takes blocks
- * of rows and has scratch of its own. dtype is TN_F32 or TN_F64. Returns an
- * enum tn_status, or -1 when a thread or memory could not be had. */
+ * of rows and has scratch of its own; fewer do it when no more can be had.
+ * dtype is TN_F32 or TN_F64. Returns an enum tn_status, or -1 when there is
+ * no memory. */
 int rt_predict(const struct tn_model *model, uint32_t output, uint32_t dtype,
                const void *rows, uint64_t n_rows, int64_t row_stride,
                int64_t column_stride, void *out, int n_threads);
