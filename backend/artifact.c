@@ -260,38 +260,53 @@ static bool write_text(const char *path, struct ir_text *text,
     return ok;
 }
 
+/* Code generation rewrites the module: it works on a copy. */
+static bool generate_copy(struct be_artifact *a, LLVMCodeGenFileType type,
+                          LLVMMemoryBufferRef *buffer, struct ir_diag *diag)
+{
+    LLVMModuleRef whole = a->e.llvm;
+    a->e.llvm = LLVMCloneModule(whole);
+    const bool ok = generate(a, type, buffer, diag);
+    LLVMDisposeModule(a->e.llvm);
+    a->e.llvm = whole;
+    return ok;
+}
+
 static bool write_asm(struct be_artifact *a, const char *path,
                       struct ir_diag *diag)
 {
     LLVMMemoryBufferRef buffer;
-    /* Code generation rewrites the module: work on a copy. */
-    LLVMModuleRef whole = a->e.llvm;
-    a->e.llvm = LLVMCloneModule(whole);
-    bool ok = generate(a, LLVMAssemblyFile, &buffer, diag);
-    LLVMDisposeModule(a->e.llvm);
-    a->e.llvm = whole;
-    if (!ok)
+    if (!generate_copy(a, LLVMAssemblyFile, &buffer, diag))
         return false;
-    ok = ir_file_write(path, LLVMGetBufferStart(buffer),
-                       LLVMGetBufferSize(buffer), diag);
+    const bool ok = ir_file_write(path, LLVMGetBufferStart(buffer),
+                                  LLVMGetBufferSize(buffer), diag);
     LLVMDisposeMemoryBuffer(buffer);
     return ok;
+}
+
+const void *be_object(struct be_artifact *a, size_t *size,
+                      struct ir_diag *diag)
+{
+    if (!a->object && !generate_copy(a, LLVMObjectFile, &a->object, diag)) {
+        a->object = NULL;
+        return NULL;
+    }
+    *size = LLVMGetBufferSize(a->object);
+    return LLVMGetBufferStart(a->object);
+}
+
+const char *be_artifact_name(const struct be_artifact *a)
+{
+    return a->e.name;
 }
 
 static bool write_native(struct be_artifact *a, enum be_kind kind,
                          const char *path, struct ir_diag *diag)
 {
-    if (!a->object) {
-        LLVMModuleRef whole = a->e.llvm;
-        a->e.llvm = LLVMCloneModule(whole);
-        const bool ok = generate(a, LLVMObjectFile, &a->object, diag);
-        LLVMDisposeModule(a->e.llvm);
-        a->e.llvm = whole;
-        if (!ok)
-            return false;
-    }
-    const void *bytes = LLVMGetBufferStart(a->object);
-    const size_t size = LLVMGetBufferSize(a->object);
+    size_t size;
+    const void *bytes = be_object(a, &size, diag);
+    if (!bytes)
+        return false;
     switch (kind) {
     case BE_SO: return be_link_shared(bytes, size, a->e.name, path, diag);
     case BE_A: return be_archive(bytes, size, a->e.name, path, diag);

@@ -41,6 +41,17 @@ bool be_write(struct be_artifact *artifact, enum be_kind kind,
               const char *path, struct ir_diag *diag);
 void be_free(struct be_artifact *artifact);
 
+/* ---------------------------------------------------------------- jit.c -- */
+
+/* Loads the artifact's code into this process, which must be of its target.
+ * The model is valid until be_jit_free(); it outlives the artifact. NULL with
+ * messages on failure. */
+struct be_jit;
+struct tn_model;
+const struct tn_model *be_jit_load(struct be_artifact *artifact,
+                                   struct be_jit **jit, struct ir_diag *diag);
+void be_jit_free(struct be_jit *jit);
+
 /* A C identifier made of `name`: what is no letter or digit becomes '_', C and
  * C++ keywords and leading digits get a prefix. Owned by the arena. */
 char *be_identifier(struct ir_arena *arena, const char *name);

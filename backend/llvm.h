@@ -237,6 +237,14 @@ void be_library_emit(struct be_emitter *e, const struct ir_module *source,
 /* The input itself as an output. */
 void be_copy_out(struct be_emitter *e);
 
+/* ---------------------------------------------------------- artifact.c -- */
+
+/* The object file's bytes, generated once; they belong to the artifact. */
+const void *be_object(struct be_artifact *artifact, size_t *size,
+                      struct ir_diag *diag);
+/* The prefix of its symbols. */
+const char *be_artifact_name(const struct be_artifact *artifact);
+
 /* ------------------------------------------------------------ header.c -- */
 
 void be_header_text(const struct be_emitter *e, struct ir_text *text);
