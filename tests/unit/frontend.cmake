@@ -1,0 +1,3 @@
+treenail_unit_test(test_frontend LINKS treenail_frontend)
+target_compile_definitions(test_frontend PRIVATE
+    CASES_DIR="${PROJECT_SOURCE_DIR}/tests/cases/frontend")
