@@ -27,8 +27,8 @@ extern const struct fe_importer fe_importers[];
 extern const int fe_importer_count;
 
 /* Opens `path`, finds its format by content and imports it. Sets the facts
- * source_format and source_sha256 where the importer did not, and the module's
- * name from the file's name where it has none. */
+ * source_format and source_sha256 where the importer did not. A module whose
+ * format gives it no name has the file's. */
 struct ir_module *fe_import(const char *path, struct ir_diag *diag);
 /* The same for bytes in memory, which must outlive the module; `name` stands
  * for the path in messages. For fuzzers and bindings. */

@@ -116,8 +116,6 @@ static struct ir_module *import_file(struct ir_file file, struct ir_diag *diag)
     struct ir_module *module = importer->import(file, diag);
     if (!module)
         return NULL;
-    if (!module->name || !*module->name)
-        module->name = fe_name_of(&module->arena, file.path);
     if (!ir_get_fact(module, "source_format"))
         ir_set_fact(module, "source_format", importer->name);
     if (!ir_get_fact(module, "source_sha256"))

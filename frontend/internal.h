@@ -39,7 +39,6 @@ struct fe_span fe_split(struct fe_span *rest, char c);
 bool fe_is(const struct fe_span *span, const char *text);
 bool fe_starts_with(const struct fe_span *span, const char *text);
 bool fe_read_int(const struct fe_span *span, int64_t *value);
-/* As ir_parse_double, and also takes the "-nan" that C++ streams write. */
 bool fe_read_double(const struct fe_span *span, double *value);
 
 /* An error at the span's first byte. Returns false. */

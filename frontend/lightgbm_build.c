@@ -95,11 +95,27 @@ static bool set_tables(struct fe_lightgbm *m, struct ir_module *module,
     return true;
 }
 
+/* cJSON takes some 30 times the bytes of a short entry. */
+#define MAX_ENTRIES (1 << 22)
+
+static bool check_size(struct fe_lightgbm *m)
+{
+    int64_t n = 0;
+    for (const char *p = m->tables.begin; p < m->tables.end; p++)
+        n += *p == ',';
+    return n < MAX_ENTRIES ||
+           fe_lightgbm_error(m, &m->tables,
+                             "pandas_categorical has %lld commas (the limit "
+                             "is %d)", (long long)n, MAX_ENTRIES);
+}
+
 static bool read_tables(struct fe_lightgbm *m, struct ir_module *module)
 {
     const struct fe_span *text = &m->tables;
     if (!text->begin)
         return true;
+    if (!check_size(m))
+        return false;
     const size_t n = (size_t)(text->end - text->begin);
     const char *stop = text->begin;
     cJSON *json = cJSON_ParseWithLengthOpts(text->begin, n, &stop, false);

@@ -4,7 +4,6 @@
  */
 #include "frontend/internal.h"
 
-#include <math.h>
 #include <string.h>
 
 void fe_reader_init(struct fe_reader *reader, const struct ir_file *file,
@@ -102,12 +101,7 @@ bool fe_read_int(const struct fe_span *span, int64_t *value)
 
 bool fe_read_double(const struct fe_span *span, double *value)
 {
-    if (ir_parse_double(span->begin, span->end, value))
-        return true;
-    if (!fe_is(span, "-nan"))
-        return false;
-    *value = (double)NAN;
-    return true;
+    return ir_parse_double(span->begin, span->end, value);
 }
 
 bool fe_error_at(struct ir_diag *diag, const struct fe_reader *reader,

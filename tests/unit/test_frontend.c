@@ -235,6 +235,10 @@ static void names_of_files(void **state)
     assert_string_equal(fe_name_of(&arena, "model"), "model");
     assert_string_equal(fe_name_of(&arena, "/tmp/.txt"), "model");
     assert_string_equal(fe_name_of(&arena, ""), "model");
+    char longest[IR_MAX_NAME + 10];
+    memset(longest, 'a', sizeof longest);
+    longest[sizeof longest - 1] = '\0';
+    assert_int_equal(strlen(fe_name_of(&arena, longest)), IR_MAX_NAME);
     ir_arena_release(&arena);
 }
 

@@ -481,7 +481,8 @@ def write_objectives(r):
     r.record("hand_no_objective", assemble([identity], 1, ""), rows)
     # LightGBM's atof gives its nearest neighbour for some of these.
     for i, k in enumerate(("1", "0.35", "1.96398", "1e-05", "5.21989e-05",
-                           "2.68077e-07", "123456", "1.5e+10")):
+                           "2.68077e-07", "123456", "1.5e+10",
+                           "1.7e+60", "2.3e-59")):
         scaled = column(r.rng.normal(size=100) / float(k))
         r.record(f"hand_sigmoid_{i}",
                  assemble([identity], 1, f"binary sigmoid:{k}"),
