@@ -23,7 +23,7 @@
 #define TR_MAX_CLASSES 1024
 #define TR_MAX_THREADS 64
 
-/* --------------------------------------------------------------- csv.c -- */
+/* ----------------------------------------------------- csv.c, reader.c -- */
 
 enum tr_header { TR_HEADER_DETECT, TR_HEADER_YES, TR_HEADER_NO };
 

@@ -1,0 +1,81 @@
+/* private.h: what the files of this folder share, and nobody outside it.
+ *
+ * Sections below are headed by the file that implements them.
+ */
+#ifndef TREENAIL_TRAINER_PRIVATE_H
+#define TREENAIL_TRAINER_PRIVATE_H
+
+#include "trainer/trainer.h"
+
+/* ------------------------------------------------------------- texts.c -- */
+
+/* A set of texts, numbered from 0 in the order they came: category tables and
+ * columns by name. Bytes are copied to the set's arena. */
+struct tr_texts {
+    struct ir_arena arena;
+    int n, capacity;
+    const char **text; /* [n], each ending with a NUL */
+    uint32_t *length, *hash;
+    int *slot; /* open addressing: a number, or -1; slots are a power of 2 */
+    uint32_t n_slots;
+};
+
+void tr_texts_init(struct tr_texts *texts);
+void tr_texts_release(struct tr_texts *texts);
+/* The number of the text, or -1. */
+int tr_texts_find(const struct tr_texts *texts, const char *text, size_t n);
+/* The number of the text, which is added when it is new. */
+int tr_texts_add(struct tr_texts *texts, const char *text, size_t n);
+
+/* --------------------------------------------------------------- csv.c -- */
+
+/* One field of the row that was read last. */
+struct tr_field {
+    const char *begin, *end; /* within the quotes, when there are some */
+    bool doubled;            /* holds "" that stands for one quote */
+};
+
+/* Splits bytes into rows of fields; knows nothing of what they mean. */
+struct tr_csv {
+    const char *name;             /* for messages */
+    const char *begin, *end, *at; /* at: the next row's first byte */
+    uint64_t line;                /* of `at`, from 1 */
+    const char *row;              /* the row that was read last */
+    uint64_t row_line;
+    char delimiter;
+    uint8_t stop[256]; /* bytes that end an unquoted field or are errors */
+    int n_fields, capacity;
+    struct tr_field *field;
+    struct ir_text room; /* of the text that tr_csv_text() returned */
+    /* The texts that stand for a missing value. */
+    int n_missing;
+    const char *const *missing;
+    uint8_t missing_first[256]; /* first bytes of those texts */
+    bool missing_empty;         /* "" is one of them */
+};
+
+/* Detects the delimiter. The bytes and the options' texts must outlive it. */
+void tr_csv_init(struct tr_csv *csv, const void *bytes, size_t size,
+                 const char *name, const struct tr_csv_options *options);
+void tr_csv_release(struct tr_csv *csv);
+/* Reads a row: 1, or 0 at the end, or -1 with a message. */
+int tr_csv_next(struct tr_csv *csv, struct ir_diag *diag);
+/* The field's own text; valid until the next call. */
+const char *tr_csv_text(struct tr_csv *csv, int field, size_t *n);
+bool tr_csv_is_missing(struct tr_csv *csv, int field);
+/* True for a number, which may not be missing. */
+bool tr_csv_number(const struct tr_csv *csv, int field, double *value);
+/* Where a field of the last row is; past the last one, where the row ends. */
+struct ir_loc tr_csv_loc(const struct tr_csv *csv, int field);
+
+/* Reads the header, or finds that there is none and goes back. Fills `names`
+ * with a name for each field, in their order; their number is then the width
+ * that every row has. False on an error, also when the file has no row. */
+bool tr_csv_header(struct tr_csv *csv, const struct tr_csv_options *options,
+                   struct tr_texts *names, bool *has_header,
+                   struct ir_diag *diag);
+/* Whether the last row is `width` fields wide; else an error. */
+bool tr_csv_check_width(const struct tr_csv *csv, int width,
+                        struct ir_diag *diag);
+
+#endif
