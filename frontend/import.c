@@ -73,8 +73,8 @@ static void refuse(const struct ir_file *file, struct ir_diag *diag)
         ir_error(diag, loc, "the file is compressed (gzip): decompress it");
     else if (begins(file, "{") && contains(file, "\"tree_info\""))
         ir_error(diag, loc,
-                 "this is LightGBM's JSON dump, which is not read yet; save the "
-                 "model with Booster.save_model");
+                 "this is LightGBM's JSON dump, which is not read yet; save "
+                 "the model with Booster.save_model");
     else
         ir_error(diag, loc, "the format is not known. Formats: %s",
                  known.data);

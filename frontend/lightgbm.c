@@ -77,7 +77,8 @@ bool fe_detect_lightgbm(const uint8_t *data, size_t size)
     if (n < 6 || memcmp(data, "tree", 4) != 0 ||
         (data[4] != '\n' && data[4] != '\r'))
         return false;
-    return memmem(data, n, "\nversion=", 9) || memmem(data, n, "\nnum_class=", 11);
+    return memmem(data, n, "\nversion=", 9) ||
+           memmem(data, n, "\nnum_class=", 11);
 }
 
 /* -------------------------------------------------------------- fields -- */
@@ -94,8 +95,8 @@ static bool field_error(const struct fe_lightgbm *in, int64_t tree,
                            "%s: the line %.*s= stands twice, first in line %u",
                            where, FE_SHOW(key), (unsigned)first->line);
     return fe_error_at(in->diag, &in->reader, line,
-                       "%s: '%.*s' is no key that LightGBM 2 to 4 writes "
-                       "here", where, FE_SHOW(key));
+                       "%s: '%.*s' is no key that LightGBM 2 to 4 writes here",
+                       where, FE_SHOW(key));
 }
 
 bool fe_lightgbm_fields(struct fe_lightgbm *model, int64_t tree, int n_keys,
@@ -129,8 +130,8 @@ bool fe_lightgbm_fields(struct fe_lightgbm *model, int64_t tree, int n_keys,
 static bool need_field(struct fe_lightgbm *m, enum header_key key)
 {
     return m->header[key].begin ||
-           fe_lightgbm_error(m, &m->last, "the header has no line %s=",
-                       key_names[key]);
+           fe_lightgbm_error(m, &m->last,
+                             "the header has no line %s=", key_names[key]);
 }
 
 static bool read_scalar(struct fe_lightgbm *m, enum header_key key, int64_t low,
@@ -141,11 +142,11 @@ static bool read_scalar(struct fe_lightgbm *m, enum header_key key, int64_t low,
     const struct fe_span *field = &m->header[key];
     if (!fe_read_int(field, value))
         return fe_lightgbm_error(m, field, "%s is '%.*s', not a whole number",
-                           key_names[key], FE_SHOW(field));
+                                 key_names[key], FE_SHOW(field));
     if (*value < low || *value > high)
-        return fe_lightgbm_error(m, field, "%s %lld is out of range (%lld to %lld)",
-                           key_names[key], (long long)*value, (long long)low,
-                           (long long)high);
+        return fe_lightgbm_error(
+            m, field, "%s %lld is out of range (%lld to %lld)", key_names[key],
+            (long long)*value, (long long)low, (long long)high);
     return true;
 }
 
@@ -155,8 +156,9 @@ static bool read_version(struct fe_lightgbm *m)
     if (!need_field(m, VERSION))
         return false;
     return fe_is(v, "v2") || fe_is(v, "v3") || fe_is(v, "v4") ||
-           fe_lightgbm_error(m, v, "version %.*s is not known (v2, v3 and v4 are)",
-                       FE_SHOW(v));
+           fe_lightgbm_error(m, v,
+                             "version %.*s is not known (v2, v3 and v4 are)",
+                             FE_SHOW(v));
 }
 
 /* By length, then bytes, then place. */
@@ -184,10 +186,11 @@ static bool check_names_differ(struct fe_lightgbm *m)
         const size_t length = (size_t)(b->end - b->begin);
         if ((size_t)(a->end - a->begin) == length &&
             memcmp(a->begin, b->begin, length) == 0)
-            return fe_lightgbm_error(m, b,
-                               "feature_names holds '%.*s' twice, first in "
-                               "column %lld of this line", FE_SHOW(b),
-                               (long long)(a->begin - a->line_begin) + 1);
+            return fe_lightgbm_error(
+                m, b,
+                "feature_names holds '%.*s' twice, first in "
+                "column %lld of this line",
+                FE_SHOW(b), (long long)(a->begin - a->line_begin) + 1);
     }
     return true;
 }
@@ -200,17 +203,19 @@ static bool read_words(struct fe_lightgbm *m, enum header_key key,
     for (int64_t i = 0; i < m->n_features; i++)
         if (!fe_next_word(&rest, &words[i]))
             return fe_lightgbm_error(m, &rest,
-                               "%s ends after %lld of %lld features "
-                               "(max_feature_idx is %lld)", key_names[key],
-                               (long long)i, (long long)m->n_features,
-                               (long long)m->n_features - 1);
+                                     "%s ends after %lld of %lld features "
+                                     "(max_feature_idx is %lld)",
+                                     key_names[key], (long long)i,
+                                     (long long)m->n_features,
+                                     (long long)m->n_features - 1);
     struct fe_span word = rest;
     if (fe_next_word(&rest, &word))
         return fe_lightgbm_error(m, &word,
-                           "%s goes on with '%.*s' after %lld features "
-                           "(max_feature_idx is %lld)", key_names[key],
-                           FE_SHOW(&word), (long long)m->n_features,
-                           (long long)m->n_features - 1);
+                                 "%s goes on with '%.*s' after %lld features "
+                                 "(max_feature_idx is %lld)",
+                                 key_names[key], FE_SHOW(&word),
+                                 (long long)m->n_features,
+                                 (long long)m->n_features - 1);
     return true;
 }
 
@@ -223,25 +228,23 @@ static bool read_names(struct fe_lightgbm *m)
     /* No memory for more names than the line has bytes. */
     const struct fe_span *field = &m->header[FEATURE_NAMES];
     if (last > field->end - field->begin)
-        return fe_lightgbm_error(m, field,
-                           "feature_names ends after %lld of %lld features "
-                           "(max_feature_idx is %lld)",
-                           (long long)fe_count_words(*field),
-                           (long long)last + 1, (long long)last);
+        return fe_lightgbm_error(
+            m, field,
+            "feature_names ends after %lld of %lld features "
+            "(max_feature_idx is %lld)",
+            (long long)fe_count_words(*field), (long long)last + 1,
+            (long long)last);
     m->n_features = last + 1;
-    m->names = ir_alloc_array(&m->scratch, (size_t)last + 1,
-                              sizeof *m->names);
+    m->names = ir_alloc_array(&m->scratch, (size_t)last + 1, sizeof *m->names);
     m->categorical = ir_alloc(&m->scratch, (size_t)last + 1);
     if (!read_words(m, FEATURE_NAMES, m->names))
         return false;
     for (int64_t i = 0; i <= last; i++)
         if (m->names[i].end - m->names[i].begin > IR_MAX_NAME)
-            return fe_lightgbm_error(m, &m->names[i],
-                               "a feature name of %lld bytes (the limit is "
-                               "%d)",
-                               (long long)(m->names[i].end -
-                                           m->names[i].begin),
-                               IR_MAX_NAME);
+            return fe_lightgbm_error(
+                m, &m->names[i],
+                "a feature name of %lld bytes (the limit is %d)",
+                (long long)(m->names[i].end - m->names[i].begin), IR_MAX_NAME);
     return check_names_differ(m);
 }
 
@@ -262,10 +265,10 @@ static bool read_infos(struct fe_lightgbm *m)
             const struct fe_span code = fe_split(&rest, ':');
             int64_t value;
             if (!fe_read_int(&code, &value))
-                return fe_lightgbm_error(m, &code,
-                                   "feature_infos: '%.*s' is no category of "
-                                   "feature %lld", FE_SHOW(&code),
-                                   (long long)i);
+                return fe_lightgbm_error(
+                    m, &code,
+                    "feature_infos: '%.*s' is no category of feature %lld",
+                    FE_SHOW(&code), (long long)i);
         }
         m->categorical[i] = true;
     }
@@ -276,9 +279,8 @@ static bool read_infos(struct fe_lightgbm *m)
 
 /* LightGBM reads an objective's parameters with an atof of its own: digits
  * before the point, plus digits after it divided by a power of ten, times or
- * by the exponent's power. That is often one bit off the nearest double, and
- * it is what its predictions come from. Digits past 2^53 round there as here.
- */
+ * by the exponent's power. That is sometimes one bit off the nearest double,
+ * and it is what its predictions come from. */
 static bool read_parameter(const struct fe_span *span, double *value)
 {
     double checked;
@@ -328,23 +330,25 @@ static bool read_objective_word(struct fe_lightgbm *m, struct fe_span word)
     if (fe_is(&key, "sigmoid")) {
         if (!read_parameter(&value, &m->sigmoid) ||
             !(m->sigmoid > 0 && isfinite(m->sigmoid)))
-            return fe_lightgbm_error(m, &value,
-                               "objective: sigmoid '%.*s' is no number above "
-                               "0", FE_SHOW(&value));
+            return fe_lightgbm_error(
+                m, &value,
+                "objective: sigmoid '%.*s' is no number above 0",
+                FE_SHOW(&value));
     } else if (fe_is(&key, "num_class")) {
         if (!fe_read_int(&value, &n) || n != m->n_targets)
             return fe_lightgbm_error(m, &value,
-                               "objective: num_class '%.*s' is not the "
-                               "header's %lld", FE_SHOW(&value),
-                               (long long)m->n_targets);
+                                     "objective: num_class '%.*s' is not the "
+                                     "header's %lld",
+                                     FE_SHOW(&value), (long long)m->n_targets);
     }
     return true;
 }
 
 static bool has_one_score(enum fe_link link)
 {
-    return link == FE_LINK_SQRT || link == FE_LINK_EXP || link == FE_LINK_BINARY ||
-           link == FE_LINK_CROSS_ENTROPY || link == FE_LINK_LOG1P_EXP;
+    return link == FE_LINK_SQRT || link == FE_LINK_EXP ||
+           link == FE_LINK_BINARY || link == FE_LINK_CROSS_ENTROPY ||
+           link == FE_LINK_LOG1P_EXP;
 }
 
 static bool read_objective(struct fe_lightgbm *m)
@@ -360,9 +364,10 @@ static bool read_objective(struct fe_lightgbm *m)
     while (i < n && !fe_is(&word, objectives[i].name))
         i++;
     if (i == n)
-        return fe_lightgbm_error(m, &word, "objective '%.*s' is not known (one of "
-                           "the caller's own is called custom)",
-                           FE_SHOW(&word));
+        return fe_lightgbm_error(m, &word,
+                                 "objective '%.*s' is not known (one of "
+                                 "the caller's own is called custom)",
+                                 FE_SHOW(&word));
     m->link = objectives[i].link;
     const struct fe_span name = word;
     while (fe_next_word(&rest, &word))
@@ -370,21 +375,22 @@ static bool read_objective(struct fe_lightgbm *m)
             return false;
     if ((m->link == FE_LINK_BINARY || m->link == FE_LINK_ONE_VS_ALL) &&
         m->sigmoid < 0)
-        return fe_lightgbm_error(m, &name, "objective %s has no sigmoid:",
-                           objectives[i].name);
+        return fe_lightgbm_error(
+            m, &name, "objective %s has no sigmoid:", objectives[i].name);
     if (has_one_score(m->link) && m->n_targets != 1)
-        return fe_lightgbm_error(m, &name,
-                           "objective %s has 1 score, but num_class is %lld",
-                           objectives[i].name, (long long)m->n_targets);
+        return fe_lightgbm_error(
+            m, &name, "objective %s has 1 score, but num_class is %lld",
+            objectives[i].name, (long long)m->n_targets);
     return true;
 }
 
 static bool read_header(struct fe_lightgbm *m)
 {
-    struct fe_span magic;
+    const char *begin = m->reader.next;
+    struct fe_span magic = {begin, begin, begin, 1};
     if (!fe_next_line(&m->reader, &magic) || !fe_is(&magic, "tree"))
-        return fe_lightgbm_error(m, &magic, "the first line is '%.*s', not 'tree'",
-                           FE_SHOW(&magic));
+        return fe_lightgbm_error(
+            m, &magic, "the first line is '%.*s', not 'tree'", FE_SHOW(&magic));
     m->last = magic;
     if (!fe_lightgbm_fields(m, -1, N_KEYS, key_names, m->header) ||
         !read_version(m) ||
@@ -423,12 +429,12 @@ static bool read_trees(struct fe_lightgbm *m)
         fe_split(&number, '=');
         int64_t n;
         if (!fe_read_int(&number, &n) || n != m->n_trees)
-            return fe_lightgbm_error(m, &number, "tree '%.*s' where tree %lld "
-                               "should be", FE_SHOW(&number),
-                               (long long)m->n_trees);
+            return fe_lightgbm_error(m, &number,
+                                     "tree '%.*s' where tree %lld should be",
+                                     FE_SHOW(&number), (long long)m->n_trees);
         if (m->n_trees == INT32_MAX - 1)
             return fe_lightgbm_error(m, &number, "more than %d trees",
-                               INT32_MAX - 1);
+                                     INT32_MAX - 1);
         if (!fe_lightgbm_tree(m, &line))
             return false;
         m->n_trees++;
@@ -441,24 +447,25 @@ static bool check_tree_count(struct fe_lightgbm *m)
     const int64_t n = m->n_trees;
     const struct fe_span *sizes = &m->header[TREE_SIZES];
     if (sizes->begin && fe_count_words(*sizes) != n)
-        return fe_lightgbm_error(m, sizes,
-                           "tree_sizes holds %lld numbers, but the file has "
-                           "%lld trees", (long long)fe_count_words(*sizes),
-                           (long long)n);
+        return fe_lightgbm_error(
+            m, sizes,
+            "tree_sizes holds %lld numbers, but the file has %lld trees",
+            (long long)fe_count_words(*sizes), (long long)n);
     if (n == 0)
         return fe_lightgbm_error(m, &m->last, "the model has no trees");
     if (n % m->n_targets)
         return fe_lightgbm_error(m, &m->header[NUM_CLASS],
-                           "%lld trees are no whole number of iterations "
-                           "(num_class is %lld)", (long long)n,
-                           (long long)m->n_targets);
+                                 "%lld trees are no whole number of iterations "
+                                 "(num_class is %lld)",
+                                 (long long)n, (long long)m->n_targets);
     return true;
 }
 
 /* ------------------------------------------------------------- trailer -- */
 
 /* "[categorical_feature: 0,3]" tells of columns that no tree splits on. */
-static void read_parameter_line(struct fe_lightgbm *m, const struct fe_span *line)
+static void read_parameter_line(struct fe_lightgbm *m,
+                                const struct fe_span *line)
 {
     static const char key[] = "[categorical_feature: ";
     if (!fe_starts_with(line, key))
@@ -477,7 +484,8 @@ static void read_parameter_line(struct fe_lightgbm *m, const struct fe_span *lin
 /* Skips a section up to the line `end`, which is only blank for one that has
  * none; `each` is called for its lines. */
 static bool skip_section(struct fe_lightgbm *m, const char *end,
-                         void (*each)(struct fe_lightgbm *, const struct fe_span *))
+                         void (*each)(struct fe_lightgbm *,
+                                      const struct fe_span *))
 {
     const struct fe_span start = m->last;
     while (fe_next_line(&m->reader, &m->last)) {
@@ -487,9 +495,9 @@ static bool skip_section(struct fe_lightgbm *m, const char *end,
             each(m, &m->last);
     }
     return !*end || fe_lightgbm_error(m, &m->last,
-                                "the file ends before '%s' (the section "
-                                "starts in line %u)", end,
-                                (unsigned)start.line);
+                                      "the file ends before '%s' (the section "
+                                      "starts in line %u)",
+                                      end, (unsigned)start.line);
 }
 
 static bool read_trailer(struct fe_lightgbm *m)
@@ -514,16 +522,19 @@ static bool read_trailer(struct fe_lightgbm *m)
             m->tables = line;
             m->tables.begin += sizeof tables - 1;
         } else if (line.begin < line.end) {
-            ok = fe_lightgbm_error(m, &line, "'%.*s' is no line that LightGBM "
-                             "writes after the trees", FE_SHOW(&line));
+            ok = fe_lightgbm_error(m, &line,
+                                   "'%.*s' is no line that LightGBM "
+                                   "writes after the trees",
+                                   FE_SHOW(&line));
         }
         if (!ok)
             return false;
     }
     return complete ||
            fe_lightgbm_error(m, &m->last,
-                       "the file ends after %lld trees, before 'end of "
-                       "trees': it was cut off", (long long)m->n_trees);
+                             "the file ends after %lld trees, before 'end of "
+                             "trees': it was cut off",
+                             (long long)m->n_trees);
 }
 
 /* -------------------------------------------------------------- import -- */

@@ -27,28 +27,25 @@ static const char *category_name(struct fe_lightgbm *m, const cJSON *item)
     return name;
 }
 
-static bool set_table(struct fe_lightgbm *m, struct ir_module *module, int column,
-                      const cJSON *table)
+static bool set_table(struct fe_lightgbm *m, struct ir_module *module,
+                      int column, const cJSON *table)
 {
     const int n = cJSON_GetArraySize(table);
-    const char **names =
-        ir_alloc_array(&m->scratch, (size_t)n, sizeof *names);
+    const char **names = ir_alloc_array(&m->scratch, (size_t)n, sizeof *names);
     int i = 0;
     const cJSON *item;
-    cJSON_ArrayForEach(item, table)
-    {
+    cJSON_ArrayForEach (item, table) {
         names[i] = category_name(m, item);
         if (!names[i])
             return fe_lightgbm_error(m, &m->tables,
-                               "category %d of column '%s' is no string, "
-                               "number or boolean", i,
-                               module->columns[column].name);
+                                     "category %d of column '%.100s' is no string, "
+                                     "number or boolean",
+                                     i, module->columns[column].name);
         if (strlen(names[i]) > IR_MAX_NAME)
-            return fe_lightgbm_error(m, &m->tables,
-                               "category %d of column '%s' has %zu bytes (the "
-                               "limit is %d)", i,
-                               module->columns[column].name,
-                               strlen(names[i]), IR_MAX_NAME);
+            return fe_lightgbm_error(
+                m, &m->tables,
+                "category %d of column '%.100s' has %zu bytes (the limit is %d)",
+                i, module->columns[column].name, strlen(names[i]), IR_MAX_NAME);
         i++;
     }
     ir_set_categories(module, &module->columns[column], n, names);
@@ -64,8 +61,8 @@ static bool set_tables(struct fe_lightgbm *m, struct ir_module *module,
     if (cJSON_IsNull(tables))
         return true;
     if (!cJSON_IsArray(tables))
-        return fe_lightgbm_error(m, &m->tables,
-                           "pandas_categorical is neither null nor an array");
+        return fe_lightgbm_error(
+            m, &m->tables, "pandas_categorical is neither null nor an array");
     const int n_tables = cJSON_GetArraySize(tables);
     int n_columns = 0;
     for (int64_t i = 0; i < m->n_features; i++)
@@ -81,14 +78,14 @@ static bool set_tables(struct fe_lightgbm *m, struct ir_module *module,
     }
     int column = -1;
     const cJSON *table;
-    cJSON_ArrayForEach(table, tables)
-    {
+    cJSON_ArrayForEach (table, tables) {
         while (!m->categorical[++column])
             ;
         if (!cJSON_IsArray(table))
-            return fe_lightgbm_error(m, &m->tables,
-                               "pandas_categorical: the entry of column '%s' "
-                               "is no array", module->columns[column].name);
+            return fe_lightgbm_error(
+                m, &m->tables,
+                "pandas_categorical: the entry of column '%.100s' is no array",
+                module->columns[column].name);
         if (!set_table(m, module, column, table))
             return false;
     }
@@ -106,7 +103,8 @@ static bool check_size(struct fe_lightgbm *m)
     return n < MAX_ENTRIES ||
            fe_lightgbm_error(m, &m->tables,
                              "pandas_categorical has %lld commas (the limit "
-                             "is %d)", (long long)n, MAX_ENTRIES);
+                             "is %d)",
+                             (long long)n, MAX_ENTRIES);
 }
 
 static bool read_tables(struct fe_lightgbm *m, struct ir_module *module)
@@ -124,13 +122,16 @@ static bool read_tables(struct fe_lightgbm *m, struct ir_module *module)
     struct fe_span rest = at, word;
     bool ok;
     if (!json)
-        ok = fe_lightgbm_error(m, &at, "pandas_categorical is no valid JSON from "
-                         "here on");
+        ok = fe_lightgbm_error(m, &at,
+                               "pandas_categorical is no valid JSON from "
+                               "here on");
     else if (fe_next_word(&rest, &word))
-        ok = fe_lightgbm_error(m, &word, "'%.*s' after the JSON of "
-                         "pandas_categorical", FE_SHOW(&word));
+        ok = fe_lightgbm_error(m, &word,
+                               "'%.*s' after the JSON of pandas_categorical",
+                               FE_SHOW(&word));
     else if (n && memmem(text->begin, n, "\\u0000", 6))
-        ok = fe_lightgbm_error(m, text, "a category's name holds a NUL character");
+        ok = fe_lightgbm_error(m, text,
+                               "a category's name holds a NUL character");
     else
         ok = set_tables(m, module, json);
     cJSON_Delete(json);
@@ -155,8 +156,8 @@ static struct ir_value *sigmoid(struct fe_lightgbm *m, struct ir_module *module,
     return map(m, module, IR_OP_sigmoid, x, &attr);
 }
 
-static struct ir_value *apply_link(struct fe_lightgbm *m, struct ir_module *module,
-                                   struct ir_value *x)
+static struct ir_value *apply_link(struct fe_lightgbm *m,
+                                   struct ir_module *module, struct ir_value *x)
 {
     switch (m->link) {
     case FE_LINK_SQRT:
@@ -190,8 +191,8 @@ static struct ir_value *average(struct fe_lightgbm *m, struct ir_module *module,
     return map(m, module, IR_OP_divide, x, &attr);
 }
 
-static struct ir_value *classify(struct fe_lightgbm *m, struct ir_module *module,
-                                 struct ir_value *x)
+static struct ir_value *classify(struct fe_lightgbm *m,
+                                 struct ir_module *module, struct ir_value *x)
 {
     if (m->link != FE_LINK_BINARY)
         return map(m, module, IR_OP_argmax, x, NULL);
@@ -207,7 +208,8 @@ static bool build_outputs(struct fe_lightgbm *m, struct ir_module *module,
     value = value ? apply_link(m, module, value) : NULL;
     if (!value)
         return false;
-    const bool classes = m->link == FE_LINK_BINARY || m->link == FE_LINK_SOFTMAX ||
+    const bool classes = m->link == FE_LINK_BINARY ||
+                         m->link == FE_LINK_SOFTMAX ||
                          m->link == FE_LINK_ONE_VS_ALL;
     struct ir_value *class = classes ? classify(m, module, value) : NULL;
     if (classes && !class)
