@@ -40,6 +40,8 @@ static LLVMValueRef is_member(struct be_emitter *e, struct be_forest *forest,
         LLVMBuildFCmp(e->b, LLVMRealOGT, v,
                       be_real(e, f->in_dtype, -1), ""),
         LLVMBuildFCmp(e->b, LLVMRealOLT, v, limit, ""), "");
+    /* (-1, 0) truncates to 0, which an empty set does not have. */
+    in = LLVMBuildAnd(e->b, in, LLVMBuildIsNotNull(e->b, words, ""), "");
     LLVMValueRef code = LLVMBuildFPToSI(
         e->b, LLVMBuildSelect(e->b, in, v, LLVMConstNull(type), ""), e->i64,
         "");
@@ -85,6 +87,14 @@ LLVMValueRef be_set_test(struct be_emitter *e, struct be_forest *forest,
                        LLVMBuildFCmp(e->b, LLVMRealUNO, v, v, ""), "");
 }
 
+static bool has_flag(const struct ir_forest *f, uint8_t flag)
+{
+    for (int i = 0; i < f->n_nodes; i++)
+        if (f->flags[i] & flag)
+            return true;
+    return false;
+}
+
 /* The walk's node test, with every rule decided at run time by the flags. The
  * set test stands behind a jump, and only where the forest has sets. */
 static LLVMValueRef goes_left(struct be_emitter *e, struct be_forest *forest,
@@ -99,7 +109,7 @@ static LLVMValueRef goes_left(struct be_emitter *e, struct be_forest *forest,
     LLVMValueRef less = LLVMBuildFCmp(
         e->b, f->strict ? LLVMRealOLT : LLVMRealOLE, v, t, "");
     LLVMValueRef missing = LLVMBuildFCmp(e->b, LLVMRealUNO, v, v, "");
-    if (f->zero_bound > 0) {
+    if (has_flag(f, IR_NODE_ZERO_MISSING)) {
         LLVMValueRef bound = be_real(e, f->in_dtype, f->zero_bound);
         LLVMValueRef minus = be_real(e, f->in_dtype, -f->zero_bound);
         LLVMValueRef zero = LLVMBuildAnd(
@@ -288,7 +298,8 @@ void be_walk_emit(struct be_emitter *e, struct be_forest *forest)
 }
 
 /* fn(row, leaf): constant + sum of coef * v in order, each product rounded
- * before it is added; the plain leaf value when a v is a NaN. */
+ * before it is added, a v within zero_bound as 0; the plain leaf value when a
+ * v is a NaN. */
 void be_linear_emit(struct be_emitter *e, struct be_forest *forest)
 {
     const struct ir_forest *f = &forest->f;
@@ -336,8 +347,13 @@ void be_linear_emit(struct be_emitter *e, struct be_forest *forest)
     LLVMValueRef v = be_load(e, in, be_at(e, in, row, feature));
     v = be_convert(e, v, f->in_dtype, IR_F64);
     LLVMValueRef c = be_load(e, e->f64, be_at(e, e->f64, coefs, loop.index));
+    LLVMValueRef size = be_intrinsic(e, "llvm.fabs", e->f64, &v, 1);
+    LLVMValueRef is_zero = LLVMBuildFCmp(
+        e->b, LLVMRealOLE, size, be_real(e, IR_F64, f->zero_bound), "");
+    LLVMValueRef term =
+        LLVMBuildSelect(e->b, is_zero, LLVMConstNull(e->f64), v, "");
     LLVMValueRef next =
-        LLVMBuildFAdd(e->b, acc, LLVMBuildFMul(e->b, c, v, ""), "");
+        LLVMBuildFAdd(e->b, acc, LLVMBuildFMul(e->b, c, term, ""), "");
     LLVMBasicBlockRef missing = be_block(e, "missing");
     LLVMBasicBlockRef present = be_block(e, "present");
     LLVMBuildCondBr(e->b, LLVMBuildFCmp(e->b, LLVMRealUNO, v, v, ""), missing,

@@ -72,7 +72,8 @@ static bool is_member(const struct ir_forest *f, int s, double v)
 {
     const int64_t n_bits =
         ((int64_t)f->set_start[s + 1] - f->set_start[s]) * 32;
-    if (!(v > -1 && v < (double)n_bits))
+    /* (-1, 0) truncates to 0, which an empty set does not have. */
+    if (n_bits == 0 || !(v > -1 && v < (double)n_bits))
         return false;
     const int64_t code = (int64_t)v;
     return f->set_words[f->set_start[s] + code / 32] >> (code % 32) & 1;
