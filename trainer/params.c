@@ -1,0 +1,256 @@
+/* params.c: the parameters of all learners, one line each. */
+#include "trainer/private.h"
+
+#include <math.h>
+#include <string.h>
+
+#define AT(field) offsetof(struct tr_params, field)
+#define ALL "boost forest tree"
+#define CARTS "forest tree"
+
+const struct tr_param tr_param_table[] = {
+    {"objective", "application loss", ALL, TR_CHOICE, AT(objective), 0, 0,
+     false, "auto regression regression_l1 binary multiclass", "auto",
+     "what is minimised; auto: by the target"},
+    {"metric", "", ALL, TR_CHOICE, AT(metric), 0, 0, false,
+     "auto rmse mae r2 logloss auc accuracy", "auto",
+     "for reports and early stopping"},
+    {"criterion", "", CARTS, TR_CHOICE, AT(criterion), 0, 0, false,
+     "gini entropy", "gini", "impurity of classes that splits lessen"},
+    {"rounds", "num_iterations n_estimators num_trees num_boost_round",
+     "boost forest", TR_INT, AT(rounds), 1, 100000, false, NULL, "100",
+     "rounds of boosting, or trees of a forest"},
+    {"learning_rate", "shrinkage_rate eta", "boost", TR_FLOAT,
+     AT(learning_rate), 0, 10, true, NULL, "0.1",
+     "factor on each tree's values"},
+    {"num_leaves", "num_leaf max_leaves", ALL, TR_INT, AT(num_leaves), 0,
+     1 << 24, false, NULL, "31", "most leaves of a tree; 0: no limit"},
+    {"max_depth", "", ALL, TR_INT, AT(max_depth), 0, 1 << 24, false, NULL,
+     "0", "most splits from root to leaf; 0: no limit"},
+    {"min_child_rows", "min_data_in_leaf min_child_samples min_samples_leaf",
+     ALL, TR_INT, AT(min_child_rows), 1, 1 << 30, false, NULL, "20",
+     "fewest rows of a leaf"},
+    {"min_child_weight", "min_sum_hessian_in_leaf min_sum_hessian", "boost",
+     TR_FLOAT, AT(min_child_weight), 0, 1e300, false, NULL, "0.001",
+     "least sum of hessians in a leaf"},
+    {"min_gain", "min_gain_to_split min_split_gain", ALL, TR_FLOAT,
+     AT(min_gain), 0, 1e300, false, NULL, "0",
+     "least that a split must gain"},
+    {"max_bin", "max_bins", ALL, TR_INT, AT(max_bin), 2, 255, false, NULL,
+     "255", "most intervals that a number column is cut into"},
+    {"lambda_l1", "reg_alpha", "boost", TR_FLOAT, AT(lambda_l1), 0, 1e300,
+     false, NULL, "0", "L1 regularisation of leaf values"},
+    {"lambda_l2", "reg_lambda lambda", "boost", TR_FLOAT, AT(lambda_l2), 0,
+     1e300, false, NULL, "0", "L2 regularisation of leaf values"},
+    {"bagging_fraction", "subsample bagging sub_row", "boost forest",
+     TR_FLOAT, AT(bagging_fraction), 0, 1, true, NULL, "1",
+     "share of the rows that is drawn for each tree"},
+    {"bootstrap", "", "forest", TR_BOOL, AT(bootstrap), 0, 0, false, NULL,
+     "true", "draw rows with replacement"},
+    {"feature_fraction", "colsample_bytree max_features sub_feature", ALL,
+     TR_FLOAT, AT(feature_fraction), 0, 1, false, NULL, "1",
+     "share of the columns that is drawn for each tree (boost) or split; "
+     "0: the square root of their number"},
+    {"early_stopping_rounds", "early_stopping_round early_stopping", "boost",
+     TR_INT, AT(early_stopping_rounds), 0, 100000, false, NULL, "0",
+     "stop when the validation rows got no better for so long; 0: never"},
+    {"max_cat_to_onehot", "", ALL, TR_INT, AT(max_cat_to_onehot), 1, 255,
+     false, NULL, "4", "up to so many categories: one against the rest"},
+    {"max_cat_threshold", "", ALL, TR_INT, AT(max_cat_threshold), 1, 255,
+     false, NULL, "32", "most categories on the smaller side of a split"},
+    {"min_cat_rows", "min_data_per_group", ALL, TR_INT, AT(min_cat_rows), 1,
+     1 << 30, false, NULL, "10",
+     "rows that a category needs to be split on"},
+    {"cat_smooth", "", "boost", TR_FLOAT, AT(cat_smooth), 0, 1e300, false,
+     NULL, "10", "weight that pulls categories to the mean in their order"},
+    {"cat_l2", "", "boost", TR_FLOAT, AT(cat_l2), 0, 1e300, false, NULL, "10",
+     "more L2 regularisation in splits on categories"},
+    {"seed", "random_state random_seed", ALL, TR_SEED, AT(seed), 0,
+     9007199254740992.0, false, NULL, "1", "of all that is drawn"},
+    {"threads", "num_threads n_jobs nthread", "boost forest", TR_INT,
+     AT(threads), 0, TR_MAX_THREADS, false, NULL, "0",
+     "that work at a time; 0: one a core"},
+};
+const int tr_param_count =
+    (int)(sizeof(tr_param_table) / sizeof(tr_param_table[0]));
+
+/* Every choice as a string of its own, which params can point to. */
+static const char *const choice_words[] = {
+    "auto", "regression", "regression_l1", "binary", "multiclass", "rmse",
+    "mae", "r2", "logloss", "auc", "accuracy", "gini", "entropy"};
+
+/* --------------------------------------------------------------- names -- */
+
+/* Names may be written with - for _. */
+static bool same_name(const char *name, const char *own, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (name[i] != own[i] && !(name[i] == '-' && own[i] == '_'))
+            return false;
+    return name[n] == '\0';
+}
+
+/* Whether `name` is among words that spaces part. */
+static bool is_among(const char *words, const char *name)
+{
+    for (const char *at = words; *at;) {
+        const size_t n = strcspn(at, " ");
+        if (same_name(name, at, n))
+            return true;
+        at += n + (at[n] == ' ');
+    }
+    return false;
+}
+
+static const struct tr_param *find(const char *name, struct ir_diag *diag)
+{
+    for (int i = 0; i < tr_param_count; i++) {
+        const struct tr_param *p = &tr_param_table[i];
+        if (same_name(name, p->name, strlen(p->name)) ||
+            is_among(p->aliases, name))
+            return p;
+    }
+    struct ir_text names;
+    ir_text_init(&names);
+    for (int i = 0; i < tr_param_count; i++)
+        ir_text_printf(&names, "%s%s", i ? ", " : "", tr_param_table[i].name);
+    ir_error(diag, ir_loc_file(NULL),
+             "there is no parameter named \"%s\" (there are: %s)", name,
+             names.data);
+    ir_text_release(&names);
+    return NULL;
+}
+
+/* -------------------------------------------------------------- values -- */
+
+static bool bad_value(const struct tr_param *p, const char *value,
+                      const char *wanted, struct ir_diag *diag)
+{
+    return ir_error(diag, ir_loc_file(NULL), "parameter %s: \"%s\" is no %s",
+                    p->name, value, wanted);
+}
+
+static bool in_range(const struct tr_param *p, double v, const char *value,
+                     struct ir_diag *diag)
+{
+    if ((p->min_open ? v > p->min : v >= p->min) && v <= p->max)
+        return true;
+    return ir_error(diag, ir_loc_file(NULL),
+                    "parameter %s: %s is not within %c%.16g, %.16g]", p->name,
+                    value, p->min_open ? '(' : '[', p->min, p->max);
+}
+
+static bool set_int(const struct tr_param *p, void *at, const char *value,
+                    struct ir_diag *diag)
+{
+    int64_t v;
+    if (!ir_parse_int(value, value + strlen(value), &v))
+        return bad_value(p, value, "whole number", diag);
+    if (!in_range(p, (double)v, value, diag))
+        return false;
+    if (p->kind == TR_SEED)
+        *(uint64_t *)at = (uint64_t)v;
+    else
+        *(int *)at = (int)v;
+    return true;
+}
+
+static bool set_float(const struct tr_param *p, double *at,
+                      const char *value, struct ir_diag *diag)
+{
+    double v;
+    if (!ir_parse_double(value, value + strlen(value), &v) || isnan(v))
+        return bad_value(p, value, "number", diag);
+    if (!in_range(p, v, value, diag))
+        return false;
+    *at = v;
+    return true;
+}
+
+static bool set_bool(const struct tr_param *p, bool *at, const char *value,
+                     struct ir_diag *diag)
+{
+    *at = !strcmp(value, "true") || !strcmp(value, "1");
+    if (*at || !strcmp(value, "false") || !strcmp(value, "0"))
+        return true;
+    return bad_value(p, value, "true or false", diag);
+}
+
+static bool set_choice(const struct tr_param *p, const char **at,
+                       const char *value, struct ir_diag *diag)
+{
+    if (is_among(p->choices, value))
+        for (size_t i = 0; i < sizeof(choice_words) / sizeof(char *); i++)
+            if (same_name(value, choice_words[i], strlen(choice_words[i]))) {
+                *at = choice_words[i];
+                return true;
+            }
+    return ir_error(diag, ir_loc_file(NULL),
+                    "parameter %s: \"%s\" is none of: %s", p->name, value,
+                    p->choices);
+}
+
+bool tr_params_set(struct tr_params *params, const char *name,
+                   const char *value, struct ir_diag *diag)
+{
+    const struct tr_param *p = find(name, diag);
+    if (!p)
+        return false;
+    if (params->learner && !is_among(p->learners, params->learner->name))
+        return ir_error(diag, ir_loc_file(NULL),
+                        "parameter %s: learner %s has no use for it (%s)",
+                        p->name, params->learner->name, p->learners);
+    void *at = (char *)params + p->offset;
+    switch (p->kind) {
+    case TR_INT:
+    case TR_SEED:
+        return set_int(p, at, value, diag);
+    case TR_FLOAT:
+        return set_float(p, at, value, diag);
+    case TR_BOOL:
+        return set_bool(p, at, value, diag);
+    case TR_CHOICE:
+        return set_choice(p, at, value, diag);
+    }
+    ir_bug("parameter %s is of no kind", p->name);
+}
+
+bool tr_params_assign(struct tr_params *params, const char *assignment,
+                      struct ir_diag *diag)
+{
+    const char *equals = strchr(assignment, '=');
+    if (!equals || equals == assignment)
+        return ir_error(diag, ir_loc_file(NULL), "\"%s\" is no name=value",
+                        assignment);
+    char *name =
+        ir_strndup(&diag->arena, assignment, (size_t)(equals - assignment));
+    return tr_params_set(params, name, equals + 1, diag);
+}
+
+/* ------------------------------------------------------------ defaults -- */
+
+static void assign_all(struct tr_params *params, const char *assignments,
+                       struct ir_diag *diag)
+{
+    for (const char *at = assignments; at && *at;) {
+        const size_t n = strcspn(at, " ");
+        tr_params_assign(params, ir_strndup(&diag->arena, at, n), diag);
+        at += n + (at[n] == ' ');
+    }
+}
+
+void tr_params_init(struct tr_params *params,
+                    const struct tr_learner *learner)
+{
+    struct ir_diag diag;
+    ir_diag_init(&diag);
+    *params = (struct tr_params){0};
+    for (int i = 0; i < tr_param_count; i++)
+        tr_params_set(params, tr_param_table[i].name,
+                      tr_param_table[i].fallback, &diag);
+    params->learner = learner;
+    assign_all(params, learner->defaults, &diag);
+    if (diag.n_messages)
+        ir_bug("a default that is none: %s", diag.message[0]);
+    ir_diag_release(&diag);
+}
