@@ -84,19 +84,22 @@ static void put_field(struct ir_text *text, const char *s)
 
 /* "value", or "probability[2]" where there are several; as the CSV reader
  * names the elements of a tensor column. */
-static void put_header(struct ir_text *text, const struct cli_result *result)
+static void write_header(FILE *to, const struct cli_result *result)
 {
-    struct ir_text name;
+    struct ir_text text, name;
+    ir_text_init(&text);
     for (int64_t i = 0; i < result->n_elements; i++) {
         ir_text_init(&name);
         ir_text_puts(&name, result->name);
         if (result->n_elements > 1)
             ir_text_printf(&name, "[%lld]", (long long)i);
-        ir_text_puts(text, i ? "," : "");
-        put_field(text, name.data);
+        ir_text_puts(&text, i ? "," : "");
+        put_field(&text, name.data);
         ir_text_release(&name);
     }
-    ir_text_puts(text, "\n");
+    ir_text_puts(&text, "\n");
+    fwrite(text.data, 1, text.length, to);
+    ir_text_release(&text);
 }
 
 static void put_result(struct ir_text *text, const struct cli_result *result,
@@ -134,12 +137,16 @@ static bool score(const struct cli_source *source, int result,
     const struct cli_result *r = &source->results[result];
     struct cli_progress progress;
     cli_progress_init(&progress);
+    bool headed = false; /* not before the first rows were good */
     int64_t n;
     while ((n = tr_reader_next(reader, block->rows, block->max_rows,
                                diag)) > 0) {
         if (!cli_source_predict(source, result, block->rows, n,
                                 block->results, (int)o->threads, diag))
             return false;
+        if (!headed)
+            write_header(to, r);
+        headed = true;
         write_block(to, r, block->results, n);
         if (ferror(to))
             break; /* said when it is closed */
@@ -150,6 +157,8 @@ static bool score(const struct cli_source *source, int result,
                               (double)total);
     }
     cli_progress_clear(&progress);
+    if (n == 0 && !headed)
+        write_header(to, r);
     return n >= 0;
 }
 
@@ -161,11 +170,6 @@ static bool write_scores(const struct cli_source *source, int result,
     struct block block = {0};
     if (!cli_output_open(&output, o->file, diag))
         return false;
-    struct ir_text header;
-    ir_text_init(&header);
-    put_header(&header, &source->results[result]);
-    fwrite(header.data, 1, header.length, output.file);
-    ir_text_release(&header);
     const bool good =
         block_init(&block, source, &source->results[result], diag) &&
         score(source, result, reader, &block, o, output.file, diag);
