@@ -12,8 +12,9 @@ float be_round_down(double v)
     return (double)f > v ? nextafterf(f, -INFINITY) : f;
 }
 
-/* Numbers each tree's leaves in the order of a walk from left to right.
- * Leaves that no node leads to come last. */
+/* Numbers each tree's leaves in the order of a walk from left to right, but for
+ * a leaf beside a subtree, which comes first (see emit_select.c). Leaves that
+ * no node leads to come last. */
 static void place_leaves(struct be_forest *forest)
 {
     const struct ir_forest *f = &forest->f;
@@ -34,8 +35,9 @@ static void place_leaves(struct be_forest *forest)
                 place[~at] = next++;
                 continue;
             }
-            stack[depth++] = right[at];
-            stack[depth++] = left[at];
+            const bool swap = right[at] < 0 && left[at] >= 0;
+            stack[depth++] = swap ? left[at] : right[at];
+            stack[depth++] = swap ? right[at] : left[at];
         }
         for (int i = 0; i < n_leaves; i++)
             if (place[i] < 0)

@@ -4,8 +4,14 @@
  * compare of a column with a constant and a select between what its children
  * gave, so a tree of L leaves is L - 1 compares and selects for all lanes: no
  * branch, no gather. What is selected is the leaf's place among the tree's
- * leaves, left to right. Places of a few trees are stored, then a scalar loop
- * adds leaf values row by row, in the order of the trees.
+ * leaves. Places of a few trees are stored, then a scalar loop adds leaf values
+ * row by row, in the order of the trees.
+ *
+ * Constants cost a load each, and loads are what limits the older ISAs. So a
+ * subtree yields its leaf's place relative to its first leaf, and negated: of
+ * two leaves that is the compare's mask itself; of a leaf and a subtree, the
+ * leaf coming first, the mask of (subtree's - 1); only where two subtrees meet
+ * is there a constant, how many leaves the first one has.
  *
  * Codes are signed here: the quantiser stores numeric codes less half their
  * range, because a signed compare is one instruction on every ISA.
@@ -61,20 +67,27 @@ static LLVMValueRef goes_right(struct select *s, int tree, int64_t node)
                          be_splat_const(s->code, code ^ half, s->lanes), "");
 }
 
-/* One of the two leaves at `place` and `place` + 1. Without mask registers a
- * mask is 0 or -1, and a subtraction saves a constant and the blend. */
-static LLVMValueRef leaf_pair(struct select *s, LLVMValueRef right,
-                              uint64_t place)
+/* Minus the relative place, at a node whose children gave `left` and `right`
+ * (NULL for a leaf); the first of two subtrees, the left one, has `n_left`
+ * leaves. */
+static LLVMValueRef combine(struct select *s, LLVMValueRef goes_right,
+                            LLVMValueRef left, LLVMValueRef right,
+                            uint64_t n_left)
 {
-    LLVMValueRef first = be_splat_const(s->code, place, s->lanes);
-    if (!s->e->level->has_masks) {
-        LLVMValueRef mask =
-            LLVMBuildSExt(s->e->b, right, LLVMTypeOf(first), "");
-        return LLVMBuildSub(s->e->b, first, mask, "");
+    LLVMBuilderRef b = s->e->b;
+    LLVMTypeRef type = be_vector(s->code, s->lanes);
+    LLVMValueRef zero = LLVMConstNull(type);
+    if (!left && !right)
+        return LLVMBuildSExt(b, goes_right, type, "");
+    if (left && right) {
+        LLVMValueRef past = LLVMBuildSub(
+            b, right, be_splat_const(s->code, n_left, s->lanes), "");
+        return LLVMBuildSelect(b, goes_right, past, left, "");
     }
-    return LLVMBuildSelect(s->e->b, right,
-                           be_splat_const(s->code, place + 1, s->lanes), first,
-                           "");
+    LLVMValueRef past = LLVMBuildAdd(b, left ? left : right,
+                                     LLVMConstAllOnes(type), "");
+    return LLVMBuildSelect(b, goes_right, right ? past : zero,
+                           right ? zero : past, "");
 }
 
 /* A node whose children are being emitted. */
@@ -85,10 +98,11 @@ struct frame {
     LLVMValueRef result[2]; /* of the left and the right child */
 };
 
-/* How many registers each node's result takes to compute (Sethi, Ullman 1970);
- * `order` is room for as many nodes. */
-static void register_needs(const struct ir_forest *f, int tree,
-                           int32_t *order, uint8_t *need)
+/* Of each node's subtree: how many leaves it has, and how many registers its
+ * result takes to compute (Sethi, Ullman 1970). `order` is room for as many
+ * nodes. */
+static void measure(const struct ir_forest *f, int tree, int32_t *order,
+                    int32_t *leaves, uint8_t *need)
 {
     const int32_t *left = f->left + f->tree_start[tree];
     const int32_t *right = f->right + f->tree_start[tree];
@@ -106,6 +120,8 @@ static void register_needs(const struct ir_forest *f, int tree,
         const uint8_t l = left[node] < 0 ? 0 : need[left[node]];
         const uint8_t r = right[node] < 0 ? 0 : need[right[node]];
         need[node] = (uint8_t)(l == r ? l + 1 : l > r ? l : r);
+        leaves[node] = (left[node] < 0 ? 1 : leaves[left[node]]) +
+                       (right[node] < 0 ? 1 : leaves[right[node]]);
     }
 }
 
@@ -116,15 +132,16 @@ static LLVMValueRef tree_places(struct select *s, int tree)
     const struct ir_forest *f = &s->forest->f;
     const int64_t first = f->tree_start[tree];
     const int32_t *left = f->left + first, *right = f->right + first;
-    const int32_t *place = s->forest->leaf_place + f->leaf_start[tree];
+    LLVMValueRef zero = LLVMConstNull(be_vector(s->code, s->lanes));
     if (f->tree_start[tree + 1] == first)
-        return be_splat_const(s->code, 0, s->lanes);
+        return zero;
 
     const size_t n = (size_t)(f->tree_start[tree + 1] - first);
     int32_t *order = ir_realloc_array(NULL, n, sizeof(*order));
+    int32_t *leaves = ir_realloc_array(NULL, n, sizeof(*leaves));
     uint8_t *need = ir_realloc_array(NULL, n, sizeof(*need));
     struct frame *stack = ir_realloc_array(NULL, n, sizeof(*stack));
-    register_needs(f, tree, order, need);
+    measure(f, tree, order, leaves, need);
 
     LLVMValueRef result = NULL;
     int depth = 0;
@@ -132,36 +149,31 @@ static LLVMValueRef tree_places(struct select *s, int tree)
     while (depth >= 0) {
         struct frame *at = &stack[depth];
         const int32_t child[2] = {left[at->node], right[at->node]};
-        if (child[0] < 0 && child[1] < 0) {
-            result = leaf_pair(s, goes_right(s, tree, first + at->node),
-                               (uint64_t)place[~child[0]]);
-            depth--;
-            continue;
-        }
         if (at->step == 0)
             at->right_first =
-                child[1] >= 0 &&
-                (child[0] < 0 || need[child[1]] > need[child[0]]);
-        else if (!at->result[(at->step - 1) ^ at->right_first])
+                child[0] >= 0 && child[1] >= 0 &&
+                need[child[1]] > need[child[0]];
+        else
             at->result[(at->step - 1) ^ at->right_first] = result;
+        /* A leaf has nothing to emit. */
+        result = NULL;
         if (at->step == 2) {
-            result = LLVMBuildSelect(s->e->b,
-                                     goes_right(s, tree, first + at->node),
-                                     at->result[1], at->result[0], "");
+            const uint64_t n_left =
+                child[0] < 0 ? 1 : (uint64_t)leaves[child[0]];
+            result = combine(s, goes_right(s, tree, first + at->node),
+                             at->result[0], at->result[1], n_left);
             depth--;
             continue;
         }
-        const int side = at->step++ ^ at->right_first;
-        if (child[side] < 0)
-            at->result[side] = be_splat_const(
-                s->code, (uint64_t)place[~child[side]], s->lanes);
-        else
-            stack[++depth] = (struct frame){.node = child[side]};
+        const int32_t next = child[at->step++ ^ at->right_first];
+        if (next >= 0)
+            stack[++depth] = (struct frame){.node = next};
     }
     free(order);
+    free(leaves);
     free(need);
     free(stack);
-    return result;
+    return LLVMBuildSub(s->e->b, zero, result, "");
 }
 
 /* for each row of the block: margin[target] += leaf value, tree by tree. */

@@ -185,7 +185,7 @@ struct be_forest {
     bool select, branch, branch_one; /* else: walk */
     int code_bytes;
     int64_t tile_rows;
-    /* Of a leaf, its place among its tree's leaves from left to right. */
+    /* Of a leaf, its place among its tree's leaves in emit_select.c's order. */
     int32_t *leaf_place;
     /* fn(codes, margin, leaf, n_rows), by level and chunk of trees. */
     LLVMValueRef *select_chunks[8];

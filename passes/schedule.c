@@ -30,7 +30,7 @@
 #define ROW_BRANCH_MAX_NODES 100000
 
 /* Nodes of a function: register allocation takes more than linear time. */
-#define CHUNK_NODES 2048
+#define CHUNK_NODES 512
 
 /* A tile's codes stay within a third of a 48 KB L1 data cache. */
 #define TILE_BYTES 16384
