@@ -67,7 +67,7 @@ const struct tr_param tr_param_table[] = {
      "more L2 regularisation in splits on categories"},
     {"seed", "random_state random_seed", ALL, TR_SEED, AT(seed), 0,
      9007199254740992.0, false, NULL, "1", "of all that is drawn"},
-    {"threads", "num_threads n_jobs nthread", "boost forest", TR_INT,
+    {"threads", "num_threads n_jobs nthread", ALL, TR_INT,
      AT(threads), 0, TR_MAX_THREADS, false, NULL, "0",
      "that work at a time; 0: one a core"},
 };

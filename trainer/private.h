@@ -78,4 +78,70 @@ bool tr_csv_header(struct tr_csv *csv, const struct tr_csv_options *options,
 bool tr_csv_check_width(const struct tr_csv *csv, int width,
                         struct ir_diag *diag);
 
+/* -------------------------------------------------------------- pool.c -- */
+
+/* Threads that wait for work; the caller is one of them. */
+struct tr_pool;
+/* n_threads 0: one a core. Starts fewer when the system refuses. */
+struct tr_pool *tr_pool_new(int n_threads);
+void tr_pool_free(struct tr_pool *pool);
+int tr_pool_threads(const struct tr_pool *pool);
+/* Calls task(user, i, thread) once for each i in [0, n), in any order, and
+ * returns when all are done. `thread` is below tr_pool_threads(). */
+void tr_pool_run(struct tr_pool *pool, int64_t n,
+                 void (*task)(void *user, int64_t i, int thread), void *user);
+
+/* ----------------------------------------------------------- binning.c -- */
+
+#define TR_MAX_BINS 255
+#define TR_GROUP 4 /* features whose bins of a row stand side by side */
+
+/* How one feature is cut into bins. The bin n_bins is for missing values. */
+struct tr_feature {
+    int column; /* of the frame */
+    int input;  /* of the module */
+    bool categorical, has_missing;
+    int n_bins;
+    /* Numbers: bin b holds v with upper[b - 1] < v <= upper[b]. The last of
+     * the 256 that is used is upper[n_bins - 2]; infinities follow. */
+    double *upper;
+    /* Categories: the most frequent ones have a bin each; the last bin is for
+     * all others, seen in training or not, and never goes left. */
+    int n_codes;
+    uint8_t *bin_of_code; /* [n_codes] */
+    int *code_of_bin;     /* [n_bins - 1] */
+};
+
+struct tr_bins {
+    int n_features; /* those on which rows differ */
+    struct tr_feature *feature;
+    int *first_slot; /* [n_features + 1] where histograms hold its bins */
+};
+
+/* Rows as bins: bin of feature f in row r is
+ * code[((f / TR_GROUP) * n_rows + r) * TR_GROUP + f % TR_GROUP]. */
+struct tr_binned {
+    int64_t n_rows;
+    int n_groups;
+    uint8_t *code;
+};
+
+static inline const uint8_t *tr_binned_feature(const struct tr_binned *rows,
+                                               int feature)
+{
+    return rows->code +
+           (int64_t)(feature / TR_GROUP) * rows->n_rows * TR_GROUP +
+           feature % TR_GROUP;
+}
+
+/* Cuts the given columns (n of them) by the frame's values. */
+void tr_bins_init(struct tr_bins *bins, const struct tr_frame *frame, int n,
+                  const int *columns, int max_bin, uint64_t seed,
+                  struct tr_pool *pool);
+void tr_bins_release(struct tr_bins *bins);
+/* The bins of a frame's values; it has the same columns. */
+void tr_binned_init(struct tr_binned *rows, const struct tr_bins *bins,
+                    const struct tr_frame *frame, struct tr_pool *pool);
+void tr_binned_release(struct tr_binned *rows);
+
 #endif
