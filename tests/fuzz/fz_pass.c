@@ -109,7 +109,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct pass_options options = {
         .verify_each = true,
         .diff_each = true,
-        .diff_rows = 48,
+        .diff_rows = 24,
         .seed = data[0],
         .strategy = strategies[data[1] % 4],
     };
