@@ -293,35 +293,29 @@ static void note_difference(struct cli_compare *c, const struct where *w,
             c->room->n_elements);
 }
 
-/* Bits that differ between element i of both arrays. */
-static int different_bits(const void *a, const void *b, uint32_t dtype,
-                          size_t i)
+/* Bits that differ between elements a and b. */
+static int different_bits(const unsigned char *a, const unsigned char *b,
+                          uint32_t dtype)
 {
-    uint64_t x = 0, y = 0;
-    const size_t size = tn_dtype_bytes(dtype);
-    memcpy(&x, (const char *)a + i * size, size);
-    memcpy(&y, (const char *)b + i * size, size);
-    if (x == y)
-        return 0;
-    if (dtype == TN_F32 && isnan(((const float *)a)[i]) &&
-        isnan(((const float *)b)[i]))
-        return 0;
-    if (dtype == TN_F64 && isnan(((const double *)a)[i]) &&
-        isnan(((const double *)b)[i]))
-        return 0;
-    return __builtin_popcountll(x ^ y);
+    int bits = 0;
+    if (!tn_same_element(a, b, dtype))
+        for (size_t i = 0; i < tn_dtype_bytes(dtype); i++)
+            bits += __builtin_popcount(a[i] ^ b[i]);
+    return bits;
 }
 
 static void compare_results(struct cli_compare *c, const struct where *w)
 {
     const struct tn_output *o = &c->model->outputs[w->output];
     const size_t n = (size_t)w->n_rows * o->n_elements;
+    const size_t size = tn_dtype_bytes(o->dtype);
+    const unsigned char *got = c->room->got, *want = c->room->want;
     c->n_numbers += (int64_t)n;
-    if (!memcmp(c->room->want, c->room->got, n * tn_dtype_bytes(o->dtype)))
+    if (!memcmp(want, got, n * size))
         return;
     for (size_t i = 0; i < n; i++) {
-        const int bits = different_bits(c->room->got, c->room->want,
-                                        o->dtype, i);
+        const int bits = different_bits(got + i * size, want + i * size,
+                                        o->dtype);
         if (bits && !c->first.length)
             note_difference(c, w, i);
         c->n_bits += bits;

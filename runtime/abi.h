@@ -120,8 +120,27 @@ static inline size_t tn_dtype_bytes(uint32_t dtype)
     return dtype == TN_F64 ? 8 : 4;
 }
 
+/* Whether two elements have the same bits or are both NaN: which NaN an
+ * operation makes is the machine's choice. */
+static inline int tn_same_element(const unsigned char *a,
+                                  const unsigned char *b, uint32_t dtype)
+{
+    uint64_t x = 0, y = 0;
+    for (size_t i = tn_dtype_bytes(dtype); i-- > 0;) {
+        x = x << 8 | a[i];
+        y = y << 8 | b[i];
+    }
+    if (dtype == TN_F64)
+        return x == y || (x << 1 > UINT64_C(0xffe0000000000000) &&
+                          y << 1 > UINT64_C(0xffe0000000000000));
+    if (dtype == TN_F32)
+        return x == y || ((x & 0x7fffffff) > 0x7f800000 &&
+                          (y & 0x7fffffff) > 0x7f800000);
+    return x == y;
+}
+
 /* Checks the library on this CPU: predicts the golden rows as a batch and one
- * by one, and compares every bit. `out` is room for
+ * by one, and compares every bit (a NaN equals any NaN). `out` is room for
  * n_golden * outputs[output].n_elements elements; `scratch` as ever.
  * Returns -1 when all bits agree, else the first row that differs. */
 static inline int64_t tn_selftest_output(const struct tn_model *model,
@@ -129,8 +148,10 @@ static inline int64_t tn_selftest_output(const struct tn_model *model,
                                          void *scratch)
 {
     const struct tn_output *o = &model->outputs[output];
-    const size_t width = o->n_elements * tn_dtype_bytes(o->dtype);
-    const unsigned char *want = (const unsigned char *)model->golden_out[output];
+    const size_t size = tn_dtype_bytes(o->dtype);
+    const size_t width = o->n_elements * size;
+    const unsigned char *want =
+        (const unsigned char *)model->golden_out[output];
     unsigned char *got = (unsigned char *)out;
     const size_t n = model->n_elements;
     for (int one = 0; one < 2; one++) {
@@ -144,8 +165,8 @@ static inline int64_t tn_selftest_output(const struct tn_model *model,
             if (model->predict_one_f64(output, model->golden_rows + r * n,
                                        got + r * width, scratch) != TN_OK)
                 return r;
-        for (size_t i = 0; i < model->n_golden * width; i++)
-            if (got[i] != want[i])
+        for (size_t i = 0; i < model->n_golden * width; i += size)
+            if (!tn_same_element(got + i, want + i, o->dtype))
                 return (int64_t)(i / width);
     }
     return -1;
