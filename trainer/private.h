@@ -144,4 +144,51 @@ void tr_binned_init(struct tr_binned *rows, const struct tr_bins *bins,
                     const struct tr_frame *frame, struct tr_pool *pool);
 void tr_binned_release(struct tr_binned *rows);
 
+/* ------------------------------------------------------------- grown.c -- */
+
+/* 256 bits, one a bin. */
+struct tr_bin_set {
+    uint64_t word[4];
+};
+
+static inline bool tr_bin_set_has(const struct tr_bin_set *set, unsigned bin)
+{
+    return set->word[bin >> 6] >> (bin & 63) & 1;
+}
+
+static inline void tr_bin_set_add(struct tr_bin_set *set, unsigned bin)
+{
+    set->word[bin >> 6] |= UINT64_C(1) << (bin & 63);
+}
+
+struct tr_node {
+    int feature; /* of the bins */
+    int bin;     /* of a number: the last that goes left */
+    struct tr_bin_set left_bins; /* that of missing values included */
+    int left, right; /* as the IR has them: a node, or ~leaf */
+    double gain;
+};
+
+/* A tree over bins. */
+struct tr_tree {
+    int n_nodes, n_leaves, capacity;
+    int n_values; /* of a leaf: one, or one a class */
+    struct tr_node *node;
+    double *value; /* [n_leaves][n_values] */
+};
+
+void tr_tree_init(struct tr_tree *tree, int n_values);
+void tr_tree_release(struct tr_tree *tree);
+/* Makes leaf `leaf` a node with two leaves: `leaf` again, on its left, and a
+ * new one, whose number is returned. `parent` is the node above and `on_left`
+ * the side of it that the leaf is on; -1 for the root. */
+int tr_tree_split(struct tr_tree *tree, int leaf, int parent, bool on_left,
+                  const struct tr_node *node);
+/* The leaf of each of the `n` rows from `first` on. */
+void tr_tree_leaves(const struct tr_tree *tree, const struct tr_binned *rows,
+                    int64_t first, int64_t n, int32_t *leaf);
+/* Appends the tree with the values numbered `value` to the module's forest. */
+void tr_tree_emit(const struct tr_tree *tree, const struct tr_bins *bins,
+                  struct ir_forest_builder *forest, int target, int value);
+
 #endif
