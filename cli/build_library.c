@@ -42,6 +42,9 @@ int cli_build_library(struct rt_library *library,
     const struct pass_options passes = {.strategy = build->strategy,
                                         .row_strategy = build->row_strategy};
     const struct be_options backend = {.cpus = build->cpus, .n_golden = 16};
+    struct cli_progress progress;
+    cli_progress_init(&progress);
+    cli_progress_stage(&progress, "compiling");
     struct ir_module *module = ir_module_clone(source);
     struct be_artifact *artifact = NULL;
     int code = CLI_BAD_USAGE; /* what follows fails by its options alone */
@@ -51,6 +54,7 @@ int cli_build_library(struct rt_library *library,
         code = load(library, artifact, diag) ? CLI_OK : CLI_BAD_INPUT;
     be_free(artifact);
     ir_module_free(module);
+    cli_progress_clear(&progress);
     return code;
 }
 

@@ -137,6 +137,8 @@ struct cli_progress {
     double start, shown; /* seconds */
 };
 void cli_progress_init(struct cli_progress *progress);
+/* Says what is being done now, at once. */
+void cli_progress_stage(struct cli_progress *progress, const char *what);
 /* total 0: not known. */
 void cli_progress_show(struct cli_progress *progress, const char *what,
                        double done, double total);

@@ -129,18 +129,28 @@ static int choose_files(struct ir_arena *arena, const struct options *o,
 
 /* ---------------------------------------------------------- compiling -- */
 
-/* The stages, for --verbose. */
+/* The stages, for --verbose and for who waits at a terminal. */
 struct clock {
     double start, last;
+    const char *stage; /* that is running; NULL before the first */
     struct ir_text text;
+    struct cli_progress progress;
 };
 
-static void lap(struct clock *clock, const char *stage)
+/* Ends the stage that is running and begins the next; NULL ends it all. */
+static void next_stage(struct clock *clock, const char *stage)
 {
     const double now = cli_seconds();
-    ir_text_printf(&clock->text, "%s%s %.3f s", clock->text.length ? ", " : "",
-                   stage, now - clock->last);
+    if (clock->stage)
+        ir_text_printf(&clock->text, "%s%s %.3f s",
+                       clock->text.length ? ", " : "", clock->stage,
+                       now - clock->last);
     clock->last = now;
+    clock->stage = stage;
+    if (stage)
+        cli_progress_stage(&clock->progress, stage);
+    else
+        cli_progress_clear(&clock->progress);
 }
 
 static bool keep_outputs(struct ir_module *module, const char *list,
@@ -180,27 +190,29 @@ static int compile(const char *path, const struct options *o,
     struct be_artifact *artifact = NULL;
     int code = CLI_OK;
 
+    next_stage(clock, "reading");
     struct ir_module *source = fe_import(path, diag);
     if (!source)
         return CLI_BAD_INPUT;
     if (!keep_outputs(source, o->outputs, diag))
         code = CLI_BAD_USAGE;
-    lap(clock, "read");
     if (code == CLI_OK) {
+        next_stage(clock, "passes");
         module = ir_module_clone(source);
         if (!pass_run_all(module, &passes, diag))
             code = cli_blame_passes(source, NULL, &passes);
-        lap(clock, "passes");
     }
     if (code == CLI_OK) {
+        next_stage(clock, "emitting");
         artifact = be_compile(source, module, &backend, diag);
         if (!artifact)
             code = CLI_BAD_USAGE;
-        lap(clock, "compile");
     }
-    if (code == CLI_OK && !write_files(artifact, files, n_files, diag))
-        code = CLI_BAD_INPUT;
-    lap(clock, "write");
+    if (code == CLI_OK) {
+        next_stage(clock, "code generation");
+        if (!write_files(artifact, files, n_files, diag))
+            code = CLI_BAD_INPUT;
+    }
 
     be_free(artifact);
     if (module)
@@ -237,9 +249,10 @@ static int run(int argc, char **argv)
     if (code != CLI_OK)
         return cli_finish(&diag, code);
     struct clock clock = {.start = cli_seconds()};
-    clock.last = clock.start;
     ir_text_init(&clock.text);
+    cli_progress_init(&clock.progress);
     code = compile(line.argument[0], &o, files, n_files, &clock, &diag);
+    next_stage(&clock, NULL);
     if (code == CLI_OK && (o.verbose || isatty(STDERR_FILENO)))
         say_what_was_written(files, n_files, &clock);
     ir_text_release(&clock.text);

@@ -18,6 +18,15 @@ void cli_progress_init(struct cli_progress *progress)
     progress->shown = progress->start; /* nothing in the first moment */
 }
 
+void cli_progress_stage(struct cli_progress *progress, const char *what)
+{
+    if (!progress->on)
+        return;
+    progress->shown = cli_seconds();
+    fprintf(stderr, "\r%s...\033[K", what);
+    fflush(stderr);
+}
+
 void cli_progress_show(struct cli_progress *progress, const char *what,
                        double done, double total)
 {

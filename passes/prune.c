@@ -166,7 +166,8 @@ static void split_reach(const struct pruner *p, int64_t i,
     for (int k = 0; k < 2; k++)
         side[k] = (struct reach){.low = INT64_MAX, .high = INT64_MIN};
     side[missing].nan = in->nan;
-    const int64_t low = most(in->low, -p->zero), high = least(in->high, p->zero);
+    const int64_t low = most(in->low, -p->zero);
+    const int64_t high = least(in->high, p->zero);
     if (in->zero && low <= high) {
         struct reach zeros[2] = {{.low = INT64_MAX, .high = INT64_MIN},
                                  {.low = INT64_MAX, .high = INT64_MIN}};
@@ -314,8 +315,9 @@ static void copy_leaf(struct pruner *p, int64_t leaf)
     p->leaf_value[p->n_leaves] = ir_real(f->leaf_value, f->sum_dtype,
                                          (size_t)leaf);
     if (f->coef_start) {
+        const int32_t end = f->coef_start[leaf + 1];
         p->leaf_const[p->n_leaves] = f->leaf_const[leaf];
-        for (int32_t c = f->coef_start[leaf]; c < f->coef_start[leaf + 1]; c++) {
+        for (int32_t c = f->coef_start[leaf]; c < end; c++) {
             p->coef[p->n_coefs] = f->coef[c];
             p->coef_feature[p->n_coefs++] = f->coef_feature[c];
         }

@@ -1,0 +1,1 @@
+treenail_unit_test(test_csv LINKS treenail_trainer)
