@@ -19,8 +19,13 @@
 #include "backend/llvm.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-enum { group_trees = 8 }; /* whose places are stored before they are added */
+/* Places of a group of trees are stored, then added. They are stored as words,
+ * each with one row's places in a few trees: loads are what limits the adding,
+ * and this way one brings several. (Words of 32 bits beat those of 16 and 64,
+ * and groups of two words those of one and four.) */
+enum { word_bytes = 4, group_words = 4, max_group = 16, lane_bytes = 16 };
 
 struct select {
     struct be_emitter *e;
@@ -31,7 +36,8 @@ struct select {
     LLVMValueRef row;      /* first row of the block */
     LLVMValueRef *column;  /* this tree's loaded code columns */
     int *loaded_for;       /* by column: the tree that loaded it */
-    LLVMValueRef places;   /* [group_trees][lanes] */
+    int word_trees;        /* whose places a word has */
+    LLVMValueRef places;   /* i32[group_words][lanes] */
 };
 
 static LLVMValueRef code_column(struct select *s, int tree, int column)
@@ -176,6 +182,86 @@ static LLVMValueRef tree_places(struct select *s, int tree)
     return LLVMBuildSub(s->e->b, zero, result, "");
 }
 
+/* The halves, `upper` or lower, of each 16 bytes of a and b, unit by unit in
+ * turn. Within 16 bytes this is one instruction on every ISA. */
+static LLVMValueRef interleave(struct select *s, LLVMValueRef a,
+                               LLVMValueRef b, int unit, bool upper)
+{
+    struct be_emitter *e = s->e;
+    const int lanes = s->lanes * s->forest->code_bytes / unit;
+    const int per_16 = lane_bytes / unit;
+    LLVMTypeRef type = be_vector(
+        LLVMIntTypeInContext(e->context, 8 * (unsigned)unit), lanes);
+    LLVMValueRef mask[64];
+    for (int i = 0; i < lanes; i++) {
+        const int first = i / per_16 * per_16 + (upper ? per_16 / 2 : 0);
+        mask[i] = be_i32(e, first + i % per_16 / 2 + (i % 2 ? lanes : 0));
+    }
+    return LLVMBuildShuffleVector(
+        e->b, LLVMBuildBitCast(e->b, a, type, ""),
+        LLVMBuildBitCast(e->b, b, type, ""),
+        LLVMConstVector(mask, (unsigned)lanes), "");
+}
+
+/* Stores the places of word_trees trees as the words of all rows, `at`. */
+static void store_words(struct select *s, LLVMValueRef *v, LLVMValueRef at)
+{
+    struct be_emitter *e = s->e;
+    const int n = s->word_trees;
+    LLVMValueRef next[word_bytes];
+    for (int unit = s->forest->code_bytes; unit < word_bytes; unit *= 2) {
+        /* Of vectors that hold the same rows, the two whose trees follow. */
+        const int same = word_bytes / unit, n_sets = n / same;
+        for (int set = 0; set < n_sets; set++)
+            for (int i = 0; i < same; i++)
+                next[(2 * set + i % 2) * (same / 2) + i / 2] =
+                    interleave(s, v[set * same + i / 2 * 2],
+                               v[set * same + i / 2 * 2 + 1], unit, i % 2);
+        memcpy(v, next, sizeof(next));
+    }
+    /* The 16 bytes number h of vector k hold the words of four rows. */
+    const int n_16 = s->lanes * s->forest->code_bytes / lane_bytes;
+    const int rows = lane_bytes / word_bytes;
+    LLVMTypeRef type = be_vector(e->i32, rows * n_16);
+    for (int k = 0; k < n; k++)
+        for (int h = 0; h < n_16; h++) {
+            LLVMValueRef mask[lane_bytes / word_bytes];
+            for (int i = 0; i < rows; i++)
+                mask[i] = be_i32(e, rows * h + i);
+            LLVMValueRef four = LLVMBuildShuffleVector(
+                e->b, LLVMBuildBitCast(e->b, v[k], type, ""),
+                LLVMGetUndef(type), LLVMConstVector(mask, (unsigned)rows), "");
+            LLVMValueRef to = be_at(
+                e, e->i32, at, be_i64(e, rows * (n * (int64_t)h + k)));
+            LLVMSetAlignment(LLVMBuildStore(e->b, four, to), lane_bytes);
+        }
+}
+
+/* A row's words, and from them its leaf's place in tree `i` of the group. */
+static void load_words(struct select *s, LLVMValueRef row, int n,
+                       LLVMValueRef words[group_words])
+{
+    struct be_emitter *e = s->e;
+    for (int w = 0; w * s->word_trees < n; w++) {
+        LLVMValueRef at =
+            LLVMBuildNSWAdd(e->b, row, be_i64(e, (int64_t)w * s->lanes), "");
+        words[w] = LLVMBuildZExt(
+            e->b, be_load(e, e->i32, be_at(e, e->i32, s->places, at)), e->i64,
+            "");
+    }
+}
+
+static LLVMValueRef word_place(struct select *s,
+                               const LLVMValueRef words[group_words], int i)
+{
+    struct be_emitter *e = s->e;
+    const int bits = 8 * s->forest->code_bytes;
+    LLVMValueRef v =
+        LLVMBuildLShr(e->b, words[i / s->word_trees],
+                      be_i64(e, bits * (i % s->word_trees)), "");
+    return LLVMBuildAnd(e->b, v, be_i64(e, (1 << bits) - 1), "");
+}
+
 /* for each row of the block: margin[target] += leaf value, tree by tree. */
 static void add_leaves(struct select *s, int tree, int n, LLVMValueRef margin)
 {
@@ -183,12 +269,14 @@ static void add_leaves(struct select *s, int tree, int n, LLVMValueRef margin)
     const struct be_forest *forest = s->forest;
     const struct ir_forest *f = &forest->f;
     LLVMTypeRef sum = be_type(e, f->sum_dtype);
-    LLVMValueRef acc[group_trees] = {NULL}, at[group_trees] = {NULL};
+    LLVMValueRef acc[max_group] = {NULL}, at[max_group] = {NULL};
+    LLVMValueRef words[group_words];
     struct be_loop loop;
     be_loop_begin(e, &loop, be_i64(e, 0), be_i64(e, s->lanes), 1);
     LLVMValueRef row = LLVMBuildNSWAdd(e->b, s->row, loop.index, "");
     LLVMValueRef base =
         LLVMBuildNSWMul(e->b, row, be_i64(e, f->n_targets), "");
+    load_words(s, loop.index, n, words);
     for (int i = 0; i < n; i++) {
         int first = 0; /* tree of this group with the same target */
         while (f->target[tree + first] != f->target[tree + i])
@@ -198,15 +286,11 @@ static void add_leaves(struct select *s, int tree, int n, LLVMValueRef margin)
             at[i] = be_at(e, sum, margin, LLVMBuildNSWAdd(e->b, base, k, ""));
             acc[i] = be_load(e, sum, at[i]);
         }
-        LLVMValueRef index = LLVMBuildNSWAdd(
-            e->b, loop.index, be_i64(e, (int64_t)i * s->lanes), "");
-        LLVMValueRef place =
-            be_load(e, s->code, be_at(e, s->code, s->places, index));
-        place = LLVMBuildZExt(e->b, place, e->i64, "");
         LLVMValueRef table =
             be_at(e, sum, forest->leaf_table,
                   be_i64(e, f->leaf_start[tree + i]));
-        LLVMValueRef value = be_load(e, sum, be_at(e, sum, table, place));
+        LLVMValueRef value =
+            be_load(e, sum, be_at(e, sum, table, word_place(s, words, i)));
         acc[first] = LLVMBuildFAdd(e->b, acc[first], value, "");
     }
     for (int i = 0; i < n; i++)
@@ -229,12 +313,10 @@ static void store_leaves(struct select *s, int tree, int n, LLVMValueRef leaf,
                   LLVMBuildSelect(e->b, full, lanes, left, ""), 1);
     LLVMValueRef row = LLVMBuildNSWAdd(e->b, s->row, loop.index, "");
     LLVMValueRef base = LLVMBuildNSWMul(e->b, row, be_i64(e, f->n_trees), "");
+    LLVMValueRef words[group_words];
+    load_words(s, loop.index, n, words);
     for (int i = 0; i < n; i++) {
-        LLVMValueRef index = LLVMBuildNSWAdd(
-            e->b, loop.index, be_i64(e, (int64_t)i * s->lanes), "");
-        LLVMValueRef place =
-            be_load(e, s->code, be_at(e, s->code, s->places, index));
-        place = LLVMBuildZExt(e->b, place, e->i64, "");
+        LLVMValueRef place = word_place(s, words, i);
         LLVMValueRef table =
             be_at(e, e->i32, numbers, be_i64(e, f->leaf_start[tree + i]));
         LLVMValueRef at = LLVMBuildNSWAdd(e->b, base, be_i64(e, tree + i), "");
@@ -260,6 +342,22 @@ static LLVMValueRef number_table(struct be_emitter *e,
     return table;
 }
 
+/* Stores the places of n trees. */
+static void emit_words(struct select *s, int tree, int n)
+{
+    struct be_emitter *e = s->e;
+    LLVMValueRef none = LLVMConstNull(be_vector(s->code, s->lanes));
+    for (int w = 0; w * s->word_trees < n; w++) {
+        LLVMValueRef v[word_bytes];
+        for (int i = 0; i < s->word_trees; i++) {
+            const int t = w * s->word_trees + i;
+            v[i] = t < n ? tree_places(s, tree + t) : none;
+        }
+        store_words(s, v, be_at(e, e->i32, s->places,
+                                be_i64(e, (int64_t)w * s->lanes)));
+    }
+}
+
 static LLVMValueRef emit_chunk(struct select *s, int tree, int n_trees,
                                LLVMValueRef numbers, bool with_leaf)
 {
@@ -275,23 +373,18 @@ static LLVMValueRef emit_chunk(struct select *s, int tree, int n_trees,
     LLVMValueRef margin = LLVMGetParam(fn, 1), leaf = LLVMGetParam(fn, 2);
     LLVMValueRef n_rows = LLVMGetParam(fn, 3);
     s->places = LLVMBuildAlloca(
-        e->b, LLVMArrayType2(s->code, group_trees * (uint64_t)s->lanes), "");
+        e->b, LLVMArrayType2(e->i32, group_words * (uint64_t)s->lanes), "");
     LLVMSetAlignment(s->places, 64);
     LLVMValueRef wants_leaf = LLVMBuildIsNotNull(e->b, leaf, "");
 
     struct be_loop loop;
     be_loop_begin(e, &loop, be_i64(e, 0), n_rows, s->lanes);
     s->row = loop.index;
-    for (int t = tree; t < tree + n_trees; t += group_trees) {
+    const int group = group_words * s->word_trees;
+    for (int t = tree; t < tree + n_trees; t += group) {
         int n = tree + n_trees - t;
-        n = n < group_trees ? n : group_trees;
-        for (int i = 0; i < n; i++) {
-            LLVMValueRef places = tree_places(s, t + i);
-            LLVMValueRef at = be_at(e, s->code, s->places,
-                                    be_i64(e, (int64_t)i * s->lanes));
-            LLVMSetAlignment(LLVMBuildStore(e->b, places, at),
-                             (unsigned)e->level->vector_bytes);
-        }
+        n = n < group ? n : group;
+        emit_words(s, t, n);
         LLVMBasicBlockRef next = NULL;
         if (with_leaf) {
             LLVMBasicBlockRef write = be_block(e, "leaf");
@@ -323,6 +416,7 @@ void be_select_emit(struct be_emitter *e, struct be_forest *forest, int level)
         .e = e, .forest = forest,
         .code = forest->code_bytes == 1 ? e->i8 : e->i16,
         .lanes = e->levels[level]->vector_bytes / forest->code_bytes,
+        .word_trees = word_bytes / forest->code_bytes,
         .column = ir_realloc_array(NULL, f->n_code_columns + 1,
                                    sizeof(LLVMValueRef)),
         .loaded_for = ir_realloc_array(NULL, f->n_code_columns + 1,
@@ -331,6 +425,7 @@ void be_select_emit(struct be_emitter *e, struct be_forest *forest, int level)
     for (int i = 0; i < f->n_code_columns; i++)
         s.loaded_for[i] = -1;
     e->level = e->levels[level];
+    const int group = group_words * s.word_trees;
     LLVMValueRef numbers = with_leaf ? number_table(e, forest) : NULL;
     LLVMValueRef *chunks =
         ir_alloc_array(&e->arena, f->n_trees, sizeof(LLVMValueRef));
@@ -340,8 +435,8 @@ void be_select_emit(struct be_emitter *e, struct be_forest *forest, int level)
         while (next < f->n_trees &&
                f->tree_start[next + 1] - f->tree_start[t] <= limit)
             next++;
-        if (next < f->n_trees && next - t > group_trees)
-            next -= (next - t) % group_trees;
+        if (next < f->n_trees && next - t > group)
+            next -= (next - t) % group;
         chunks[n_chunks++] = emit_chunk(&s, t, next - t, numbers, with_leaf);
     }
     forest->select_chunks[level] = chunks;
