@@ -150,6 +150,42 @@ static void add_text_attribute(struct be_emitter *e, LLVMValueRef fn,
                                   value, (unsigned)strlen(value)));
 }
 
+/* The halves, `upper` or lower, of each 16 bytes of a and b, unit by unit in
+ * turn. */
+static LLVMValueRef interleave_two(struct be_emitter *e, LLVMValueRef a,
+                                   LLVMValueRef b, int unit, int bytes,
+                                   bool upper)
+{
+    const int lanes = bytes / unit, per_16 = 16 / unit;
+    LLVMTypeRef type = be_vector(
+        LLVMIntTypeInContext(e->context, 8 * (unsigned)unit), lanes);
+    LLVMValueRef mask[64];
+    for (int i = 0; i < lanes; i++) {
+        const int first = i / per_16 * per_16 + (upper ? per_16 / 2 : 0);
+        mask[i] = be_i32(e, first + i % per_16 / 2 + (i % 2 ? lanes : 0));
+    }
+    return LLVMBuildShuffleVector(
+        e->b, LLVMBuildBitCast(e->b, a, type, ""),
+        LLVMBuildBitCast(e->b, b, type, ""),
+        LLVMConstVector(mask, (unsigned)lanes), "");
+}
+
+void be_interleave(struct be_emitter *e, LLVMValueRef *v, int n, int unit,
+                   int bytes)
+{
+    LLVMValueRef next[16];
+    /* v is sets of `same` vectors; those of a set hold the same elements. */
+    for (int same = n; same > 1; same /= 2, unit *= 2) {
+        for (int i = 0; i < n; i++) {
+            const int set = i / same, pair = i % same / 2, upper = i % 2;
+            LLVMValueRef *from = &v[set * same + 2 * pair];
+            next[(2 * set + upper) * (same / 2) + pair] =
+                interleave_two(e, from[0], from[1], unit, bytes, upper);
+        }
+        memcpy(v, next, (size_t)n * sizeof(*v));
+    }
+}
+
 LLVMValueRef be_function(struct be_emitter *e, const char *name,
                          LLVMTypeRef result, LLVMTypeRef *params, int n,
                          const struct be_level *level)

@@ -7,7 +7,9 @@
  * branch to mispredict. Columns with as many levels and the same flags form a
  * group: one loop over its columns, and inside one over the rows.
  *
- * Categorical columns: the truncated value indexes a table of bits.
+ * Categorical columns: the truncated value leads to a table row with the codes
+ * of all the feature's columns; 16 rows of 16 such bytes are turned into 16
+ * columns at once.
  *
  * Rows of f32 with f64 cuts compare with cuts rounded down to f32, which is
  * the same predicate for every float. */
@@ -21,6 +23,7 @@ enum {
     fan_out = 16,
     max_levels = 4,  /* 65535 cuts */
     block_rows = 64, /* rows that stay in L1 while all columns read them */
+    block_bytes = 16, /* of a row's categorical codes that are moved at once */
 };
 
 struct quantise {
@@ -31,82 +34,46 @@ struct quantise {
     LLVMTypeRef code;
     LLVMValueRef base, row_stride, column_stride, codes;
     LLVMValueRef first_row, end_row; /* of the block */
+    LLVMValueRef table_rows; /* i64[block_rows]: where a run's tables have
+                                the codes of the block's rows */
 };
 
 /* What a group's loop reads of each of its columns. Level k's cuts start at
- * element table[k]; a categorical column's bits at table[0], and `limit` is how
- * many categories it knows. */
+ * element level[k]. */
 struct group_column {
     int32_t feature, column;
-    int32_t table[max_levels];
-    int32_t limit, unused;
+    int32_t level[max_levels];
+    int32_t unused[2];
 };
 _Static_assert(sizeof(struct group_column) == 32, "emitted code strides 32");
 
-/* A group's columns while its loop is emitted. */
-struct group {
-    LLVMValueRef table; /* of group_column */
-    LLVMValueRef index; /* of the column */
-    LLVMValueRef data;  /* cuts or bits */
-    int n_levels;
-    uint8_t flags;
-};
-
-static LLVMValueRef column_field(struct quantise *q, const struct group *g,
-                                 size_t offset)
+/* The i32 at `offset` of the entry of 32 bytes number `index`, as i64. */
+static LLVMValueRef entry_field(struct quantise *q, LLVMValueRef table,
+                                LLVMValueRef index, size_t offset)
 {
     struct be_emitter *e = q->e;
-    LLVMValueRef at = LLVMBuildMul(
-        e->b, g->index, be_i64(e, sizeof(struct group_column)), "");
+    LLVMValueRef at = LLVMBuildMul(e->b, index, be_i64(e, 32), "");
     at = LLVMBuildAdd(e->b, at, be_i64(e, (int64_t)offset), "");
-    LLVMValueRef v = be_load(e, e->i32, be_offset(e, g->table, at));
+    LLVMValueRef v = be_load(e, e->i32, be_offset(e, table, at));
     return LLVMBuildZExt(e->b, v, e->i64, "");
 }
 
-/* What depends on the column alone: emitted before the loop over rows. */
-struct column {
-    LLVMValueRef data[max_levels], limit;
-};
+/* Where the feature's value of row 0 is. */
+static LLVMValueRef feature_values(struct quantise *q, LLVMValueRef feature)
+{
+    LLVMValueRef at =
+        LLVMBuildMul(q->e->b, feature, q->column_stride, "");
+    return be_at(q->e, be_type(q->e, q->from), q->base, at);
+}
 
-typedef LLVMValueRef code_fn(struct quantise *q, const struct group *g,
-                             const struct column *c, LLVMValueRef v);
-
-/* for each column of the group, for each row of the block: code(value). */
-static void emit_group(struct quantise *q, struct group *g,
-                       const struct group_column *columns, int n,
-                       LLVMTypeRef data_type, code_fn *code)
+static LLVMValueRef load_value(struct quantise *q, LLVMValueRef values,
+                               LLVMValueRef row)
 {
     struct be_emitter *e = q->e;
-    struct be_loop column, row;
-    struct column c;
-    g->table = be_bytes(e, "code_column", columns,
-                        (size_t)n * sizeof(*columns), 16);
-    be_loop_begin(e, &column, be_i64(e, 0), be_i64(e, n), 1);
-    g->index = column.index;
-    LLVMValueRef feature =
-        column_field(q, g, offsetof(struct group_column, feature));
-    LLVMValueRef to =
-        column_field(q, g, offsetof(struct group_column, column));
-    c.limit = column_field(q, g, offsetof(struct group_column, limit));
-    for (int k = 0; k < g->n_levels; k++)
-        c.data[k] = be_at(
-            e, data_type, g->data,
-            column_field(q, g,
-                         offsetof(struct group_column, table) + 4 * (size_t)k));
-    LLVMTypeRef from = be_type(e, q->from);
-    LLVMValueRef source = be_at(
-        e, from, q->base, LLVMBuildMul(e->b, feature, q->column_stride, ""));
-    LLVMValueRef dest = be_at(
-        e, q->code, q->codes,
-        LLVMBuildMul(e->b, to, be_i64(e, q->forest->tile_rows), ""));
-    be_loop_begin(e, &row, q->first_row, q->end_row, 1);
-    LLVMValueRef at = LLVMBuildMul(e->b, row.index, q->row_stride, "");
-    LLVMValueRef v = be_load(e, from, be_at(e, from, source, at));
-    v = be_convert(e, v, q->from, q->in);
-    be_store(e, LLVMBuildTrunc(e->b, code(q, g, &c, v), q->code, ""),
-             be_at(e, q->code, dest, row.index));
-    be_loop_end(e, &row);
-    be_loop_end(e, &column);
+    LLVMTypeRef type = be_type(e, q->from);
+    LLVMValueRef at = LLVMBuildMul(e->b, row, q->row_stride, "");
+    LLVMValueRef v = be_load(e, type, be_at(e, type, values, at));
+    return be_convert(e, v, q->from, q->in);
 }
 
 /* ---------------------------------------------------------------- numeric -- */
@@ -155,23 +122,24 @@ static LLVMValueRef count_below(struct quantise *q, LLVMValueRef block,
 
 /* The rank of v among the column's cuts, less half the code's range. A missing
  * value is below all cuts, so that it goes left everywhere, or past them. */
-static LLVMValueRef numeric_code(struct quantise *q, const struct group *g,
-                                 const struct column *c, LLVMValueRef v)
+static LLVMValueRef numeric_code(struct quantise *q, uint8_t flags,
+                                 const LLVMValueRef *cuts, int n_levels,
+                                 LLVMValueRef v)
 {
     struct be_emitter *e = q->e;
-    const bool left = g->flags & IR_NODE_MISSING_LEFT;
+    const bool left = flags & IR_NODE_MISSING_LEFT;
     const int64_t half = q->forest->code_bytes == 1 ? 0x80 : 0x8000;
     LLVMValueRef rank = be_i64(e, 0);
-    for (int k = 0; k < g->n_levels; k++) {
+    for (int k = 0; k < n_levels; k++) {
         LLVMValueRef first =
             LLVMBuildShl(e->b, rank, be_i64(e, 4), "");
         LLVMValueRef block =
-            be_at(e, be_type(e, q->in), c->data[k], first);
+            be_at(e, be_type(e, q->in), cuts[k], first);
         rank = LLVMBuildAdd(e->b, first, count_below(q, block, v), "");
     }
     rank = LLVMBuildSub(e->b, rank, be_i64(e, half), "");
     LLVMValueRef missing = LLVMBuildFCmp(e->b, LLVMRealUNO, v, v, "");
-    if (g->flags & IR_NODE_ZERO_MISSING) {
+    if (flags & IR_NODE_ZERO_MISSING) {
         const double bound = q->forest->f.zero_bound;
         const double b = q->in == IR_F32 ? (double)be_round_down(bound) : bound;
         LLVMValueRef zero = LLVMBuildAnd(
@@ -184,6 +152,37 @@ static LLVMValueRef numeric_code(struct quantise *q, const struct group *g,
     }
     return LLVMBuildSelect(e->b, missing, be_i64(e, left ? -half : half - 1),
                            rank, "");
+}
+
+/* for each column of the group, for each row of the block: its code. */
+static void emit_group(struct quantise *q, uint8_t flags, int n_levels,
+                       LLVMValueRef cuts, LLVMValueRef table, int n)
+{
+    struct be_emitter *e = q->e;
+    struct be_loop column, row;
+    be_loop_begin(e, &column, be_i64(e, 0), be_i64(e, n), 1);
+    LLVMValueRef values = feature_values(
+        q, entry_field(q, table, column.index,
+                       offsetof(struct group_column, feature)));
+    LLVMValueRef to = entry_field(q, table, column.index,
+                                  offsetof(struct group_column, column));
+    LLVMValueRef dest = be_at(
+        e, q->code, q->codes,
+        LLVMBuildMul(e->b, to, be_i64(e, q->forest->tile_rows), ""));
+    LLVMValueRef level[max_levels];
+    for (int k = 0; k < n_levels; k++)
+        level[k] = be_at(
+            e, be_type(e, q->in), cuts,
+            entry_field(q, table, column.index,
+                        offsetof(struct group_column, level) +
+                            sizeof(int32_t) * (size_t)k));
+    be_loop_begin(e, &row, q->first_row, q->end_row, 1);
+    LLVMValueRef v = load_value(q, values, row.index);
+    LLVMValueRef code = numeric_code(q, flags, level, n_levels, v);
+    be_store(e, LLVMBuildTrunc(e->b, code, q->code, ""),
+             be_at(e, q->code, dest, row.index));
+    be_loop_end(e, &row);
+    be_loop_end(e, &column);
 }
 
 /* The levels of a column's tree, top first; -> how many, at least 1. Level k
@@ -216,7 +215,7 @@ static void append_tree(struct quantise *q, int column, struct ir_text *cuts,
         int64_t step = 1; /* of cuts between two of this level */
         for (int below = k + 1; below < levels; below++)
             step *= fan_out;
-        to->table[k] = (int32_t)(cuts->length / bytes);
+        to->level[k] = (int32_t)(cuts->length / bytes);
         const int padded = (sizes[k] / fan_out + 1) * fan_out;
         for (int64_t i = 0; i < padded; i++) {
             const size_t from =
@@ -240,56 +239,87 @@ static void emit_numeric(struct quantise *q, int levels, uint8_t flags,
     for (int c = 0; c < f->n_code_columns; c++) {
         if (f->column_flags[c] != flags || tree_levels(f, c, sizes) != levels)
             continue;
-        columns[n] = (struct group_column){f->column_feature[c], c, {0}, 0, 0};
+        columns[n] = (struct group_column){
+            .feature = f->column_feature[c], .column = c};
         append_tree(q, c, &cuts, &columns[n++]);
     }
     if (n > 0) {
-        struct group g = {.n_levels = levels, .flags = flags};
-        g.data = be_bytes(q->e, "cuts", cuts.data, cuts.length, 64);
-        emit_group(q, &g, columns, n, be_type(q->e, q->in), numeric_code);
+        LLVMValueRef data = be_bytes(q->e, "cuts", cuts.data, cuts.length, 64);
+        LLVMValueRef table = be_bytes(q->e, "code_column", columns,
+                                      (size_t)n * sizeof(*columns), 32);
+        emit_group(q, flags, levels, data, table, n);
     }
     ir_text_release(&cuts);
 }
 
 /* ------------------------------------------------------------ categorical -- */
 
-/* Categories that the column's sets can hold. */
-static int64_t category_limit(const struct ir_forest *f, int column)
+/* A run of code columns of one categorical feature. Its table has a row for
+ * each category that the run's sets can hold, one for all others and one for
+ * NaN: the codes of the run's columns, side by side, in blocks of 16 bytes. */
+struct run {
+    int32_t feature, first_column;
+    int32_t n_blocks;
+    int32_t limit; /* of categories */
+    int32_t table; /* where its rows start, in bytes; the
+                      quantise pass bounds them */
+    int32_t unused[3];
+};
+_Static_assert(sizeof(struct run) == 32, "emitted code strides 32");
+
+/* The end of the run that starts at column `first`. */
+static int run_end(const struct ir_forest *f, int first)
 {
-    int64_t most = 0;
-    for (int i = f->column_set_start[column];
-         i < f->column_set_start[column + 1]; i++) {
+    int end = first;
+    while (end < f->n_code_columns &&
+           f->column_flags[end] & IR_NODE_CATEGORICAL &&
+           f->column_feature[end] == f->column_feature[first])
+        end++;
+    return end;
+}
+
+/* How many categories the sets of the columns [first, end) can hold. */
+static int32_t category_limit(const struct ir_forest *f, int first, int end)
+{
+    int32_t most = 0;
+    for (int i = f->column_set_start[first]; i < f->column_set_start[end];
+         i++) {
         const int set = f->column_set[i];
-        const int64_t n =
-            (int64_t)(f->set_start[set + 1] - f->set_start[set]) * 32;
+        const int32_t n = (f->set_start[set + 1] - f->set_start[set]) * 32;
         most = n > most ? n : most;
     }
     return most;
 }
 
-/* Bits by category, then those of an unknown one, then those of a NaN. */
-static void fill_bits(const struct ir_forest *f, int column, int64_t limit,
-                      uint16_t *bits)
+/* Writes a column's codes to `table`, at its place in each of the rows. */
+static void fill_codes(const struct quantise *q, int column,
+                       const struct run *run, uint8_t *table)
 {
-    const bool left = f->column_flags[column] & IR_NODE_MISSING_LEFT;
-    memset(bits, 0, (size_t)(limit + 2) * sizeof(*bits));
-    bits[limit + 1] = left ? 0xffff : 0;
+    const struct ir_forest *f = &q->forest->f;
+    const size_t bytes = (size_t)q->forest->code_bytes;
+    const size_t row_bytes = (size_t)run->n_blocks * block_bytes;
+    uint8_t *at = table + (size_t)(column - run->first_column) * bytes;
     const int first = f->column_set_start[column];
     for (int i = first; i < f->column_set_start[column + 1]; i++) {
+        const int bit = i - first;
         const int32_t start = f->set_start[f->column_set[i]];
         const int32_t n = f->set_start[f->column_set[i] + 1] - start;
-        for (int64_t code = 0; code < (int64_t)n * 32; code++)
+        for (int32_t code = 0; code < n * 32; code++)
             if (f->set_words[start + code / 32] >> (code % 32) & 1)
-                bits[code] |= (uint16_t)(1u << (i - first));
+                at[(size_t)code * row_bytes + (size_t)bit / 8] |=
+                    (uint8_t)(1u << bit % 8);
     }
+    if (f->column_flags[column] & IR_NODE_MISSING_LEFT)
+        memset(at + (size_t)(run->limit + 1) * row_bytes, 0xff, bytes);
 }
 
-static LLVMValueRef category_code(struct quantise *q, const struct group *g,
-                                  const struct column *c, LLVMValueRef v)
+/* The row of a run's table that is for the value v. */
+static LLVMValueRef category_row(struct quantise *q, LLVMValueRef limit,
+                                 LLVMValueRef v)
 {
     struct be_emitter *e = q->e;
     LLVMTypeRef type = be_type(e, q->in);
-    LLVMValueRef bound = LLVMBuildUIToFP(e->b, c->limit, type, "");
+    LLVMValueRef bound = LLVMBuildUIToFP(e->b, limit, type, "");
     LLVMValueRef known = LLVMBuildAnd(
         e->b,
         LLVMBuildFCmp(e->b, LLVMRealOGT, v, be_real(e, q->in, -1), ""),
@@ -299,41 +329,142 @@ static LLVMValueRef category_code(struct quantise *q, const struct group *g,
         e->b, LLVMBuildSelect(e->b, known, v, LLVMConstNull(type), ""),
         e->i64, "");
     LLVMValueRef other = LLVMBuildAdd(
-        e->b, c->limit, LLVMBuildZExt(e->b, missing, e->i64, ""), "");
-    index = LLVMBuildSelect(e->b, known, index, other, "");
-    (void)g;
-    LLVMValueRef code =
-        be_load(e, q->code, be_at(e, q->code, c->data[0], index));
-    return LLVMBuildZExt(e->b, code, e->i64, "");
+        e->b, limit, LLVMBuildZExt(e->b, missing, e->i64, ""), "");
+    return LLVMBuildSelect(e->b, known, index, other, "");
 }
 
-static void emit_categorical(struct quantise *q, struct group_column *columns)
+/* Copies, for as many rows as a block has columns, a block of each row's codes
+ * to its columns. at[i] is where row i has them; to, where the first column
+ * does. */
+static void copy_block(struct quantise *q, LLVMValueRef *at, LLVMValueRef to)
+{
+    struct be_emitter *e = q->e;
+    const int bytes = q->forest->code_bytes, n = block_bytes / bytes;
+    LLVMTypeRef type = be_vector(q->code, n);
+    LLVMValueRef v[block_bytes];
+    for (int i = 0; i < n; i++) {
+        v[i] = LLVMBuildLoad2(e->b, type, at[i], "");
+        LLVMSetAlignment(v[i], block_bytes);
+    }
+    be_interleave(e, v, n, bytes, block_bytes);
+    for (int k = 0; k < n; k++) {
+        LLVMValueRef column = be_at(
+            e, q->code, to, be_i64(e, k * q->forest->tile_rows));
+        LLVMSetAlignment(LLVMBuildStore(e->b, v[k], column), block_bytes);
+    }
+}
+
+/* for each run, for each row of the block: the codes of all its columns. The
+ * last block of a run may write to columns past the run's own: they are those
+ * of later runs, or numeric ones, which are written after, or room that the
+ * layout has for it. */
+static void emit_runs(struct quantise *q, LLVMValueRef table, int n,
+                      LLVMValueRef data)
+{
+    struct be_emitter *e = q->e;
+    const int n_rows = block_bytes / q->forest->code_bytes;
+    struct be_loop run, row, rows, block;
+    /* Past the last row, those of the first category are copied. */
+    LLVMValueRef start = q->table_rows;
+    LLVMValueRef zeros = LLVMConstNull(be_vector(e->i64, block_rows));
+    be_loop_begin(e, &run, be_i64(e, 0), be_i64(e, n), 1);
+#define FIELD(name) \
+    entry_field(q, table, run.index, offsetof(struct run, name))
+    LLVMValueRef values = feature_values(q, FIELD(feature));
+    LLVMValueRef column = FIELD(first_column), n_blocks = FIELD(n_blocks);
+    LLVMValueRef limit = FIELD(limit);
+    LLVMValueRef first = be_offset(e, data, FIELD(table));
+#undef FIELD
+    LLVMValueRef row_bytes =
+        LLVMBuildMul(e->b, n_blocks, be_i64(e, block_bytes), "");
+    LLVMSetAlignment(LLVMBuildStore(e->b, zeros, start), 64);
+    LLVMValueRef count = LLVMBuildSub(e->b, q->end_row, q->first_row, "");
+    be_loop_begin(e, &row, be_i64(e, 0), count, 1);
+    LLVMValueRef v = load_value(
+        q, values, LLVMBuildAdd(e->b, q->first_row, row.index, ""));
+    LLVMValueRef at =
+        LLVMBuildMul(e->b, category_row(q, limit, v), row_bytes, "");
+    be_store(e, at, be_at(e, e->i64, start, row.index));
+    be_loop_end(e, &row);
+
+    be_loop_begin(e, &rows, be_i64(e, 0), count, n_rows);
+    LLVMValueRef from[block_bytes], to[block_bytes];
+    for (int i = 0; i < n_rows; i++) {
+        LLVMValueRef r = LLVMBuildAdd(e->b, rows.index, be_i64(e, i), "");
+        from[i] = be_offset(
+            e, first, be_load(e, e->i64, be_at(e, e->i64, start, r)));
+    }
+    be_loop_begin(e, &block, be_i64(e, 0), n_blocks, 1);
+    LLVMValueRef offset =
+        LLVMBuildMul(e->b, block.index, be_i64(e, block_bytes), "");
+    for (int i = 0; i < n_rows; i++)
+        to[i] = be_offset(e, from[i], offset);
+    LLVMValueRef dest = LLVMBuildAdd(
+        e->b, column,
+        LLVMBuildMul(e->b, block.index, be_i64(e, n_rows), ""), "");
+    dest = LLVMBuildMul(e->b, dest, be_i64(e, q->forest->tile_rows), "");
+    dest = LLVMBuildAdd(e->b, dest, q->first_row, "");
+    dest = LLVMBuildAdd(e->b, dest, rows.index, "");
+    copy_block(q, to, be_at(e, q->code, q->codes, dest));
+    be_loop_end(e, &block);
+    be_loop_end(e, &rows);
+    be_loop_end(e, &run);
+}
+
+/* Appends the table of the run of columns [first, end) to `data`. */
+static struct run append_run(const struct quantise *q, int first, int end,
+                             struct ir_text *data)
 {
     const struct ir_forest *f = &q->forest->f;
-    const size_t bytes = (size_t)q->forest->code_bytes;
-    struct ir_text table;
-    uint16_t *bits = NULL;
+    const int per_block = block_bytes / q->forest->code_bytes;
+    const struct run run = {
+        .feature = f->column_feature[first], .first_column = first,
+        .n_blocks = (end - first + per_block - 1) / per_block,
+        .limit = category_limit(f, first, end),
+        .table = (int32_t)data->length,
+    };
+    const size_t bytes =
+        (size_t)(run.limit + 2) * (size_t)run.n_blocks * block_bytes;
+    uint8_t *table = ir_realloc_array(NULL, bytes, 1);
+    memset(table, 0, bytes);
+    for (int c = first; c < end; c++)
+        fill_codes(q, c, &run, table);
+    ir_text_append(data, table, bytes);
+    free(table);
+    return run;
+}
+
+static void emit_categorical(struct quantise *q)
+{
+    const struct ir_forest *f = &q->forest->f;
+    struct run *runs =
+        ir_realloc_array(NULL, (size_t)f->n_code_columns + 1, sizeof(*runs));
+    struct ir_text data;
     int n = 0;
-    ir_text_init(&table);
-    for (int c = 0; c < f->n_code_columns; c++) {
-        if (!(f->column_flags[c] & IR_NODE_CATEGORICAL))
-            continue;
-        const int64_t limit = category_limit(f, c);
-        bits = ir_realloc_array(bits, (size_t)limit + 2, sizeof(*bits));
-        fill_bits(f, c, limit, bits);
-        columns[n++] = (struct group_column){
-            f->column_feature[c], c, {(int32_t)(table.length / bytes)},
-            (int32_t)limit, 0};
-        for (int64_t i = 0; i < limit + 2; i++)
-            ir_text_append(&table, &bits[i], bytes);
+    ir_text_init(&data);
+    for (int c = 0, end; c < f->n_code_columns; c = end) {
+        end = run_end(f, c);
+        if (end == c)
+            end++;
+        else
+            runs[n++] = append_run(q, c, end, &data);
     }
     if (n > 0) {
-        struct group g = {.n_levels = 1, .flags = IR_NODE_CATEGORICAL};
-        g.data = be_bytes(q->e, "category", table.data, table.length, 64);
-        emit_group(q, &g, columns, n, q->code, category_code);
+        LLVMValueRef bytes =
+            be_bytes(q->e, "category_codes", data.data, data.length, 64);
+        emit_runs(q, be_bytes(q->e, "category_run", runs,
+                              (size_t)n * sizeof(*runs), 32), n, bytes);
     }
-    ir_text_release(&table);
-    free(bits);
+    ir_text_release(&data);
+    free(runs);
+}
+
+int64_t be_code_columns(const struct be_forest *forest)
+{
+    const struct ir_forest *f = &forest->f;
+    const int n = f->n_code_columns;
+    const bool room = n > 0 && f->column_flags[n - 1] & IR_NODE_CATEGORICAL;
+    return n + (room ? block_bytes / forest->code_bytes - 1 : 0);
 }
 
 void be_quantise_emit(struct be_emitter *e, struct be_forest *forest,
@@ -359,6 +490,9 @@ void be_quantise_emit(struct be_emitter *e, struct be_forest *forest,
     struct group_column *columns = ir_realloc_array(
         NULL, (size_t)f->n_code_columns + 1, sizeof(*columns));
     LLVMValueRef n_rows = LLVMGetParam(fn, 3);
+    q.table_rows =
+        LLVMBuildAlloca(e->b, LLVMArrayType2(e->i64, block_rows), "");
+    LLVMSetAlignment(q.table_rows, 64);
     struct be_loop block;
     be_loop_begin(e, &block, be_i64(e, 0), n_rows, block_rows);
     LLVMValueRef end =
@@ -366,10 +500,10 @@ void be_quantise_emit(struct be_emitter *e, struct be_forest *forest,
     LLVMValueRef past = LLVMBuildICmp(e->b, LLVMIntSGT, end, n_rows, "");
     q.first_row = block.index;
     q.end_row = LLVMBuildSelect(e->b, past, n_rows, end, "");
+    emit_categorical(&q);
     for (int levels = 1; levels <= max_levels; levels++)
         for (uint8_t flags = 0; flags < IR_NODE_CATEGORICAL; flags++)
             emit_numeric(&q, levels, flags, columns);
-    emit_categorical(&q, columns);
     be_loop_end(e, &block);
     LLVMBuildRetVoid(e->b);
     free(columns);

@@ -19,7 +19,6 @@
 #include "backend/llvm.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 /* Places of a group of trees are stored, then added. They are stored as words,
  * each with one row's places in a few trees: loads are what limits the adding,
@@ -182,45 +181,14 @@ static LLVMValueRef tree_places(struct select *s, int tree)
     return LLVMBuildSub(s->e->b, zero, result, "");
 }
 
-/* The halves, `upper` or lower, of each 16 bytes of a and b, unit by unit in
- * turn. Within 16 bytes this is one instruction on every ISA. */
-static LLVMValueRef interleave(struct select *s, LLVMValueRef a,
-                               LLVMValueRef b, int unit, bool upper)
-{
-    struct be_emitter *e = s->e;
-    const int lanes = s->lanes * s->forest->code_bytes / unit;
-    const int per_16 = lane_bytes / unit;
-    LLVMTypeRef type = be_vector(
-        LLVMIntTypeInContext(e->context, 8 * (unsigned)unit), lanes);
-    LLVMValueRef mask[64];
-    for (int i = 0; i < lanes; i++) {
-        const int first = i / per_16 * per_16 + (upper ? per_16 / 2 : 0);
-        mask[i] = be_i32(e, first + i % per_16 / 2 + (i % 2 ? lanes : 0));
-    }
-    return LLVMBuildShuffleVector(
-        e->b, LLVMBuildBitCast(e->b, a, type, ""),
-        LLVMBuildBitCast(e->b, b, type, ""),
-        LLVMConstVector(mask, (unsigned)lanes), "");
-}
-
 /* Stores the places of word_trees trees as the words of all rows, `at`. */
 static void store_words(struct select *s, LLVMValueRef *v, LLVMValueRef at)
 {
     struct be_emitter *e = s->e;
-    const int n = s->word_trees;
-    LLVMValueRef next[word_bytes];
-    for (int unit = s->forest->code_bytes; unit < word_bytes; unit *= 2) {
-        /* Of vectors that hold the same rows, the two whose trees follow. */
-        const int same = word_bytes / unit, n_sets = n / same;
-        for (int set = 0; set < n_sets; set++)
-            for (int i = 0; i < same; i++)
-                next[(2 * set + i % 2) * (same / 2) + i / 2] =
-                    interleave(s, v[set * same + i / 2 * 2],
-                               v[set * same + i / 2 * 2 + 1], unit, i % 2);
-        memcpy(v, next, sizeof(next));
-    }
+    const int n = s->word_trees, code_bytes = s->forest->code_bytes;
+    be_interleave(e, v, n, code_bytes, s->lanes * code_bytes);
     /* The 16 bytes number h of vector k hold the words of four rows. */
-    const int n_16 = s->lanes * s->forest->code_bytes / lane_bytes;
+    const int n_16 = s->lanes * code_bytes / lane_bytes;
     const int rows = lane_bytes / word_bytes;
     LLVMTypeRef type = be_vector(e->i32, rows * n_16);
     for (int k = 0; k < n; k++)

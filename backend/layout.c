@@ -18,7 +18,7 @@ static void place_forest(struct be_emitter *e, struct be_layout *layout, int i,
     const struct ir_forest *f = &forest->f;
     const bool codes = forest->select && !one_row;
     if (codes)
-        layout->codes[i] = take(layout, (int64_t)f->n_code_columns *
+        layout->codes[i] = take(layout, be_code_columns(forest) *
                                             layout->rows * forest->code_bytes);
     else
         layout->row_copy[i] =

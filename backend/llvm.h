@@ -100,6 +100,14 @@ LLVMValueRef be_offset(struct be_emitter *e, LLVMValueRef base,
 LLVMValueRef be_load(struct be_emitter *e, LLVMTypeRef type, LLVMValueRef at);
 void be_store(struct be_emitter *e, LLVMValueRef v, LLVMValueRef at);
 
+/* Of n vectors of `bytes` bytes each, brings the elements, of `unit` bytes, that
+ * stand at the same place together, within each 16 bytes: then 16 bytes number
+ * h of v[k] hold elements k * m ... k * m + m - 1 of those of all n vectors,
+ * where m is 16 / (n * unit). One instruction a vector and doubling, on every
+ * ISA. n and unit are powers of 2, n * unit at most 16. */
+void be_interleave(struct be_emitter *e, LLVMValueRef *v, int n, int unit,
+                   int bytes);
+
 /* An internal function for level `level`; its body starts at the builder. */
 LLVMValueRef be_function(struct be_emitter *e, const char *name,
                          LLVMTypeRef result, LLVMTypeRef *params, int n,
@@ -218,6 +226,8 @@ float be_round_down(double v);
 void be_select_emit(struct be_emitter *e, struct be_forest *forest, int level);
 void be_branch_emit(struct be_emitter *e, struct be_forest *forest);
 void be_walk_emit(struct be_emitter *e, struct be_forest *forest);
+/* How many code columns there must be room for: a few more than there are. */
+int64_t be_code_columns(const struct be_forest *forest);
 /* fn(base, row_stride, column_stride, n_rows, codes) for values of `dtype`. */
 void be_quantise_emit(struct be_emitter *e, struct be_forest *forest,
                       int level, enum ir_dtype dtype);
