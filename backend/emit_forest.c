@@ -74,7 +74,7 @@ static struct be_forest *forest_new(struct be_emitter *e, int number)
     forest->branch = !strcmp(batch, "branch");
     forest->branch_one = !strcmp(row, "branch");
     forest->code_bytes = forest->f.code_bits / 8;
-    forest->tile_rows = ir_attr_int_or(op, "tile_rows", 64);
+    forest->tile_rows = be_tile_rows(e);
     forest->leaf_place =
         ir_alloc_array(&e->arena, (size_t)forest->f.n_leaves, 4);
     place_leaves(forest);
@@ -192,7 +192,7 @@ static void lower_select(struct be_emitter *e, struct be_forest *forest)
     const struct ir_value *margin = &op->result[0], *leaf = &op->result[1];
     const int level = level_index(e);
     const struct be_view x = be_view_of(e, op->operand[0]);
-    const int64_t at = e->layout->codes[forest->number];
+    const int64_t at = e->layout->work[forest->number];
     LLVMValueRef codes = be_offset(e, e->workspace, be_i64(e, at));
     LLVMValueRef quantise[] = {x.base, x.row_stride, x.column_stride,
                                e->n_rows, codes};
@@ -232,7 +232,7 @@ static LLVMValueRef contiguous_row(struct be_emitter *e,
     if (x.dense_columns && x.dtype == f->in_dtype)
         return be_view_at(e, &x, index, be_i64(e, 0));
     LLVMValueRef copy = be_offset(
-        e, e->workspace, be_i64(e, layout->row_copy[forest->number]));
+        e, e->workspace, be_i64(e, layout->work[forest->number]));
     struct be_loop loop;
     be_loop_begin(e, &loop, be_i64(e, 0), be_i64(e, f->n_features), 1);
     LLVMValueRef v = be_load(e, be_type(e, x.dtype),

@@ -364,8 +364,8 @@ void be_library_emit(struct be_emitter *e, const struct ir_module *source,
     LLVMTypeRef one[] = {e->i32, e->ptr, e->ptr, e->ptr};
     LLVMValueRef level, limit, entry[4], rows, out;
     be_forests_emit(e);
-    e->layout = be_layout_new(e, false);
-    e->layout_one = be_layout_new(e, true);
+    e->layout = be_layout_new(e, be_tile_rows(e));
+    e->layout_one = be_layout_new(e, 1);
     be_dispatch_emit(e, &level, &limit);
     static const char *const suffix[] = {"predict_f32", "predict_f64",
                                          "predict_one_f32", "predict_one_f64"};

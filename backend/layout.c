@@ -1,75 +1,94 @@
-/* layout.c: gives each buffer of a tile its place in the workspace. What goes
- * where was decided by the plan_memory pass; this only adds up. */
+/* layout.c: gives each buffer of a tile its place in the workspace. Which
+ * buffers there are and which of them share a slot is the plan_memory pass's
+ * decision; how large a slot is follows from the rows of a tile. */
 #include "backend/llvm.h"
 
 enum { max_stack = 65536, frames = 32768 };
 
-static int64_t take(struct be_layout *layout, int64_t bytes)
+int64_t be_tile_rows(const struct be_emitter *e)
 {
-    const int64_t at = layout->bytes;
-    layout->bytes = (at + bytes + 63) / 64 * 64;
-    return at;
+    int64_t least = INT64_MAX;
+    for (int i = 0; i < e->module->n_ops; i++) {
+        const int64_t rows =
+            ir_attr_int_or(e->module->ops[i], "tile_rows", INT64_MAX);
+        least = rows < least ? rows : least;
+    }
+    return least == INT64_MAX ? 64 : least;
 }
 
-static void place_forest(struct be_emitter *e, struct be_layout *layout, int i,
-                         bool one_row)
+/* What an op needs beside its results. */
+static int64_t work_bytes(const struct be_emitter *e, int i, int64_t rows)
 {
     const struct be_forest *forest = e->forests[i];
+    if (!forest)
+        return 0;
     const struct ir_forest *f = &forest->f;
-    const bool codes = forest->select && !one_row;
-    if (codes)
-        layout->codes[i] = take(layout, be_code_columns(forest) *
-                                            layout->rows * forest->code_bytes);
-    else
-        layout->row_copy[i] =
-            take(layout, f->n_features * (int64_t)ir_dtype_bytes(f->in_dtype));
+    if (forest->select && rows > 1)
+        return be_code_columns(forest) * rows * forest->code_bytes;
+    return f->n_features * (int64_t)ir_dtype_bytes(f->in_dtype);
 }
 
-static bool is_operand(const struct ir_module *module,
-                       const struct ir_value *value)
+/* The slots of an op's results, then that of its work. */
+static const int32_t *slots_of(const struct ir_op *op)
 {
-    for (int i = 0; i < module->n_ops; i++)
-        for (int o = 0; o < module->ops[i]->n_operands; o++)
-            if (module->ops[i]->operand[o] == value)
-                return true;
-    return false;
+    static const int32_t none[2] = {-1, -1};
+    return op->kind == IR_OP_input ? none
+                                   : ir_attr_tensor(op, "slots")->data;
 }
 
-struct be_layout *be_layout_new(struct be_emitter *e, bool one_row)
+static int64_t result_bytes(const struct ir_op *op, int r, int64_t rows)
+{
+    const struct ir_type *type = &op->result[r].type;
+    return ir_type_volume(type) * rows * (int64_t)ir_dtype_bytes(type->dtype);
+}
+
+/* Sets end[s] to the bytes that slot s needs, then to where it ends. */
+static int64_t size_slots(const struct be_emitter *e, int64_t rows,
+                          int64_t *end, int n_slots)
+{
+    for (int i = 0; i < e->module->n_ops; i++) {
+        const struct ir_op *op = e->module->ops[i];
+        const int32_t *slot = slots_of(op);
+        for (int r = 0; r <= op->n_results; r++) {
+            const int64_t bytes = r < op->n_results ? result_bytes(op, r, rows)
+                                                    : work_bytes(e, i, rows);
+            if (slot[r] >= 0 && bytes > end[slot[r]])
+                end[slot[r]] = bytes;
+        }
+    }
+    int64_t total = 0;
+    for (int s = 0; s < n_slots; s++)
+        total = end[s] = (total + end[s] + 63) / 64 * 64;
+    return total;
+}
+
+struct be_layout *be_layout_new(struct be_emitter *e, int64_t rows)
 {
     const struct ir_module *module = e->module;
     struct be_layout *layout = ir_alloc(&e->arena, sizeof(*layout));
-    const size_t n_values = (size_t)ir_value_count(module);
-    layout->rows = 64;
-    for (int i = 0; i < module->n_ops; i++)
-        if (e->forests[i] && e->forests[i]->tile_rows > layout->rows)
-            layout->rows = e->forests[i]->tile_rows;
-    if (one_row)
-        layout->rows = 1;
-    layout->value = ir_alloc_array(&e->arena, n_values, sizeof(int64_t));
-    layout->codes = ir_alloc_array(&e->arena, module->n_ops, sizeof(int64_t));
-    layout->row_copy =
-        ir_alloc_array(&e->arena, module->n_ops, sizeof(int64_t));
+    int n_slots = 0;
+    for (int i = 0; i < module->n_ops; i++) {
+        const int32_t *slot = slots_of(module->ops[i]);
+        for (int r = 0; r <= module->ops[i]->n_results; r++)
+            n_slots = slot[r] >= n_slots ? slot[r] + 1 : n_slots;
+    }
+    int64_t *end = ir_alloc_array(&e->arena, (size_t)n_slots + 1, sizeof(*end));
+    layout->rows = rows;
+    layout->bytes = size_slots(e, rows, end, n_slots);
+    layout->on_stack = layout->bytes <= max_stack;
+    layout->value = ir_alloc_array(
+        &e->arena, (size_t)ir_value_count(module), sizeof(*layout->value));
+    layout->work = ir_alloc_array(&e->arena, (size_t)module->n_ops,
+                                  sizeof(*layout->work));
     for (int i = 0; i < module->n_ops; i++) {
         const struct ir_op *op = module->ops[i];
-        layout->codes[i] = layout->row_copy[i] = -1;
-        if (e->forests[i])
-            place_forest(e, layout, i, one_row);
-        for (int r = 0; r < op->n_results; r++) {
-            const struct ir_value *v = &op->result[r];
-            /* An output goes straight to the caller, but the margins of
-             * `select` are added to in whole blocks. */
-            const bool blocks =
-                e->forests[i] && e->forests[i]->select && r == 0;
-            const bool wanted =
-                op->kind != IR_OP_input && (blocks || is_operand(module, v));
-            layout->value[v->id] =
-                wanted ? take(layout, ir_type_volume(&v->type) * layout->rows *
-                                          (int64_t)ir_dtype_bytes(v->type.dtype))
-                       : -1;
+        const int32_t *slot = slots_of(op);
+        for (int r = 0; r <= op->n_results; r++) {
+            int64_t *at = r < op->n_results ? &layout->value[op->result[r].id]
+                                            : &layout->work[i];
+            *at = slot[r] < 0 ? -1 : slot[r] == 0 ? 0 : end[slot[r] - 1];
         }
     }
-    layout->on_stack = layout->bytes <= max_stack;
     return layout;
 }
 

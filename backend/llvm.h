@@ -157,12 +157,14 @@ LLVMValueRef be_convert(struct be_emitter *e, LLVMValueRef v,
 struct be_layout {
     int64_t rows;       /* of a tile; 1 for one row */
     int64_t *value;     /* offset by value id, -1 without a buffer */
-    int64_t *codes;     /* offset of a forest's codes, by op number; or -1 */
-    int64_t *row_copy;  /* offset of a row in the forest's dtype; or -1 */
+    int64_t *work;      /* offset of an op's own room by op number, or -1: a
+                           forest's codes, or a row in its dtype */
     int64_t bytes;      /* in all */
     bool on_stack;
 };
-struct be_layout *be_layout_new(struct be_emitter *e, bool one_row);
+struct be_layout *be_layout_new(struct be_emitter *e, int64_t rows);
+/* Of a batch's tiles: what all forests can do with. */
+int64_t be_tile_rows(const struct be_emitter *e);
 /* What the caller must supply, and a bound on the stack that a call takes. */
 int64_t be_scratch_bytes(const struct be_emitter *e);
 int64_t be_stack_bytes(const struct be_emitter *e);

@@ -433,6 +433,12 @@ int ir_find_output(const struct ir_module *module, const char *name);
     "leaf_const:tensor? coef_start:tensor? coef_feature:tensor? "             \
     "coef:tensor? "
 
+/* What plan_memory gives every KERNEL op: i32[n_results + 1], for each result
+ * and then for the op's own work the slot of the workspace that it is in, or
+ * -1: a result without one goes to the caller's memory alone. */
+#define IR_SLOTS_ATTR "slots:tensor?"
+#define IR_MAX_SLOTS 65536
+
 /* A quantised forest reads codes. Code column c belongs to feature
  * column_feature[c] and is u8 or u16 (code_bits). Numeric: the code is the
  * number of cuts [cut_start[c], cut_start[c+1]) below v (v > cut); missing is
@@ -445,7 +451,7 @@ int ir_find_output(const struct ir_module *module, const char *name);
     "cut_start:tensor? cuts:tensor? column_set_start:tensor? "                \
     "column_set:tensor? node_column:tensor? node_code:tensor? "               \
     "strategy:string? row_strategy:string? tile_rows:int? chunk_nodes:int? "  \
-    "scratch:int?"
+    IR_SLOTS_ATTR
 
 enum ir_node_flag {
     IR_NODE_MISSING_LEFT = 1,

@@ -111,6 +111,29 @@ static bool check_known(const struct ir_op *op, struct ir_diag *diag)
     return true;
 }
 
+/* `slots`, which any KERNEL op may have. */
+static bool check_slots(const struct ir_op *op, struct ir_diag *diag)
+{
+    const struct ir_attr *a = ir_find_attr(op, "slots");
+    if (!a)
+        return true;
+    const struct ir_tensor *t = a->t;
+    const char *name = ir_op_table[op->kind].name;
+    if (t->type.dtype != IR_I32 || t->type.rank != 1 ||
+        t->type.dim[0] != op->n_results + 1)
+        return ir_error(diag, op->loc, "%s: slots is %s of %lld elements, not "
+                        "i32[%d]", name, ir_dtype_name(t->type.dtype),
+                        (long long)ir_type_volume(&t->type),
+                        op->n_results + 1);
+    const int32_t *slot = t->data;
+    for (int r = 0; r <= op->n_results; r++)
+        if (slot[r] < -1 || slot[r] >= IR_MAX_SLOTS)
+            return ir_error(diag, op->loc,
+                            "%s: slots[%d] is %d (-1 to %d can be had)", name,
+                            r, slot[r], IR_MAX_SLOTS - 1);
+    return true;
+}
+
 bool ir_check_schema(const struct ir_op *op, struct ir_diag *diag)
 {
     const struct ir_op_info *info = &ir_op_table[op->kind];
@@ -130,5 +153,5 @@ bool ir_check_schema(const struct ir_op *op, struct ir_diag *diag)
             return ir_error(diag, op->loc, "%s: attribute %s is missing",
                             info->name, name);
     }
-    return true;
+    return check_slots(op, diag);
 }

@@ -515,8 +515,7 @@ bool ir_verify_forest(const struct ir_module *module, const struct ir_op *op,
     if (bits != 0 && !check_codes(op, diag))
         return false;
     if (!check_range(op, "tile_rows", 64, 65536, diag) ||
-        !check_range(op, "chunk_nodes", 1, IR_MAX_NODES, diag) ||
-        !check_range(op, "scratch", 0, INT64_MAX, diag))
+        !check_range(op, "chunk_nodes", 1, IR_MAX_NODES, diag))
         return false;
     if (ir_attr_int_or(op, "tile_rows", 64) % 64 != 0)
         return bad(op, diag, "tile_rows is %lld, no multiple of 64",

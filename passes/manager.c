@@ -22,7 +22,7 @@ const struct pass pass_table[] = {
     {"kernelise", "turn model ops into kernel ops, fuse maps", pass_kernelise},
     {"quantise", "replace thresholds and sets by small codes", pass_quantise},
     {"schedule", "choose how each forest is computed", pass_schedule},
-    {"plan_memory", "choose between stack and scratch memory",
+    {"plan_memory", "give buffers slots of the workspace",
      pass_plan_memory},
 };
 const int pass_count = sizeof(pass_table) / sizeof(pass_table[0]);

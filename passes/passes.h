@@ -73,6 +73,8 @@ bool pass_kernelise(struct ir_module *module,
 /* Gives each forest code columns, cuts and node codes (see IR_FOREST_ATTRS):
  * 8 bits when every numeric column has at most 255 cuts and every tree at most
  * 256 leaves, else 16 bits when at most 65535 of either, else none. */
+/* Tables from categories to codes take at most so much, in all. */
+#define PASS_MAX_CATEGORY_BYTES (INT64_C(64) << 20)
 bool pass_quantise(struct ir_module *module, const struct pass_options *options,
                    struct ir_diag *diag);
 
@@ -83,10 +85,8 @@ bool pass_schedule(struct ir_module *module, const struct pass_options *options,
                    struct ir_diag *diag);
 
 /* -------------------------------------------------------- plan_memory.c -- */
-/* Decides, per forest, whether the tile's buffers (codes, leaf indices,
- * margins) fit the stack (PASS_MAX_STACK) or go to the caller's scratch, and
- * sets `scratch` to the bytes needed there, 0 for small models. */
-#define PASS_MAX_STACK 65536
+/* Gives each KERNEL op its `slots` (see IR_SLOTS_ATTR): buffers whose lifetimes
+ * are apart share one. */
 bool pass_plan_memory(struct ir_module *module,
                       const struct pass_options *options,
                       struct ir_diag *diag);

@@ -1,39 +1,102 @@
-/* plan_memory.c: whether a tile's buffers fit the stack.
+/* plan_memory.c: which buffers a tile needs, and which of them share memory.
  *
- * The layout that the backend follows, each part aligned to 64 bytes:
- *
- *   codes      n_code_columns x tile_rows x code_bits / 8, strategy "select"
- *   the row    n_features of in_dtype, for the other strategies
- *   margins    n_targets x tile_rows of sum_dtype
- *   leaves     n_trees x tile_rows of i32, when the leaf result is used
- *
- * Buffers of ops other than forests are the backend's own to place.
+ * A result that an op reads has a buffer; one that is only an output goes
+ * straight to the caller's memory, but for the margins of `select`, which are
+ * added to in whole blocks of rows. A forest needs room for its work besides:
+ * codes, or a row in its own dtype. Buffers are given slots by lifetime, in the
+ * order of the ops: a slot is free again after the last op that reads it. How
+ * large slots are and where they lie follows from the rows of a tile, and is
+ * the backend's to add up.
  */
 #include "passes/rewrite.h"
 
 #include <string.h>
 
-static int64_t aligned(int64_t bytes)
+struct planner {
+    struct ir_arena scratch;
+    int *last_use;  /* by value id: the last op that reads it, or -1 */
+    int32_t *slot;  /* by value id */
+    int64_t *bytes; /* by slot: the most a row needs of it so far */
+    bool *taken;    /* by slot */
+    int n_slots;
+};
+
+static void find_last_uses(struct planner *p, const struct ir_module *module)
 {
-    return (bytes + 63) / 64 * 64;
+    const int n = ir_value_count(module);
+    p->last_use = ir_alloc_array(&p->scratch, n, sizeof(*p->last_use));
+    for (int i = 0; i < n; i++)
+        p->last_use[i] = -1;
+    for (int i = 0; i < module->n_ops; i++)
+        for (int o = 0; o < module->ops[i]->n_operands; o++)
+            p->last_use[module->ops[i]->operand[o]->id] = i;
 }
 
-static int64_t tile_bytes(const struct ir_op *op, bool leaf_is_used)
+/* The free slot that fits best: the smallest that is large enough, else the
+ * largest, which grows, else a new one. */
+static int32_t take_slot(struct planner *p, int64_t bytes)
+{
+    int best = -1;
+    for (int s = 0; s < p->n_slots; s++) {
+        if (p->taken[s])
+            continue;
+        const bool fits = p->bytes[s] >= bytes;
+        if (best < 0 ||
+            (fits ? p->bytes[best] < bytes || p->bytes[s] < p->bytes[best]
+                  : p->bytes[s] > p->bytes[best] && p->bytes[best] < bytes))
+            best = s;
+    }
+    if (best < 0)
+        best = p->n_slots++;
+    if (p->bytes[best] < bytes)
+        p->bytes[best] = bytes;
+    p->taken[best] = true;
+    return best;
+}
+
+static bool is_select(const struct ir_op *op)
+{
+    const struct ir_attr *strategy = ir_find_attr(op, "strategy");
+    return strategy && strcmp(strategy->s, "select") == 0;
+}
+
+/* What a forest works in, for a row. */
+static int64_t work_bytes(const struct ir_op *op)
 {
     struct ir_forest f;
     ir_forest_view(op, &f);
-    const int64_t rows = ir_attr_int_or(op, "tile_rows", 64);
-    const struct ir_attr *strategy = ir_find_attr(op, "strategy");
-    const bool is_select = strategy && strcmp(strategy->s, "select") == 0;
-    int64_t bytes =
-        is_select ? aligned(f.n_code_columns * rows * (f.code_bits / 8))
-                  : aligned(f.n_features *
-                            (int64_t)ir_dtype_bytes(f.in_dtype));
-    bytes += aligned(f.n_targets * rows *
-                     (int64_t)ir_dtype_bytes(f.sum_dtype));
-    if (leaf_is_used)
-        bytes += aligned(f.n_trees * rows * 4);
-    return bytes;
+    return is_select(op) ? (int64_t)f.n_code_columns * (f.code_bits / 8)
+                         : f.n_features * (int64_t)ir_dtype_bytes(f.in_dtype);
+}
+
+static void plan_op(struct planner *p, struct ir_module *module, int number)
+{
+    struct ir_op *op = module->ops[number];
+    const int n = op->n_results;
+    int32_t *slots = ir_alloc_array(&p->scratch, (size_t)n + 1, sizeof(*slots));
+    slots[n] = op->kind == IR_OP_forest ? take_slot(p, work_bytes(op)) : -1;
+    for (int r = 0; r < n; r++) {
+        const struct ir_value *v = &op->result[r];
+        const bool in_blocks = r == 0 && is_select(op);
+        slots[r] = -1;
+        if (in_blocks || p->last_use[v->id] >= 0)
+            slots[r] = take_slot(
+                p, ir_type_volume(&v->type) *
+                       (int64_t)ir_dtype_bytes(v->type.dtype));
+        p->slot[v->id] = slots[r];
+    }
+    if (slots[n] >= 0)
+        p->taken[slots[n]] = false;
+    /* What is read here for the last time, or never. */
+    for (int o = 0; o < op->n_operands; o++) {
+        const int id = op->operand[o]->id;
+        if (p->slot[id] >= 0 && p->last_use[id] == number)
+            p->taken[p->slot[id]] = false;
+    }
+    for (int r = 0; r < n; r++)
+        if (slots[r] >= 0 && p->last_use[op->result[r].id] < 0)
+            p->taken[slots[r]] = false;
+    pass_set_tensor(module, op, "slots", IR_I32, n + 1, slots);
 }
 
 bool pass_plan_memory(struct ir_module *module,
@@ -41,17 +104,22 @@ bool pass_plan_memory(struct ir_module *module,
 {
     (void)options;
     (void)diag;
-    struct ir_arena scratch;
-    ir_arena_init(&scratch);
-    const int *uses = pass_count_uses(module, &scratch);
+    struct planner p = {0};
+    ir_arena_init(&p.scratch);
+    find_last_uses(&p, module);
+    const size_t n_values = (size_t)ir_value_count(module);
+    /* A slot a value, and one a forest, is the most there can be. */
+    const size_t most = n_values + (size_t)module->n_ops + 1;
+    p.slot = ir_alloc_array(&p.scratch, n_values, sizeof(*p.slot));
+    p.bytes = ir_alloc_array(&p.scratch, most, sizeof(*p.bytes));
+    p.taken = ir_alloc_array(&p.scratch, most, sizeof(*p.taken));
+    for (size_t i = 0; i < n_values; i++)
+        p.slot[i] = -1;
     for (int i = 0; i < module->n_ops; i++) {
-        struct ir_op *op = module->ops[i];
-        if (op->kind != IR_OP_forest)
-            continue;
-        const int64_t bytes = tile_bytes(op, uses[op->result[1].id] > 0);
-        const int64_t needed = bytes <= PASS_MAX_STACK ? 0 : bytes;
-        ir_set_attr(module, op, ir_int("scratch", needed));
+        const enum ir_op_kind kind = module->ops[i]->kind;
+        if (kind != IR_OP_input && ir_op_table[kind].level == IR_KERNEL)
+            plan_op(&p, module, i);
     }
-    ir_arena_release(&scratch);
+    ir_arena_release(&p.scratch);
     return true;
 }

@@ -7,8 +7,9 @@
  * value of the row after the other.
  *
  * A forest keeps the codes that it has. One stays without when codes of 16
- * bits do not do, or when a test passes no number at all, which no numeric
- * code can say (canonicalise makes a set test of it).
+ * bits do not do, when a test passes no number at all, which no numeric code
+ * can say (canonicalise makes a set test of it), or when its categories are so
+ * many that tables from them to codes would be out of proportion.
  */
 #include "passes/rewrite.h"
 
@@ -178,6 +179,31 @@ static void build_columns(struct quantiser *q)
     end_column(q);
 }
 
+/* Bytes of tables that give each category the codes of its feature's columns:
+ * rows are rounded up to 16 bytes. */
+static int64_t category_bytes(const struct quantiser *q)
+{
+    const struct ir_forest *f = &q->forest;
+    int64_t bytes = 0, columns = 0, words = 0;
+    for (int c = 0; c < q->n_columns; c++) {
+        if (!(q->column_flags[c] & IR_NODE_CATEGORICAL))
+            continue;
+        for (int32_t i = q->set_start[c]; i < q->set_start[c + 1]; i++) {
+            const int32_t n =
+                f->set_start[q->set[i] + 1] - f->set_start[q->set[i]];
+            words = n > words ? n : words;
+        }
+        columns++;
+        if (c + 1 < q->n_columns &&
+            q->column_feature[c + 1] == q->column_feature[c])
+            continue;
+        const int64_t row = (columns * (q->code_bits / 8) + 15) / 16 * 16;
+        bytes += (words * 32 + 2) * row;
+        columns = words = 0;
+    }
+    return bytes;
+}
+
 /* --------------------------------------------------------------- the op -- */
 
 static void store(const struct quantiser *q, struct ir_module *module,
@@ -209,7 +235,8 @@ static void quantise_forest(struct ir_module *module, struct ir_op *op)
     if (q.code_bits != 0) {
         take_memory(&q);
         build_columns(&q);
-        store(&q, module, op);
+        if (category_bytes(&q) <= PASS_MAX_CATEGORY_BYTES)
+            store(&q, module, op);
     }
     ir_arena_release(&q.scratch);
 }
