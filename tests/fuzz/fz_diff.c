@@ -84,7 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             stop(&diag);
     } else {
         const struct be_options options = {.n_golden = 1};
-        struct be_jit *jit;
+        struct be_jit *jit = NULL;
         struct be_artifact *artifact =
             be_compile(source, module, &options, &diag);
         const struct tn_model *model =
