@@ -1,7 +1,7 @@
 /* schedule.c: how each forest is computed, by a cost model.
  *
- * The constants are nanoseconds on one Sapphire Rapids core and come from the
- * models named beside them; they only have to be right enough to rank the
+ * The constants are nanoseconds on one Zen 3 core (AVX2); the models they come
+ * from are named beside them. They only have to be right enough to rank the
  * strategies. Bounds on code keep the time to compile in proportion.
  */
 #include "passes/rewrite.h"
@@ -9,19 +9,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* `select`, a node of 8-bit codes, a row: 166 ns for 500 trees x 30 nodes of
- * the Higgs subset at 64 rows a register. 16-bit codes take twice as long. */
-#define SELECT_NODE_NS 0.011
-/* Adding a tree's leaf to the margin: 100 ns for the 500 trees. */
-#define SELECT_TREE_NS 0.2
-/* Writing a code column: 95 ns for 28 columns of up to 215 cuts. */
-#define SELECT_COLUMN_NS 3.4
-/* `branch`, a level: if-else code took 4,296 ns for 500 trees x 31 leaves
- * (5.5 levels on average) and 3,306 ns for 200 x 255 (about 9). */
-#define BRANCH_LEVEL_NS 1.7
-/* `walk`, a level: LightGBM's own table walk took 16,327 ns for those 500
- * trees, 6 ns a level; the packed nodes here are expected to need less. */
-#define WALK_LEVEL_NS 4.0
+/* `select`: a node of 8-bit codes for a row. NYC_taxi, 100 trees x 31 leaves
+ * on 5 numbers, takes 52 ns a row: 17 for its nodes, 25 to add leaves, 10 to
+ * write codes. 16-bit codes take twice as long. */
+#define SELECT_NODE_NS 0.006
+#define SELECT_TREE_NS 0.25
+/* A code column of up to 255 cuts, and one of sets (airline: 313 of those). */
+#define SELECT_CUTS_NS 2.0
+#define SELECT_SETS_NS 0.15
+/* `branch`, a level: NYC_taxi takes 720 ns for 100 trees, 6.4 levels each. A
+ * level with a set test: airline takes 3,650 ns for 100 x 6.1. */
+#define BRANCH_LEVEL_NS 1.1
+#define BRANCH_SET_NS 6.0
+/* `walk`, a level: 3,700 ns for NYC_taxi, 8,300 ns for airline. */
+#define WALK_LEVEL_NS 5.8
+#define WALK_SET_NS 14.0
 
 /* Nodes that are turned into code at most. `select` takes about 54 bytes of
  * code and 0.1 ms of compiling a node at each ISA level, `branch` a third. */
@@ -68,18 +70,38 @@ static double sum_depths(const struct ir_forest *f)
     return sum;
 }
 
-static const char *choose_strategy(const struct ir_forest *f)
+/* What a row costs by each strategy. */
+struct costs {
+    double select, branch, walk;
+};
+
+static struct costs estimate(const struct ir_forest *f)
 {
     const double depths = sum_depths(f);
-    const bool can_select = f->code_bits != 0 && !f->coef_start;
-    const double select = SELECT_NODE_NS * f->n_nodes * (f->code_bits / 8) +
-                          SELECT_TREE_NS * f->n_trees +
-                          SELECT_COLUMN_NS * f->n_code_columns;
-    const double branch = BRANCH_LEVEL_NS * depths;
-    const double walk = WALK_LEVEL_NS * depths;
+    double sets = 0, columns = 0;
+    for (int64_t i = 0; i < f->n_nodes; i++)
+        sets += (f->flags[i] & IR_NODE_CATEGORICAL) != 0;
+    for (int c = 0; c < f->n_code_columns; c++)
+        columns += f->column_flags[c] & IR_NODE_CATEGORICAL ? SELECT_SETS_NS
+                                                            : SELECT_CUTS_NS;
+    const double share = f->n_nodes > 0 ? sets / f->n_nodes : 0;
+    return (struct costs){
+        .select = SELECT_NODE_NS * f->n_nodes * (f->code_bits / 8) +
+                  SELECT_TREE_NS * f->n_trees + columns,
+        .branch = depths * (BRANCH_LEVEL_NS * (1 - share) +
+                            BRANCH_SET_NS * share),
+        .walk = depths * (WALK_LEVEL_NS * (1 - share) + WALK_SET_NS * share),
+    };
+}
+
+static const char *choose_strategy(const struct ir_forest *f)
+{
+    const struct costs cost = estimate(f);
+    const bool can_select = f->code_bits != 0 && !f->coef_start &&
+                            f->n_nodes <= SELECT_MAX_NODES;
     const bool can_branch = f->n_nodes <= BRANCH_MAX_NODES;
-    if (can_select && f->n_nodes <= SELECT_MAX_NODES &&
-        (f->n_nodes == 0 || select <= (can_branch ? branch : walk)))
+    const double rows = can_branch ? cost.branch : cost.walk;
+    if (can_select && (f->n_nodes == 0 || cost.select <= rows))
         return "select";
     return can_branch ? "branch" : "walk";
 }
