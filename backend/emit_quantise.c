@@ -278,6 +278,12 @@ static int run_end(const struct ir_forest *f, int first)
     return end;
 }
 
+static int run_blocks(const struct be_forest *forest, int first, int end)
+{
+    const int per_block = block_bytes / forest->code_bytes;
+    return (end - first + per_block - 1) / per_block;
+}
+
 /* How many categories the sets of the columns [first, end) can hold. */
 static int32_t category_limit(const struct ir_forest *f, int first, int end)
 {
@@ -416,10 +422,9 @@ static struct run append_run(const struct quantise *q, int first, int end,
                              struct ir_text *data)
 {
     const struct ir_forest *f = &q->forest->f;
-    const int per_block = block_bytes / q->forest->code_bytes;
     const struct run run = {
         .feature = f->column_feature[first], .first_column = first,
-        .n_blocks = (end - first + per_block - 1) / per_block,
+        .n_blocks = run_blocks(q->forest, first, end),
         .limit = category_limit(f, first, end),
         .table = (int32_t)data->length,
     };
@@ -462,9 +467,17 @@ static void emit_categorical(struct quantise *q)
 int64_t be_code_columns(const struct be_forest *forest)
 {
     const struct ir_forest *f = &forest->f;
-    const int n = f->n_code_columns;
-    const bool room = n > 0 && f->column_flags[n - 1] & IR_NODE_CATEGORICAL;
-    return n + (room ? block_bytes / forest->code_bytes - 1 : 0);
+    int64_t n = f->n_code_columns;
+    for (int c = 0, end; c < f->n_code_columns; c = end) {
+        end = run_end(f, c);
+        const int64_t written = c + (int64_t)run_blocks(forest, c, end) *
+                                        block_bytes / forest->code_bytes;
+        if (end == c)
+            end++;
+        else if (written > n)
+            n = written;
+    }
+    return n;
 }
 
 void be_quantise_emit(struct be_emitter *e, struct be_forest *forest,
