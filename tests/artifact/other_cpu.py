@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""Compiled for aarch64 here, linked by that target's own compiler and run
+under qemu: the bits of the interpreter, for rows on and beside each threshold,
+special numbers and rows drawn at random."""
+import csv
+import io
+import math
+import random
+import re
+import struct
+import unittest
+
+from artifact import HERE, MODELS, TREENAIL, Case, compile_model, need, run
+
+TARGET = "aarch64-linux-gnu"
+SPECIAL = [0.0, -0.0, math.nan, math.inf, -math.inf, 5e-324, -1e-40, 1e300,
+           -1.0, 3e9, 0.5]
+
+
+def thresholds(model):
+    """Feature -> thresholds (or places of sets), from LightGBM's text."""
+    found = {}
+    body = model.read_text()
+    for features, values in re.findall(
+            r"^split_feature=(.*)\n(?:.*\n)*?threshold=(.*)$", body, re.M):
+        for feature, value in zip(features.split(), values.split()):
+            found.setdefault(int(feature), []).append(float(value))
+    return found
+
+
+def rows_for(model, n):
+    n_columns = int(re.search(r"^max_feature_idx=(\d+)$", model.read_text(),
+                              re.M)[1]) + 1
+    at = thresholds(model)
+    draw = random.Random(1)
+
+    def value(column):
+        near = at.get(column, [0.0])
+        v = draw.choice(near)
+        kind = draw.randrange(8)
+        if kind < 3:
+            return v
+        if kind < 5:
+            return math.nextafter(v, draw.choice([-math.inf, math.inf]))
+        if kind == 5:
+            return draw.choice(SPECIAL)
+        if kind == 6:
+            return float(draw.randrange(40))
+        return draw.uniform(min(near) - 1, max(near) + 1)
+
+    return [[value(c) for c in range(n_columns)] for _ in range(n)]
+
+
+def as_f32(value):
+    try:
+        return struct.unpack("f", struct.pack("f", value))[0]
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
+def bits(value):
+    return "nan" if value != value else struct.pack("<d", value).hex()
+
+
+class OtherCpu(Case):
+    def interpret(self, model, rows, output):
+        """What `predict` on the model says, which interprets it."""
+        data = self.folder / "rows.csv"
+        data.write_text("".join(",".join(map(repr, row)) + "\n"
+                                for row in rows))
+        said = run(TREENAIL, "predict", model, data, "--no-header",
+                   "--output", output).decode()
+        return [[float(v) for v in row]
+                for row in list(csv.reader(io.StringIO(said)))[1:]]
+
+    def outputs(self, header):
+        """(name, C type, elements) as the generated header lists them."""
+        return [(name, kind, int(n)) for name, n, kind in re.findall(
+            r"^ \*   \d+ (\w+): (\d+) x (\w+) a row", header.read_text(),
+            re.M)]
+
+    def build(self, model, *options):
+        archive = compile_model(model, self.folder / "m.a", "--target",
+                                TARGET, "--emit", "a,h", "--name", "m",
+                                *options)
+        program = self.folder / "score"
+        run(f"{TARGET}-gcc", "-std=c11", "-O1", "-static", "-Wall", "-Werror",
+            '-DMODEL_HEADER="m.h"', "-DMODEL=m_model", f"-I{self.folder}",
+            HERE / "score_rows.c", archive, "-o", program)
+        return program
+
+    def check(self, name, *options, n=300):
+        model = MODELS[name]
+        rows = rows_for(model, n)
+        program = self.build(model, *options)
+        flat = [v for row in rows for v in row]
+        answers = run("qemu-aarch64", program, str(n),
+                      input=struct.pack(f"<{len(flat)}d", *flat))
+        at = 0
+        for data in (rows, [[as_f32(v) for v in row] for row in rows]):
+            for output, kind, width in self.outputs(self.folder / "m.h"):
+                code = {"double": "d", "float": "f", "int32_t": "i"}[kind]
+                layout = struct.Struct(f"<{n * width}{code}")
+                got = layout.unpack_from(answers, at)
+                at += layout.size
+                want = [v for row in self.interpret(model, data, output)
+                        for v in row]
+                self.assertEqual(len(want), len(got))
+                for i, (a, b) in enumerate(zip(got, want)):
+                    self.assertEqual(bits(a), bits(b), f"{name}: {output}: "
+                                     f"row {i // width}: {rows[i // width]}")
+        self.assertEqual(at, len(answers))
+
+    def test_numeric(self):
+        self.check("numeric")
+
+    def test_categories(self):
+        self.check("categories")
+
+    def test_multiclass(self):
+        self.check("multiclass")
+
+    def test_linear(self):
+        self.check("linear")
+
+    def test_deep(self):
+        self.check("deep")
+
+    def test_strategies(self):
+        for strategy in ("select", "branch", "walk"):
+            self.check("categories", "--strategy", strategy, n=100)
+
+    def test_library(self):
+        """The shared library too needs nothing."""
+        library = compile_model(MODELS["multiclass"], self.folder / "m.so",
+                                "--target", TARGET)
+        dynamic = run("readelf", "-dW", library).decode()
+        self.assertNotRegex(dynamic, r"\((NEEDED|TEXTREL|JMPREL)\)")
+        self.assertIn("AArch64", run("readelf", "-h", library).decode())
+        self.assertEqual(run("nm", "-D", "--undefined-only", library), b"")
+
+
+if __name__ == "__main__":
+    need(f"{TARGET}-gcc", "qemu-aarch64", "readelf", "nm")
+    unittest.main()
