@@ -226,6 +226,12 @@ LLVMBasicBlockRef be_block(struct be_emitter *e, const char *name)
     return LLVMAppendBasicBlockInContext(e->context, e->fn, name);
 }
 
+void be_noinline(struct be_emitter *e, LLVMValueRef fn)
+{
+    add_attribute(e, fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+                  "noinline");
+}
+
 void be_noalias(struct be_emitter *e, LLVMValueRef fn, int param)
 {
     add_attribute(e, fn, (LLVMAttributeIndex)(param + 1), "noalias");

@@ -176,6 +176,8 @@ void be_branch_emit(struct be_emitter *e, struct be_forest *forest)
     LLVMTypeRef params[] = {e->ptr, e->ptr};
     forest->branch_chunks =
         ir_alloc_array(&e->arena, (size_t)f->n_trees, sizeof(LLVMValueRef));
+    if (f->set)
+        be_in_set_emit(e, forest);
     if (f->coef_start)
         be_linear_emit(e, forest);
     for (int t = 0, next; t < f->n_trees; t = next) {

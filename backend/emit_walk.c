@@ -72,15 +72,28 @@ static void emit_set_table(struct be_emitter *e, struct be_forest *forest)
     free(words);
 }
 
+void be_in_set_emit(struct be_emitter *e, struct be_forest *forest)
+{
+    char name[64];
+    snprintf(name, sizeof(name), "in_set_%d", forest->number);
+    LLVMTypeRef params[] = {be_type(e, forest->f.in_dtype), e->i32, e->i32};
+    emit_set_table(e, forest);
+    forest->in_set = be_function(e, name, e->i1, params, 3, e->levels[0]);
+    be_noinline(e, forest->in_set);
+    LLVMValueRef v = LLVMGetParam(forest->in_set, 0);
+    LLVMValueRef start = LLVMGetParam(forest->in_set, 1);
+    LLVMValueRef end = LLVMGetParam(forest->in_set, 2);
+    LLVMBuildRet(e->b, is_member(e, forest, v, start, end));
+}
+
 LLVMValueRef be_set_test(struct be_emitter *e, struct be_forest *forest,
                          int64_t node, LLVMValueRef v)
 {
     const struct ir_forest *f = &forest->f;
-    emit_set_table(e, forest);
     const int32_t set = f->set[node];
-    LLVMValueRef left =
-        is_member(e, forest, v, be_i32(e, f->set_start[set]),
-                  be_i32(e, f->set_start[set + 1]));
+    LLVMValueRef args[] = {v, be_i32(e, f->set_start[set]),
+                           be_i32(e, f->set_start[set + 1])};
+    LLVMValueRef left = be_call(e, forest->in_set, args, 3);
     if (!(f->flags[node] & IR_NODE_MISSING_LEFT))
         return left;
     return LLVMBuildOr(e->b, left,

@@ -120,6 +120,7 @@ LLVMValueRef be_intrinsic(struct be_emitter *e, const char *name,
 LLVMBasicBlockRef be_block(struct be_emitter *e, const char *name);
 /* Marks a parameter: readonly where it is, noalias always. */
 void be_noalias(struct be_emitter *e, LLVMValueRef fn, int param);
+void be_noinline(struct be_emitter *e, LLVMValueRef fn);
 
 /* for (i = from; i < to; i += step), with from < to not assumed. The body is
  * emitted between begin and end; `index` is i. */
@@ -206,6 +207,7 @@ struct be_forest {
     LLVMValueRef walk_leaf; /* fn(row, leaf) */
     LLVMValueRef linear;    /* fn(row, leaf) -> value, of a linear leaf */
     LLVMValueRef quantise[8][2]; /* by level and dtype of the values */
+    LLVMValueRef in_set;    /* fn(v, first word, end) -> i1 */
     LLVMValueRef leaf_table, set_table; /* emitted once */
 };
 /* Emits everything that the op's strategies call; fills e->forests. */
@@ -214,7 +216,10 @@ void be_forests_emit(struct be_emitter *e);
 /* How a node decides: whether v, of f.in_dtype, goes left. */
 LLVMValueRef be_node_goes_left(struct be_emitter *e, struct be_forest *forest,
                                int64_t node, LLVMValueRef v);
-/* The same for a set test of a categorical node (emit_sets.c). */
+/* The same for a set test of a categorical node: a call of forest->in_set,
+ * since a few thousand copies of it take seconds to compile; and what emits
+ * that function. */
+void be_in_set_emit(struct be_emitter *e, struct be_forest *forest);
 LLVMValueRef be_set_test(struct be_emitter *e, struct be_forest *forest,
                          int64_t node, LLVMValueRef v);
 /* Emits forest->linear. */

@@ -4,7 +4,14 @@
 For each model: compiles it (time and peak memory), loads the library, checks
 that every output bit equals LightGBM's, and only then times both on the same
 f32 rows, interleaved, one thread; prints medians and ratios, as a table or
-with --json. Rows are drawn from the ranges that the model file declares.
+with --json. A walk down a tree takes as long as its branches are hard to
+predict, so rows are drawn in two ways:
+
+  spread    each number from an interval between the model's thresholds on its
+            feature, all as likely: LightGBM puts thresholds between bins of
+            about as many training rows each, so this is how such rows lie
+  uniform   from the ranges that the model file declares; one outlier of the
+            training rows widens a range, and then most rows go one way
 
     predict_vs_lightgbm.py TREENAIL MODEL.txt... [--rows N] [--rounds R]
 """
@@ -39,6 +46,37 @@ def draw_rows(path, n, rng):
             column = rng.choice(codes, n)
         columns.append(column)
     return np.ascontiguousarray(np.stack(columns, axis=1), dtype=np.float32)
+
+
+def spread_rows(path, n, rng):
+    """The same, but numbers lie evenly among the model's own thresholds."""
+    rows = draw_rows(path, n, rng)
+    thresholds = [[] for _ in range(rows.shape[1])]
+    features, numbers = [], []
+    with open(path) as file:
+        for line in file:
+            key, _, values = line.partition("=")
+            if key == "split_feature":
+                features = list(map(int, values.split()))
+            elif key == "threshold":
+                numbers = list(map(float, values.split()))
+            elif key == "decision_type":
+                for f, t, kind in zip(features, numbers, values.split()):
+                    if not int(kind) & 1:  # no categorical split
+                        thresholds[f].append(t)
+    for f, cuts in enumerate(thresholds):
+        if not cuts:
+            continue
+        cuts = np.unique(cuts)
+        low = min(cuts[0], rows[:, f].min())
+        high = max(cuts[-1], rows[:, f].max())
+        cuts = np.concatenate([[low], cuts, [high]])
+        at = rng.integers(0, len(cuts) - 1, n)
+        rows[:, f] = rng.uniform(cuts[at], cuts[at + 1])
+    return rows
+
+
+ROWS = {"spread": spread_rows, "uniform": draw_rows}
 
 
 def compile_model(treenail, model, library):
@@ -80,26 +118,19 @@ def median_ns(times, n):
     return statistics.median(times) / n * 1e9
 
 
-def run(treenail, path, args, folder):
-    rng = np.random.default_rng(args.seed)
-    booster = lightgbm.Booster(model_file=path)
-    rows = draw_rows(path, args.rows, rng)
-    library_path = os.path.join(folder, "m.so")
-    seconds, peak = compile_model(treenail, path, library_path)
-    header = open(os.path.join(folder, "m.h")).read()
-    scratch = int(header.split("#define M_SCRATCH_BYTES ")[1].split()[0])
-    library = Library(library_path, scratch)
-
+def count_differing(booster, library, rows):
     want = booster.predict(rows, num_threads=1)
     out = np.zeros(want.shape, dtype=np.float64)
     library.predict(rows, out, len(rows))
-    differing = int(np.sum(out.view(np.uint64) !=
-                           np.ascontiguousarray(want).view(np.uint64)))
-    if differing:
-        sys.exit(f"{path}: {differing} of {out.size} outputs differ")
+    return int(np.sum(out.view(np.uint64) !=
+                      np.ascontiguousarray(want).view(np.uint64)))
 
+
+def time_both(booster, library, rows, rounds):
+    """Median nanoseconds a row, of LightGBM and of the library."""
+    out = np.zeros(booster.predict(rows).shape, dtype=np.float64)
     theirs, ours = [], []
-    for _ in range(args.rounds):
+    for _ in range(rounds):
         start = time.perf_counter()
         booster.predict(rows, num_threads=1)
         theirs.append(time.perf_counter() - start)
@@ -107,12 +138,29 @@ def run(treenail, path, args, folder):
             start = time.perf_counter()
             library.predict(rows, out, len(rows))
             ours.append(time.perf_counter() - start)
-    lgb, tn = median_ns(theirs, len(rows)), median_ns(ours, len(rows))
-    return {"model": os.path.basename(path), "rows": len(rows),
-            "differing_bits": 0, "lightgbm_ns_per_row": lgb,
-            "treenail_ns_per_row": tn, "ratio": lgb / tn,
-            "compile_seconds": seconds, "compile_peak_bytes": peak,
-            "library_bytes": os.path.getsize(library_path)}
+    return median_ns(theirs, len(rows)), median_ns(ours, len(rows))
+
+
+def run(treenail, path, args, folder):
+    booster = lightgbm.Booster(model_file=path)
+    library_path = os.path.join(folder, "m.so")
+    seconds, peak = compile_model(treenail, path, library_path)
+    with open(os.path.join(folder, "m.h")) as file:
+        header = file.read()
+    scratch = int(header.split("#define M_SCRATCH_BYTES ")[1].split()[0])
+    library = Library(library_path, scratch)
+    for kind, draw in ROWS.items():
+        rows = draw(path, args.rows, np.random.default_rng(args.seed))
+        differing = count_differing(booster, library, rows)
+        if differing:
+            sys.exit(f"{path}: {differing} outputs differ on {kind} rows")
+        lgb, tn = time_both(booster, library, rows, args.rounds)
+        yield {"model": os.path.basename(path), "kind": kind,
+               "rows": len(rows), "differing_bits": 0,
+               "lightgbm_ns_per_row": lgb, "treenail_ns_per_row": tn,
+               "ratio": lgb / tn, "compile_seconds": seconds,
+               "compile_peak_bytes": peak,
+               "library_bytes": os.path.getsize(library_path)}
 
 
 def main():
@@ -127,13 +175,13 @@ def main():
     results = []
     for path in args.models:
         with tempfile.TemporaryDirectory() as folder:
-            results.append(run(args.treenail, path, args, folder))
+            results += run(args.treenail, path, args, folder)
     if args.json:
         print(json.dumps(results, indent=2))
         return
     print(f"LightGBM {lightgbm.__version__}, one thread, f32 rows")
     for r in results:
-        print(f"{r['model']:28} LightGBM {r['lightgbm_ns_per_row']:8.0f} ns"
+        print(f"{r['model']:24} {r['kind']:8} LightGBM {r['lightgbm_ns_per_row']:8.0f} ns"
               f"  treenail {r['treenail_ns_per_row']:7.1f} ns"
               f"  {r['ratio']:5.1f}x  compile {r['compile_seconds']:.2f} s"
               f" {r['compile_peak_bytes'] / 1e6:.0f} MB"
