@@ -31,6 +31,7 @@
 #define IR_MAX_OPERANDS 65536
 #define IR_MAX_COLUMNS (1 << 20)
 #define IR_MAX_ELEMENTS (1 << 24)    /* numbers in a row, or in a value */
+#define IR_MAX_VALUES (1 << 26)      /* numbers in all values of a row */
 #define IR_MAX_NODES (1 << 28)       /* inner nodes of one forest */
 #define IR_MAX_FILE ((size_t)1 << 34) /* bytes of a file that is read */
 #define IR_MAX_NAME 4096             /* bytes of a name */
@@ -131,17 +132,19 @@ void ir_text_append(struct ir_text *text, const void *bytes, size_t n);
 void ir_text_puts(struct ir_text *text, const char *s);
 void ir_text_printf(struct ir_text *text, const char *fmt, ...)
     IR_PRINTF(2, 3);
-/* The shortest decimal that reads back as the same double (or float); "nan",
- * "inf", "-inf" otherwise. */
+/* The shortest decimal that reads back as the same double (or float), but that
+ * some powers of two get a digit more; "nan", "inf", "-inf" otherwise. */
 void ir_text_double(struct ir_text *text, double value);
 void ir_text_float(struct ir_text *text, float value);
-/* A double-quoted string with \\ \" \n \t \xHH escapes. */
+/* A double-quoted string with \\ \" \n \t \xHH escapes; the latter also for
+ * bytes that are no UTF-8, so that the text always is. */
 void ir_text_quoted(struct ir_text *text, const char *s);
 
 /* Reads a whole number or decimal in [s, end) without locale and without
  * needing a NUL; true only when all of it was read. Accepts nan, inf, -inf,
  * and decimal or hexadecimal floats; rounds correctly. */
 bool ir_parse_double(const char *s, const char *end, double *value);
+bool ir_parse_float(const char *s, const char *end, float *value);
 bool ir_parse_int(const char *s, const char *end, int64_t *value);
 
 /* -------------------------------------------------------------- file.c -- */

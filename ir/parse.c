@@ -134,6 +134,15 @@ static bool real(struct parser *p, double *value)
     return unexpected(p, "a number");
 }
 
+static bool real_f32(struct parser *p, float *value)
+{
+    const char *start;
+    if (number_span(p, &start) && ir_parse_float(start, p->at, value))
+        return true;
+    p->at = start;
+    return unexpected(p, "a number");
+}
+
 static bool integer(struct parser *p, int64_t min, int64_t max, int64_t *value)
 {
     const char *start;
@@ -242,24 +251,34 @@ static bool element(struct parser *p, enum ir_dtype dtype, uint8_t *at)
         [IR_U8] = {0, UINT8_MAX}, [IR_U16] = {0, UINT16_MAX},
         [IR_U32] = {0, UINT32_MAX}, [IR_I32] = {INT32_MIN, INT32_MAX},
         [IR_I64] = {INT64_MIN, INT64_MAX}};
-    double real_value;
+    double f64 = 0;
+    float f32 = 0;
     int64_t v;
     if (dtype == IR_F64) {
-        if (!real(p, &real_value))
-            return false;
-        memcpy(at, &real_value, 8);
-        return true;
+        const bool ok = real(p, &f64);
+        memcpy(at, &f64, 8);
+        return ok;
     }
     if (dtype == IR_F32) {
-        if (!real(p, &real_value))
-            return false;
-        const float f = (float)real_value;
-        memcpy(at, &f, 4);
-        return true;
+        const bool ok = real_f32(p, &f32);
+        memcpy(at, &f32, 4);
+        return ok;
     }
     if (!integer(p, range[dtype].min, range[dtype].max, &v))
         return false;
     memcpy(at, &v, ir_dtype_bytes(dtype)); /* little-endian hosts only */
+    return true;
+}
+
+/* How many elements there are; false when their bytes are past counting. */
+static bool count_elements(const struct ir_type *t, size_t *n)
+{
+    const size_t size = ir_dtype_bytes(t->dtype);
+    size_t bytes = size;
+    for (int i = 0; i < t->rank; i++)
+        if (__builtin_mul_overflow(bytes, (size_t)t->dim[i], &bytes))
+            return false;
+    *n = bytes / size;
     return true;
 }
 
@@ -271,11 +290,8 @@ static bool inline_tensor(struct parser *p, struct ir_tensor *tensor)
     const struct ir_loc start = here(p);
     if (!type(p, &tensor->type, true) || !expect(p, '('))
         return false;
-    size_t n = 1;
-    for (int i = 0; i < tensor->type.rank; i++)
-        if (__builtin_mul_overflow(n, (size_t)tensor->type.dim[i], &n))
-            n = SIZE_MAX;
-    if (n > (size_t)(p->end - p->at))
+    size_t n;
+    if (!count_elements(&tensor->type, &n) || n > (size_t)(p->end - p->at))
         return ir_error(p->diag, start, "more elements than there is text");
     const size_t bytes = ir_dtype_bytes(tensor->type.dtype);
     uint8_t *data = ir_alloc_array(&p->module->arena, n, bytes);
@@ -323,7 +339,7 @@ static bool fact(struct parser *p)
     const char *key = quoted(p, "a fact's key");
     const char *value = key ? quoted(p, "a fact's value") : NULL;
     if (value)
-        ir_set_fact(p->module, key, value);
+        ir_add_fact(p->module, key, value);
     return value;
 }
 
@@ -616,12 +632,13 @@ struct ir_module *ir_parse(const char *text, size_t n, const char *file,
         ir_diag_init(&said);
         ok = ir_verify(p.module, &said);
         /* The verifier knows the place of an op, not of a name. */
-        for (unsigned i = 0; i < said.n_messages; i++)
-            ir_error(diag,
-                     strncmp(said.message[i], file, strlen(file))
-                         ? ir_loc_file(file)
-                         : ir_loc_file(NULL),
-                     "%s", said.message[i]);
+        const size_t n_file = strlen(file);
+        for (unsigned i = 0; i < said.n_messages; i++) {
+            const bool placed = !strncmp(said.message[i], file, n_file) &&
+                                said.message[i][n_file] == ':';
+            ir_error(diag, ir_loc_file(placed ? NULL : file), "%s",
+                     said.message[i]);
+        }
         ir_diag_release(&said);
     }
     if (!ok) {

@@ -2,7 +2,7 @@
  * calls setlocale(), so printf and strtod speak the C locale. */
 #include "ir/ir.h"
 
-#include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,14 +77,16 @@ static bool put_whole(struct ir_text *text, double value)
     return true;
 }
 
-/* A decimal of 15 digits survives a double, so when one of 15 reads back it
- * is also the shortest, once %g dropped its zeros; 17 always read back. */
+/* A decimal of 15 digits survives a normal double, so when one of 15 reads
+ * back it is also the shortest, once %g dropped its zeros; 17 always read back.
+ * Subnormals have fewer digits. */
 void ir_text_double(struct ir_text *text, double value)
 {
     char digits[40];
     if (put_special(text, value) || put_whole(text, value))
         return;
-    for (int precision = 15; precision <= 17; precision++) {
+    const int fewest = fabs(value) < DBL_MIN ? 1 : 15;
+    for (int precision = fewest; precision <= 17; precision++) {
         snprintf(digits, sizeof(digits), "%.*g", precision, value);
         if (precision == 17 || strtod(digits, NULL) == value)
             break;
@@ -97,7 +99,8 @@ void ir_text_float(struct ir_text *text, float value)
     char digits[40];
     if (put_special(text, (double)value) || put_whole(text, (double)value))
         return;
-    for (int precision = 6; precision <= 9; precision++) {
+    const int fewest = fabsf(value) < FLT_MIN ? 1 : 6;
+    for (int precision = fewest; precision <= 9; precision++) {
         snprintf(digits, sizeof(digits), "%.*g", precision, (double)value);
         if (precision == 9 || strtof(digits, NULL) == value)
             break;
@@ -105,21 +108,43 @@ void ir_text_float(struct ir_text *text, float value)
     ir_text_puts(text, digits);
 }
 
+/* Bytes of the character of UTF-8 at s, 0 when there is none: overlong forms,
+ * surrogates and what is past U+10FFFF are none. */
+static size_t utf8_length(const unsigned char *s)
+{
+    if (s[0] < 0x80)
+        return 1;
+    const size_t n = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    uint32_t code = s[0] & (0x7fu >> n);
+    if (s[0] < 0xc2 || s[0] > 0xf4)
+        return 0;
+    for (size_t i = 1; i < n; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+        code = code << 6 | (s[i] & 0x3f);
+    }
+    const bool odd = (n == 3 && code < 0x800) || (n == 4 && code < 0x10000) ||
+                     code > 0x10ffff || (code >= 0xd800 && code < 0xe000);
+    return odd ? 0 : n;
+}
+
 void ir_text_quoted(struct ir_text *text, const char *s)
 {
+    size_t n;
     ir_text_puts(text, "\"");
-    for (; *s; s++) {
+    for (; *s; s += n ? n : 1) {
         const unsigned char c = (unsigned char)*s;
+        n = utf8_length((const unsigned char *)s);
         if (c == '"' || c == '\\')
             ir_text_printf(text, "\\%c", c);
         else if (c == '\n')
             ir_text_puts(text, "\\n");
         else if (c == '\t')
             ir_text_puts(text, "\\t");
-        else if (c < ' ' || c == 0x7f)
+        else if (c < ' ' || c == 0x7f || n == 0)
             ir_text_printf(text, "\\x%02x", c);
         else
-            ir_text_append(text, s, 1);
+            ir_text_append(text, s, n);
     }
     ir_text_puts(text, "\"");
 }
@@ -164,11 +189,11 @@ static bool is_number_byte(char c)
            (c >= 'A' && c <= 'Z') || c == '+' || c == '-' || c == '.';
 }
 
-bool ir_parse_double(const char *s, const char *end, double *value)
+/* strtod or strtof over all of [s, end). */
+static bool parse_slow(const char *s, const char *end, double *value,
+                       float *single)
 {
     char small[64], *copy = small, *stop;
-    if (parse_fast(s, end, value))
-        return true;
     if (s == end)
         return false;
     /* strtod would skip spaces and take "nan(...)": refuse both here. */
@@ -180,11 +205,30 @@ bool ir_parse_double(const char *s, const char *end, double *value)
         copy = ir_realloc_array(NULL, n + 1, 1);
     memcpy(copy, s, n);
     copy[n] = '\0';
-    *value = strtod(copy, &stop);
+    if (single)
+        *single = strtof(copy, &stop);
+    else
+        *value = strtod(copy, &stop);
     const bool all = *stop == '\0';
     if (copy != small)
         free(copy);
     return all;
+}
+
+bool ir_parse_double(const char *s, const char *end, double *value)
+{
+    return parse_fast(s, end, value) || parse_slow(s, end, value, NULL);
+}
+
+/* Rounding to a double first is harmless only where the double is a float. */
+bool ir_parse_float(const char *s, const char *end, float *value)
+{
+    double v;
+    if (parse_fast(s, end, &v) && (double)(float)v == v) {
+        *value = (float)v;
+        return true;
+    }
+    return parse_slow(s, end, NULL, value);
 }
 
 bool ir_parse_int(const char *s, const char *end, int64_t *value)
