@@ -59,10 +59,14 @@ void ir_eval_input(struct ir_eval_context *c, const struct ir_op *op)
 
 void ir_eval_concat(struct ir_eval_context *c, const struct ir_op *op)
 {
-    int64_t at = 0;
-    for (int o = 0; o < op->n_operands; o++)
-        for (int64_t i = 0; i < volume_of(op->operand[o]); i++)
-            set(c, &op->result[0], at++, get(c, op->operand[o], i));
+    uint8_t *to = data_of(c, &op->result[0]);
+    for (int o = 0; o < op->n_operands; o++) {
+        const struct ir_value *x = op->operand[o];
+        const size_t bytes =
+            (size_t)volume_of(x) * ir_dtype_bytes(x->type.dtype);
+        memcpy(to, data_of(c, x), bytes);
+        to += bytes;
+    }
 }
 
 /* ------------------------------------------------------------------ forest */
@@ -269,16 +273,21 @@ void ir_eval_reduce(struct ir_eval_context *c, const struct ir_op *op)
 
 /* --------------------------------------------------------------------- API */
 
-/* Marks the ops that `value` is computed from. */
+/* Marks the values that `value` is computed from, by their ids. */
 static void mark_slice(const struct ir_module *m, const struct ir_value *value,
                        bool *needed)
 {
+    needed[value->id] = true;
     for (int i = m->n_ops - 1; i >= 0; i--) {
         const struct ir_op *op = m->ops[i];
-        needed[i] = needed[i] || value->op == op;
-        for (int u = i + 1; u < m->n_ops && !needed[i]; u++)
-            for (int o = 0; needed[u] && o < m->ops[u]->n_operands; o++)
-                needed[i] = needed[i] || m->ops[u]->operand[o]->op == op;
+        bool any = false;
+        for (int r = 0; r < op->n_results; r++)
+            any = any || needed[op->result[r].id];
+        for (int o = 0; any && o < op->n_operands; o++)
+            needed[op->operand[o]->id] = true;
+        /* An op computes all of its results. */
+        for (int r = 0; r < op->n_results; r++)
+            needed[op->result[r].id] = any;
     }
 }
 
@@ -291,20 +300,20 @@ void ir_eval(const struct ir_module *module, int output,
     struct ir_arena arena;
     ir_arena_init(&arena);
     struct ir_eval_context c = {.module = module, .rows = rows};
-    bool *needed =
-        ir_alloc_array(&arena, (size_t)module->n_ops, sizeof(*needed));
+    const size_t n_values = (size_t)ir_value_count(module);
+    bool *needed = ir_alloc_array(&arena, n_values, sizeof(*needed));
     mark_slice(module, value, needed);
-    c.value = ir_alloc_array(&arena, (size_t)ir_value_count(module),
-                             sizeof(*c.value));
+    c.value = ir_alloc_array(&arena, n_values, sizeof(*c.value));
     for (int i = 0; i < module->n_ops; i++)
-        for (int r = 0; needed[i] && r < module->ops[i]->n_results; r++) {
+        for (int r = 0; r < module->ops[i]->n_results; r++) {
             const struct ir_value *v = &module->ops[i]->result[r];
-            c.value[v->id] = ir_alloc_array(
-                &arena, (size_t)volume_of(v), ir_dtype_bytes(v->type.dtype));
+            if (needed[v->id])
+                c.value[v->id] = ir_alloc_array(&arena, (size_t)volume_of(v),
+                                                ir_dtype_bytes(v->type.dtype));
         }
     for (c.row = 0; c.row < rows->n_rows; c.row++) {
         for (int i = 0; i < module->n_ops; i++)
-            if (needed[i])
+            if (needed[module->ops[i]->result[0].id])
                 ir_eval_table[module->ops[i]->kind](&c, module->ops[i]);
         memcpy((uint8_t *)out + (size_t)c.row * width, c.value[value->id],
                width);

@@ -46,6 +46,10 @@ bool ir_schema_next(const char **schema, struct ir_schema_entry *entry);
 bool ir_schema_find(enum ir_op_kind kind, const char *name,
                     struct ir_schema_entry *entry);
 
+/* ir_set_fact() of a key that is new. */
+void ir_add_fact(struct ir_module *module, const char *key,
+                 const char *value);
+
 /* Checks an op's operand count and its attributes against the schema. */
 bool ir_check_schema(const struct ir_op *op, struct ir_diag *diag);
 

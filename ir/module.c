@@ -89,6 +89,14 @@ void ir_set_labels(struct ir_module *module, struct ir_output *output, int n,
     output->labels = copy_names(module, n, labels);
 }
 
+void ir_add_fact(struct ir_module *module, const char *key, const char *value)
+{
+    module->facts = grow(module, module->facts, module->n_facts,
+                         sizeof(*module->facts));
+    module->facts[module->n_facts++] = (struct ir_fact){
+        ir_strdup(&module->arena, key), ir_strdup(&module->arena, value)};
+}
+
 void ir_set_fact(struct ir_module *module, const char *key, const char *value)
 {
     for (int i = 0; i < module->n_facts; i++)
@@ -96,10 +104,7 @@ void ir_set_fact(struct ir_module *module, const char *key, const char *value)
             module->facts[i].value = ir_strdup(&module->arena, value);
             return;
         }
-    module->facts = grow(module, module->facts, module->n_facts,
-                         sizeof(*module->facts));
-    module->facts[module->n_facts++] = (struct ir_fact){
-        ir_strdup(&module->arena, key), ir_strdup(&module->arena, value)};
+    ir_add_fact(module, key, value);
 }
 
 const char *ir_get_fact(const struct ir_module *module, const char *key)
@@ -331,20 +336,31 @@ bool ir_value_used(const struct ir_module *module,
 
 int ir_remove_dead_ops(struct ir_module *module)
 {
-    int removed = 0;
+    ir_renumber(module);
+    bool *used = ir_realloc_array(NULL, (size_t)ir_value_count(module),
+                                  sizeof(*used));
+    memset(used, 0, (size_t)ir_value_count(module) * sizeof(*used));
+    for (int i = 0; i < module->n_outputs; i++)
+        used[module->outputs[i].value->id] = true;
     /* From the end: a user goes before what it uses. */
+    int first = module->n_ops;
     for (int i = module->n_ops - 1; i >= 0; i--) {
-        bool used = false;
-        for (int r = 0; r < module->ops[i]->n_results; r++)
-            used = used || ir_value_used(module, &module->ops[i]->result[r]);
-        if (used)
-            continue;
-        take_op(module, i);
-        removed++;
+        struct ir_op *op = module->ops[i];
+        bool needed = false;
+        for (int r = 0; r < op->n_results; r++)
+            needed = needed || used[op->result[r].id];
+        for (int o = 0; needed && o < op->n_operands; o++)
+            used[op->operand[o]->id] = true;
+        if (needed)
+            module->ops[--first] = op;
     }
-    if (removed)
-        ir_renumber(module);
-    return removed;
+    free(used);
+    if (first > 0)
+        memmove(module->ops, module->ops + first,
+                (size_t)(module->n_ops - first) * sizeof(*module->ops));
+    module->n_ops -= first;
+    ir_renumber(module);
+    return first;
 }
 
 static bool is_among(const char *name, int n, const char *const *names)
@@ -481,7 +497,7 @@ struct ir_module *ir_module_clone(const struct ir_module *module)
 {
     struct ir_module *to = ir_module_new(module->name);
     for (int i = 0; i < module->n_facts; i++)
-        ir_set_fact(to, module->facts[i].key, module->facts[i].value);
+        ir_add_fact(to, module->facts[i].key, module->facts[i].value);
     for (int i = 0; i < module->n_columns; i++) {
         const struct ir_column *from = &module->columns[i];
         struct ir_column *column =

@@ -11,22 +11,53 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Names are present, not too long and differ. */
-static bool check_names(const char *what, const char **names, int n,
+/* Names differ, and none is too long or, but for `least` 0, empty. `where` is
+ * put in front of the message. Sorts `names`. */
+static bool check_names(const char *where, const char *one, const char *many,
+                        size_t least, const char **names, int n,
                         struct ir_diag *diag)
 {
     for (int i = 0; i < n; i++)
-        if (!*names[i] || strlen(names[i]) > IR_MAX_NAME)
+        if (strlen(names[i]) < least || strlen(names[i]) > IR_MAX_NAME)
             return ir_error(diag, ir_loc_file(NULL),
-                            "%s %d: its name has %zu bytes (1 to %d are "
-                            "allowed)", what, i, strlen(names[i]),
+                            "%s%s %d: its name has %zu bytes (%zu to %d are "
+                            "allowed)", where, one, i, strlen(names[i]), least,
                             IR_MAX_NAME);
     qsort(names, (size_t)n, sizeof(*names), compare_names);
     for (int i = 1; i < n; i++)
         if (!strcmp(names[i - 1], names[i]))
             return ir_error(diag, ir_loc_file(NULL),
-                            "two %ss are named '%s'", what, names[i]);
+                            "%stwo %s are named '%.100s'", where, many,
+                            names[i]);
     return true;
+}
+
+/* The names of a column's categories or of an output's classes. */
+static bool check_codes(const char *what, const char *owner, const char *one,
+                        const char *many, int n, const char *const *codes,
+                        struct ir_diag *diag)
+{
+    char where[160];
+    const char **names =
+        ir_realloc_array(NULL, (size_t)n, sizeof(*names));
+    for (int i = 0; i < n; i++)
+        names[i] = codes[i];
+    snprintf(where, sizeof(where), "%s '%.100s': ", what, owner);
+    const bool ok = check_names(where, one, many, 0, names, n, diag);
+    free(names);
+    return ok;
+}
+
+static bool check_facts(const struct ir_module *m, struct ir_diag *diag)
+{
+    const char **keys =
+        ir_realloc_array(NULL, (size_t)m->n_facts, sizeof(*keys));
+    for (int i = 0; i < m->n_facts; i++)
+        keys[i] = m->facts[i].key;
+    const bool ok = check_names("", "fact", "facts", 1, keys, m->n_facts,
+                                diag);
+    free(keys);
+    return ok;
 }
 
 static bool check_columns(const struct ir_module *m, struct ir_diag *diag)
@@ -52,8 +83,12 @@ static bool check_columns(const struct ir_module *m, struct ir_diag *diag)
             ok = ir_error(diag, ir_loc_file(NULL),
                           "column '%.100s' has categories but is none",
                           c->name);
+        else
+            ok = check_codes("column", c->name, "category", "categories",
+                             c->n_categories, c->categories, diag);
     }
-    ok = ok && check_names("column", names, m->n_columns, diag);
+    ok = ok && check_names("", "column", "columns", 1, names, m->n_columns,
+                           diag);
     free(names);
     return ok;
 }
@@ -66,18 +101,16 @@ static bool check_outputs(const struct ir_module *m, struct ir_diag *diag)
         ir_realloc_array(NULL, (size_t)m->n_outputs, sizeof(*names));
     bool ok = true;
     for (int i = 0; ok && i < m->n_outputs; i++) {
-        const struct ir_type *type = &m->outputs[i].value->type;
-        names[i] = m->outputs[i].name;
-        if (ir_type_volume(type) < 0)
-            ok = ir_error(diag, ir_loc_file(NULL),
-                          "output '%.100s' has too many elements", names[i]);
-        else if (type->dtype != IR_F32 && type->dtype != IR_F64 &&
-                 type->dtype != IR_I32)
-            ok = ir_error(diag, ir_loc_file(NULL),
-                          "output '%.100s' is of %s, not f32, f64 or i32",
-                          names[i], ir_dtype_name(type->dtype));
+        const struct ir_output *o = &m->outputs[i];
+        const enum ir_dtype dtype = o->value->type.dtype;
+        if (dtype != IR_F32 && dtype != IR_F64 && dtype != IR_I32)
+            ir_bug("a value of %s", ir_dtype_name(dtype));
+        names[i] = o->name;
+        ok = check_codes("output", o->name, "label", "labels", o->n_labels,
+                         o->labels, diag);
     }
-    ok = ok && check_names("output", names, m->n_outputs, diag);
+    ok = ok && check_names("", "output", "outputs", 1, names, m->n_outputs,
+                           diag);
     free(names);
     return ok;
 }
@@ -118,6 +151,22 @@ static bool check_order(const struct ir_module *m, struct ir_diag *diag)
     return ok;
 }
 
+/* What a row's values take in all is in bounds, too. */
+static bool check_room(const struct ir_op *op, int64_t *room,
+                       struct ir_diag *diag)
+{
+    for (int i = 0; i < op->n_results; i++) {
+        const int64_t n = ir_type_volume(&op->result[i].type);
+        if (n < 0)
+            ir_bug("a value without a size");
+        if ((*room -= n) < 0)
+            return ir_error(diag, op->loc, "%s: up to here a row has more "
+                            "than %d values", ir_op_table[op->kind].name,
+                            IR_MAX_VALUES);
+    }
+    return true;
+}
+
 static bool check_op(const struct ir_module *m, int at, int *level,
                      struct ir_diag *diag)
 {
@@ -148,14 +197,17 @@ static bool check_op(const struct ir_module *m, int at, int *level,
 bool ir_verify(const struct ir_module *module, struct ir_diag *diag)
 {
     int level = 0;
+    int64_t room = IR_MAX_VALUES;
     if (!*module->name || strlen(module->name) > IR_MAX_NAME)
         return ir_error(diag, ir_loc_file(NULL),
                         "the module's name has %zu bytes (1 to %d are "
                         "allowed)", strlen(module->name), IR_MAX_NAME);
-    if (!check_columns(module, diag) || !check_order(module, diag))
+    if (!check_facts(module, diag) || !check_columns(module, diag) ||
+        !check_order(module, diag))
         return false;
     for (int i = 0; i < module->n_ops; i++)
-        if (!check_op(module, i, &level, diag))
+        if (!check_op(module, i, &level, diag) ||
+            !check_room(module->ops[i], &room, diag))
             return false;
     return check_outputs(module, diag);
 }
