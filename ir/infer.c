@@ -38,9 +38,8 @@ static bool input_columns(const struct ir_module *module,
     if (first < 0 || count < 1 || first > module->n_columns ||
         count > module->n_columns - first)
         return ir_error(diag, op->loc,
-                        "input: columns %lld to %lld are out of range (there "
-                        "are %d)", (long long)first,
-                        (long long)(first + (count > 0 ? count - 1 : 0)),
+                        "input: %lld columns from %lld on are out of range "
+                        "(there are %d)", (long long)count, (long long)first,
                         module->n_columns);
     *n = 0;
     for (int64_t i = first; i < first + count; i++)
@@ -203,13 +202,7 @@ static bool check_program(const struct ir_op *op, const char *program,
                           struct ir_diag *diag)
 {
     struct ir_step steps[IR_MAX_STEPS];
-    struct ir_diag said;
-    ir_diag_init(&said);
-    const int n = ir_program_parse(program, op, steps, &said);
-    if (n < 0)
-        ir_error(diag, op->loc, "%s: %s", ir_op_table[op->kind].name,
-                 said.n_messages ? said.message[0] : "a bad program");
-    ir_diag_release(&said);
+    const int n = ir_program_parse(program, op, steps, diag);
     for (int i = 0; i < n; i++)
         if (steps[i].kind == IR_STEP_OPERAND &&
             steps[i].index >= op->n_operands)
@@ -226,9 +219,27 @@ bool ir_verify_map_op(const struct ir_module *module, const struct ir_op *op,
     return check_program(op, ir_op_table[op->kind].program, diag);
 }
 
+/* Whether the last word of `program` is `step`. */
+static bool ends_in(const char *program, const char *step)
+{
+    const size_t n = strlen(step);
+    size_t end = strlen(program);
+    while (end > 0 && program[end - 1] == ' ')
+        end--;
+    return end > n && program[end - n - 1] == ' ' &&
+           !memcmp(program + end - n, step, n);
+}
+
 bool ir_verify_map(const struct ir_module *module, const struct ir_op *op,
                    struct ir_diag *diag)
 {
+    const char *program = ir_attr_string(op, "program");
     (void)module;
-    return check_program(op, ir_attr_string(op, "program"), diag);
+    if (!check_program(op, program, diag))
+        return false;
+    /* Other steps may give what no i32 is, and then the conversion would be
+     * undefined. */
+    return op->result[0].type.dtype != IR_I32 || ends_in(program, "gt") ||
+           ends_in(program, "sign") ||
+           bad_type(op, diag, "a program of dtype i32 ends in gt or sign");
 }

@@ -1,5 +1,5 @@
-/* trees.c: forests: the view that readers share, the builder that importers
- * and learners share, and the rules that make a forest one. */
+/* trees.c: forests: the view that readers share, and the rules that make a
+ * forest one. trees_builder.c puts one together. */
 #include "ir/ir_impl.h"
 
 #include <math.h>
@@ -147,7 +147,7 @@ bool ir_infer_trees(const struct ir_module *module, struct ir_op *op,
     if (x->rank != 1 || !is_real(x->dtype))
         return bad(op, diag, "the operand is not a vector of f32 or f64");
     if (!check_length(op, "base", 1, IR_MAX_ELEMENTS, diag) ||
-        !check_length(op, "target", 0, IR_MAX_NODES, diag) ||
+        !check_length(op, "target", 0, IR_MAX_ELEMENTS, diag) ||
         !check_length(op, "feature", 0, IR_MAX_NODES, diag) ||
         !check_length(op, "leaf_value", 0, (int64_t)2 * IR_MAX_NODES - 1,
                       diag))
@@ -389,7 +389,7 @@ static bool check_column(const struct ir_op *op, const struct ir_forest *f,
         return bad(op, diag, "column %d: feature %d is out of range (there "
                    "are %d)", c, f->column_feature[c], f->n_features);
     if (f->column_flags[c] > 7 ||
-        f->column_flags[c] == (IR_NODE_CATEGORICAL | IR_NODE_ZERO_MISSING))
+        (categorical && f->column_flags[c] & IR_NODE_ZERO_MISSING))
         return bad(op, diag, "column %d: bad flags %d", c,
                    f->column_flags[c]);
     if (n_cuts > limit || (categorical && n_cuts > 0))
@@ -411,30 +411,57 @@ static bool check_column(const struct ir_op *op, const struct ir_forest *f,
     return true;
 }
 
-/* The node's column is of its feature and flags, its code within. */
+/* The largest value that goes left at a numeric node. */
+static double last_left(const struct ir_forest *f, int node)
+{
+    const double threshold = ir_real(f->threshold, f->in_dtype, (size_t)node);
+    if (!f->strict)
+        return threshold;
+    return f->in_dtype == IR_F32 ? nextafterf((float)threshold, -INFINITY)
+                                 : nextafter(threshold, -INFINITY);
+}
+
+/* A code decides as the node itself does: strategies may use either. */
+static bool check_code(const struct ir_op *op, const struct ir_forest *f,
+                       int i, struct ir_diag *diag)
+{
+    const int c = f->node_column[i], code = f->node_code[i];
+    const int first_cut = f->cut_start[c], first_set = f->column_set_start[c];
+    if (!(f->flags[i] & IR_NODE_CATEGORICAL)) {
+        const int n = f->cut_start[c + 1] - first_cut;
+        if (code >= n)
+            return bad(op, diag, "node %d: code %d (its column has %d cuts)",
+                       i, code, n);
+        const double cut =
+            ir_real(f->cuts, f->in_dtype, (size_t)(first_cut + code));
+        return cut == last_left(f, i) ||
+               bad(op, diag, "node %d: cut %.17g is not its threshold's, "
+                   "%.17g", i, cut, last_left(f, i));
+    }
+    const int n = f->column_set_start[c + 1] - first_set;
+    if (code == 0 || code & (code - 1) || code >> n != 0)
+        return bad(op, diag, "node %d: code %d is no bit of the column's %d",
+                   i, code, n);
+    const int set = f->column_set[first_set + __builtin_ctz((unsigned)code)];
+    return set == f->set[i] ||
+           bad(op, diag, "node %d of set %d has the code of set %d", i,
+               f->set[i], set);
+}
+
 static bool check_node_code(const struct ir_op *op, const struct ir_forest *f,
                             int i, struct ir_diag *diag)
 {
-    const int c = f->node_column[i], code = f->node_code[i];
+    const int c = f->node_column[i];
     if (c < 0 || c >= f->n_code_columns)
         return bad(op, diag, "node %d: column %d is out of range (there are "
                    "%d)", i, c, f->n_code_columns);
     if (f->column_feature[c] != f->feature[i])
         return bad(op, diag, "node %d of feature %d reads a column of "
                    "feature %d", i, f->feature[i], f->column_feature[c]);
-    const int cat = IR_NODE_CATEGORICAL;
-    if ((f->column_flags[c] & cat) != (f->flags[i] & cat))
-        return bad(op, diag, "node %d and its column differ in kind", i);
-    if (f->flags[i] & cat) {
-        const int n = f->column_set_start[c + 1] - f->column_set_start[c];
-        if (code == 0 || code >> n != 0)
-            return bad(op, diag, "node %d: code %d (its column has %d sets)",
-                       i, code, n);
-    } else if (code >= f->cut_start[c + 1] - f->cut_start[c]) {
-        return bad(op, diag, "node %d: code %d (its column has %d cuts)", i,
-                   code, f->cut_start[c + 1] - f->cut_start[c]);
-    }
-    return true;
+    if (f->column_flags[c] != f->flags[i])
+        return bad(op, diag, "node %d of flags %d reads a column of flags %d",
+                   i, f->flags[i], f->column_flags[c]);
+    return check_code(op, f, i, diag);
 }
 
 static bool check_codes(const struct ir_op *op, struct ir_diag *diag)
