@@ -201,14 +201,18 @@ static bool read_tensor(struct reader *r, const cJSON *entry)
     int64_t number;
     const char *name = entry->string;
     if (!ir_parse_int(name, name + strlen(name), &number) || number < 0 ||
-        number >= r->n_tensors)
+        number >= r->n_tensors || (*name == '0' && name[1]) || *name == '-')
         return refuse(r, "tensor '%.40s' is none of 0 to %d", name,
                       r->n_tensors - 1);
     if (r->tensor[number].data)
         return refuse(r, "tensor %s is given twice", name);
+    /* So none of the three is there twice. */
+    if (cJSON_GetArraySize(entry) != 3)
+        return refuse(r, "tensor %s has %d entries, not dtype, shape and "
+                      "data_offsets", name, cJSON_GetArraySize(entry));
     if (!read_type(r, entry, &type))
         return false;
-    if (cJSON_GetArraySize(offsets) != 2 ||
+    if (!cJSON_IsArray(offsets) || cJSON_GetArraySize(offsets) != 2 ||
         !whole(cJSON_GetArrayItem(offsets, 0), &start) ||
         !whole(cJSON_GetArrayItem(offsets, 1), &end))
         return refuse(r, "tensor %s: data_offsets are no two whole numbers",
@@ -264,6 +268,15 @@ static bool check_cover(struct reader *r)
     return ok;
 }
 
+static int count_named(const cJSON *object, const char *name)
+{
+    const cJSON *item;
+    int n = 0;
+    cJSON_ArrayForEach(item, object)
+        n += item->string && !strcmp(item->string, name);
+    return n;
+}
+
 /* The module's text, or NULL. */
 static const char *read_metadata(struct reader *r, const cJSON *root)
 {
@@ -272,6 +285,11 @@ static const char *read_metadata(struct reader *r, const cJSON *root)
     const cJSON *version =
         cJSON_GetObjectItemCaseSensitive(meta, "treenail");
     const cJSON *ir = cJSON_GetObjectItemCaseSensitive(meta, "ir");
+    if (count_named(root, "__metadata__") > 1 ||
+        count_named(meta, "treenail") > 1 || count_named(meta, "ir") > 1) {
+        refuse(r, "__metadata__, or what is in it, is given twice");
+        return NULL;
+    }
     if (!cJSON_IsString(version) || !cJSON_IsString(ir)) {
         refuse(r, "__metadata__ has no 'treenail' and 'ir': these are plain "
                   "tensors, not a treenail model");
@@ -293,15 +311,10 @@ static bool read_tensors(struct reader *r, const cJSON *root)
     r->start = calloc((size_t)r->n_tensors + 1, sizeof(*r->start));
     if (!r->tensor || !r->start)
         ir_out_of_memory();
-    int metadata = 0;
-    cJSON_ArrayForEach(entry, root) {
-        if (!strcmp(entry->string, "__metadata__")) {
-            if (metadata++)
-                return refuse(r, "__metadata__ is given twice");
-        } else if (!read_tensor(r, entry)) {
+    cJSON_ArrayForEach(entry, root)
+        if (strcmp(entry->string, "__metadata__") != 0 &&
+            !read_tensor(r, entry))
             return false;
-        }
-    }
     return check_cover(r);
 }
 
@@ -323,6 +336,47 @@ static struct ir_module *read_module(struct reader *r, const cJSON *root)
     return module;
 }
 
+/* cJSON makes C strings, which a NUL would end early: the text would then
+ * differ from what other readers see. */
+static bool holds_nul(const char *json, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (json[i] == '\0')
+            return true;
+        if (json[i] != '\\')
+            continue;
+        if (n - i >= 6 && !memcmp(json + i, "\\u0000", 6))
+            return true;
+        i++;
+    }
+    return false;
+}
+
+/* Takes all of the header, but for blanks at the end. */
+static cJSON *read_json(struct reader *r)
+{
+    const char *json = (const char *)r->data + 8, *stop = json;
+    const char *end = json + r->header;
+    if (holds_nul(json, r->header)) {
+        refuse(r, "the header holds a NUL character");
+        return NULL;
+    }
+    cJSON *root = cJSON_ParseWithLengthOpts(json, r->header, &stop, 0);
+    if (!root) {
+        ir_error(r->diag, ir_loc_offset(r->path, (uint64_t)(stop - json) + 8),
+                 "the header is no JSON from here on");
+        return NULL;
+    }
+    while (stop < end && strchr(" \t\r\n", *stop))
+        stop++;
+    if (stop == end)
+        return root;
+    ir_error(r->diag, ir_loc_offset(r->path, (uint64_t)(stop - json) + 8),
+             "the header goes on after its JSON");
+    cJSON_Delete(root);
+    return NULL;
+}
+
 struct ir_module *ir_container_read(struct ir_file file, struct ir_diag *diag)
 {
     struct reader r = {.path = file.path, .data = file.data,
@@ -336,11 +390,8 @@ struct ir_module *ir_container_read(struct ir_file file, struct ir_diag *diag)
                  file.size);
     } else {
         r.header = (size_t)length;
-        cJSON *root = cJSON_ParseWithLength((const char *)file.data + 8,
-                                            r.header);
-        if (!root)
-            refuse(&r, "the header is no JSON");
-        else
+        cJSON *root = read_json(&r);
+        if (root)
             module = read_module(&r, root);
         cJSON_Delete(root);
     }
