@@ -14,15 +14,17 @@ static bool is_real(enum ir_dtype dtype)
     return dtype == IR_F32 || dtype == IR_F64;
 }
 
-/* The operand is a vector of reals, the usual case. */
+/* The operands are of reals, the usual case. No op gives an empty one. */
 static bool check_real(const struct ir_op *op, struct ir_diag *diag)
 {
     for (int i = 0; i < op->n_operands; i++) {
         const struct ir_type *x = &op->operand[i]->type;
         if (!is_real(x->dtype))
-            return bad_type(op, diag, "an operand is not of f32 or f64");
+            return ir_error(diag, op->loc, "%s: operand %d is of %s, not f32 "
+                            "or f64", ir_op_table[op->kind].name, i,
+                            ir_dtype_name(x->dtype));
         if (ir_type_volume(x) < 1)
-            return bad_type(op, diag, "an operand has no elements");
+            ir_bug("an empty value of %s", ir_dtype_name(x->dtype));
     }
     return true;
 }
@@ -73,9 +75,8 @@ bool ir_infer_input(const struct ir_module *module, struct ir_op *op,
             return bad_type(op, diag, "a dim of shape is not positive");
     }
     if (ir_type_volume(type) != n)
-        return ir_error(diag, op->loc, "input: shape has %lld elements, its "
-                        "columns have %lld", (long long)ir_type_volume(type),
-                        (long long)n);
+        return ir_error(diag, op->loc, "input: shape is not one of the %lld "
+                        "elements that its columns have", (long long)n);
     return true;
 }
 
@@ -90,10 +91,14 @@ bool ir_infer_concat(const struct ir_module *module, struct ir_op *op,
     for (int i = 0; i < op->n_operands; i++) {
         const struct ir_type *x = &op->operand[i]->type;
         if (x->rank != 1 || x->dtype != first->dtype)
-            return bad_type(op, diag, "operands are not vectors of one dtype");
+            return ir_error(diag, op->loc, "concat: operand %d is of %s and "
+                            "rank %d, not a vector of %s", i,
+                            ir_dtype_name(x->dtype), x->rank,
+                            ir_dtype_name(first->dtype));
         n += x->dim[0];
         if (n > IR_MAX_ELEMENTS)
-            return bad_type(op, diag, "the result has too many elements");
+            return ir_error(diag, op->loc, "concat: more than %d elements",
+                            IR_MAX_ELEMENTS);
     }
     op->result[0].type = ir_type_vector(first->dtype, n);
     return true;
@@ -156,7 +161,9 @@ bool ir_infer_map(const struct ir_module *module, struct ir_op *op,
                             "and another %lld", (long long)n,
                             (long long)ir_type_volume(largest));
         if (x->dtype != op->operand[0]->type.dtype)
-            return bad_type(op, diag, "operands are not of one dtype");
+            return ir_error(diag, op->loc, "map: operand %d is of %s, not "
+                            "%s as the first", i, ir_dtype_name(x->dtype),
+                            ir_dtype_name(op->operand[0]->type.dtype));
     }
     op->result[0].type = *largest;
     op->result[0].type.dtype = dtype;

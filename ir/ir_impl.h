@@ -46,6 +46,13 @@ bool ir_schema_next(const char **schema, struct ir_schema_entry *entry);
 bool ir_schema_find(enum ir_op_kind kind, const char *name,
                     struct ir_schema_entry *entry);
 
+/* "f64[2]", "i32" */
+void ir_text_type(struct ir_text *text, const struct ir_type *type);
+/* Says that `what`, say "result", of this number is of another type. */
+bool ir_type_error(struct ir_diag *diag, struct ir_loc loc, const char *what,
+                   int number, const struct ir_type *written,
+                   const struct ir_type *actual);
+
 /* ir_set_fact() of a key that is new. */
 void ir_add_fact(struct ir_module *module, const char *key,
                  const char *value);

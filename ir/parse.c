@@ -42,17 +42,22 @@ static void skip_space(struct parser *p)
     }
 }
 
+static bool is_word_byte(char c)
+{
+    return isalnum((unsigned char)c) || c == '_' || c == '-';
+}
+
 /* What stands at the parser, for a message. */
 static bool unexpected(struct parser *p, const char *wanted)
 {
     if (p->at == p->end)
         return ir_error(p->diag, here(p), "the text ends where %s is expected",
                         wanted);
-    int n = 1;
-    while (n < 20 && p->at + n < p->end &&
-           (isalnum((unsigned char)p->at[n - 1]) || p->at[n - 1] == '_') &&
-           (isalnum((unsigned char)p->at[n]) || p->at[n] == '_'))
+    int n = 0;
+    while (n < 40 && p->at + n < p->end &&
+           (is_word_byte(p->at[n]) || p->at[n] == '.' || p->at[n] == '+'))
         n++;
+    n += n == 0;
     return ir_error(p->diag, here(p), "'%.*s' where %s is expected", n, p->at,
                     wanted);
 }
@@ -75,11 +80,6 @@ static bool expect(struct parser *p, char c)
 {
     const char wanted[] = {'\'', c, '\'', '\0'};
     return accept(p, c) || unexpected(p, wanted);
-}
-
-static bool is_word_byte(char c)
-{
-    return isalnum((unsigned char)c) || c == '_' || c == '-';
 }
 
 /* A bare word: letters, digits, '_' and '-', starting with a letter. */
@@ -291,8 +291,10 @@ static bool inline_tensor(struct parser *p, struct ir_tensor *tensor)
     if (!type(p, &tensor->type, true) || !expect(p, '('))
         return false;
     size_t n;
-    if (!count_elements(&tensor->type, &n) || n > (size_t)(p->end - p->at))
-        return ir_error(p->diag, start, "more elements than there is text");
+    const size_t left = (size_t)(p->end - p->at);
+    if (!count_elements(&tensor->type, &n) || n > left)
+        return ir_error(p->diag, start, "a tensor of more elements than the "
+                        "%zu bytes of text that are left", left);
     const size_t bytes = ir_dtype_bytes(tensor->type.dtype);
     uint8_t *data = ir_alloc_array(&p->module->arena, n, bytes);
     for (size_t i = 0; i < n; i++)
@@ -319,8 +321,8 @@ static bool numbered_tensor(struct parser *p, struct ir_tensor *tensor)
     if (!type(p, &t, true))
         return false;
     return ir_type_equal(&t, &tensor->type) ||
-           ir_error(p->diag, start, "tensor %lld is of another type",
-                    (long long)number);
+           ir_type_error(p->diag, start, "tensor", (int)number, &t,
+                         &tensor->type);
 }
 
 static bool tensor_attr(struct parser *p, struct ir_attr *a)
@@ -519,16 +521,19 @@ static int result_names(struct parser *p)
     return expect(p, '=') ? n : 0;
 }
 
-static bool define(struct parser *p, struct ir_op *op, struct ir_loc start)
+static bool define(struct parser *p, struct ir_op *op)
 {
     for (int i = 0; i < op->n_results; i++) {
         struct ir_type t;
-        if (!expect(p, i ? ',' : ':') || !type(p, &t, false))
+        if (!expect(p, i ? ',' : ':'))
+            return false;
+        skip_space(p);
+        const struct ir_loc start = here(p);
+        if (!type(p, &t, false))
             return false;
         if (!ir_type_equal(&t, &op->result[i].type))
-            return ir_error(p->diag, start, "%s: the type written for result "
-                            "%d is not what its operands give",
-                            ir_op_table[op->kind].name, i);
+            return ir_type_error(p->diag, start, "result", i, &t,
+                                 &op->result[i].type);
         if (p->n_values == p->capacity) {
             p->capacity = p->capacity * 2 + 64;
             p->values = ir_realloc_array(p->values, (size_t)p->capacity,
@@ -564,8 +569,8 @@ static bool op_line(struct parser *p)
     if (kind == IR_N_OPS)
         return ir_error(p->diag, start, "no op is named '%s'", name);
     if (n_results != ir_op_table[kind].n_results)
-        return ir_error(p->diag, start, "%s has %d results, not %d", name,
-                        ir_op_table[kind].n_results, n_results);
+        return ir_error(p->diag, start, "%s: %d results are named (it has %d)",
+                        name, n_results, ir_op_table[kind].n_results);
     if (!operands(p, &list, &n_operands) || !attrs(p, kind, a, &n_attrs)) {
         free(list);
         return false;
@@ -581,7 +586,7 @@ static bool op_line(struct parser *p)
         return false;
     op->loc = start;
     op->loc.file = ir_strdup(&p->module->arena, p->file);
-    return define(p, op, start);
+    return define(p, op);
 }
 
 static bool body_line(struct parser *p)
@@ -602,8 +607,13 @@ static bool module(struct parser *p)
     int64_t version;
     if (!accept_word(p, "treenail-ir"))
         return unexpected(p, "'treenail-ir 1'");
-    if (!integer(p, 1, 1, &version))
+    skip_space(p);
+    const struct ir_loc start = here(p);
+    if (!integer(p, 0, INT64_MAX, &version))
         return false;
+    if (version != 1)
+        return ir_error(p->diag, start, "format version %lld (this is version "
+                        "1)", (long long)version);
     if (!accept_word(p, "module"))
         return unexpected(p, "module");
     const char *name = quoted(p, "the module's name");

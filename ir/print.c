@@ -13,20 +13,6 @@ struct printer {
     int n_tensors, capacity;
 };
 
-static void print_type(struct ir_text *text, const struct ir_type *type)
-{
-    ir_text_puts(text, ir_dtype_name(type->dtype));
-    for (int i = 0; i < type->rank; i++) {
-        ir_text_puts(text, i ? "," : "[");
-        if (type->dim[i] < 0)
-            ir_text_puts(text, "?");
-        else
-            ir_text_printf(text, "%lld", (long long)type->dim[i]);
-    }
-    if (type->rank)
-        ir_text_puts(text, "]");
-}
-
 static void print_element(struct ir_text *text, enum ir_dtype dtype,
                           const void *data, size_t i)
 {
@@ -58,11 +44,11 @@ static void print_tensor(struct printer *p, const struct ir_tensor *tensor)
                                           sizeof(*p->tensors));
         }
         ir_text_printf(p->text, "@%d:", p->n_tensors);
-        print_type(p->text, &tensor->type);
+        ir_text_type(p->text, &tensor->type);
         p->tensors[p->n_tensors++] = tensor;
         return;
     }
-    print_type(p->text, &tensor->type);
+    ir_text_type(p->text, &tensor->type);
     ir_text_puts(p->text, "(");
     const size_t n =
         ir_tensor_bytes(tensor) / ir_dtype_bytes(tensor->type.dtype);
@@ -104,7 +90,7 @@ static void print_op(struct printer *p, const struct ir_op *op)
         ir_text_puts(p->text, "}");
     for (int i = 0; i < op->n_results; i++) {
         ir_text_puts(p->text, i ? ", " : " : ");
-        print_type(p->text, &op->result[i].type);
+        ir_text_type(p->text, &op->result[i].type);
     }
     ir_text_puts(p->text, "\n");
 }

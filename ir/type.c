@@ -1,5 +1,5 @@
 /* type.c: dtypes and the types of one row's values. */
-#include "ir/ir.h"
+#include "ir/ir_impl.h"
 
 #include <string.h>
 
@@ -74,4 +74,34 @@ size_t ir_tensor_bytes(const struct ir_tensor *tensor)
         if (__builtin_mul_overflow(n, (size_t)tensor->type.dim[i], &n))
             ir_bug("a tensor whose size overflows");
     return n;
+}
+
+void ir_text_type(struct ir_text *text, const struct ir_type *type)
+{
+    ir_text_puts(text, ir_dtype_name(type->dtype));
+    for (int i = 0; i < type->rank; i++) {
+        ir_text_puts(text, i ? "," : "[");
+        if (type->dim[i] < 0)
+            ir_text_puts(text, "?");
+        else
+            ir_text_printf(text, "%lld", (long long)type->dim[i]);
+    }
+    if (type->rank)
+        ir_text_puts(text, "]");
+}
+
+bool ir_type_error(struct ir_diag *diag, struct ir_loc loc, const char *what,
+                   int number, const struct ir_type *written,
+                   const struct ir_type *actual)
+{
+    struct ir_text types[2];
+    for (int i = 0; i < 2; i++) {
+        ir_text_init(&types[i]);
+        ir_text_type(&types[i], i ? actual : written);
+    }
+    ir_error(diag, loc, "%s %d is written as %s, but it is %s", what, number,
+             types[0].data, types[1].data);
+    ir_text_release(&types[0]);
+    ir_text_release(&types[1]);
+    return false;
 }

@@ -188,9 +188,8 @@ static bool check_op(const struct ir_module *m, int at, int *level,
         return false;
     for (int i = 0; i < op->n_results; i++)
         if (!ir_type_equal(&results[i].type, &op->result[i].type))
-            return ir_error(diag, op->loc,
-                            "%s: the type of result %d is not what its "
-                            "operands give", info->name, i);
+            return ir_type_error(diag, op->loc, "result", i,
+                                 &op->result[i].type, &results[i].type);
     return ir_verify_table[op->kind](m, op, diag);
 }
 
