@@ -14,6 +14,7 @@ install(FILES docs/cli.md docs/embedding.md docs/formats.md
 
 # "../..", or one more where libraries have a folder for each machine.
 file(RELATIVE_PATH to_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+string(REGEX REPLACE "/$" "" to_prefix ${to_prefix})
 configure_file(cmake/treenail.pc.in treenail.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/treenail.pc
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

@@ -25,7 +25,8 @@ PKG_CONFIG_PATH=$(find "$prefix" -name pkgconfig)
 export PKG_CONFIG_PATH
 mkdir "$tmp/by-pkg"
 cd "$tmp/by-pkg"
-treenail=$(pkg-config --variable=treenail treenail)
+# pkg-config writes for a shell: a blank comes with a backslash.
+eval "treenail=$(pkg-config --variable=treenail treenail)"
 "$treenail" compile "$model" -o loan.a --name loan
 "$treenail" compile "$model" -o shared_loan.so --name other
 eval "${CC:-cc} -std=c11 -I. \"$here/consumer/consumer.c\" loan.a" \
