@@ -191,4 +191,120 @@ void tr_tree_leaves(const struct tr_tree *tree, const struct tr_binned *rows,
 void tr_tree_emit(const struct tr_tree *tree, const struct tr_bins *bins,
                   struct ir_forest_builder *forest, int target, int value);
 
+/* -------------------------------------------------------------- grow.c -- */
+
+/* Grows trees by gradients, best leaf first; keeps its memory between trees. */
+struct tr_grower;
+struct tr_grower *tr_grower_new(const struct tr_bins *bins,
+                                const struct tr_binned *rows,
+                                const struct tr_params *params,
+                                struct tr_pool *pool);
+void tr_grower_free(struct tr_grower *grower);
+/* Grows `tree`, which is a single leaf, on the n rows given (at least one,
+ * ascending), where a row has gradient g[row] and hessian h[row] >= 0. Splits
+ * are on features with use[feature] (NULL: all). Leaves have their Newton step,
+ * -G / (H + l2), for a value. */
+void tr_grow(struct tr_grower *grower, struct tr_tree *tree, int64_t n,
+             const int32_t *rows, const double *g, const double *h,
+             const bool *use);
+/* The rows of a leaf of the tree that was grown last. */
+const int32_t *tr_grower_rows(const struct tr_grower *grower, int leaf,
+                              int64_t *n);
+
+/* --------------------------------------------------------- objective.c -- */
+
+/* Rows that a fit learns from, or is scored on. */
+struct tr_rows {
+    int64_t n;
+    struct tr_binned bins;
+    double *target; /* [n]: the number, or the class */
+    double *weight; /* [n], all above 0; NULL for ones */
+};
+
+/* What boosting minimises. A row has n_outputs margins, side by side. */
+struct tr_objective {
+    const char *name;
+    enum tr_task task;
+    /* The margins that fit all rows best, were they the same for all. */
+    void (*start)(const struct tr_rows *rows, int n_outputs, double *base);
+    /* For n rows from `first` on: g and h, [n_outputs][rows->n], by their
+     * margins, times their weights. */
+    void (*derive)(const struct tr_rows *rows, int n_outputs,
+                   const double *margin, int64_t first, int64_t n, double *g,
+                   double *h);
+    /* The value of a leaf from its n rows; NULL: the Newton step does. */
+    double (*renew)(const struct tr_rows *rows, const double *margin,
+                    const int32_t *in, int64_t n);
+};
+
+extern const struct tr_objective tr_objectives[];
+extern const int tr_objective_count;
+const struct tr_objective *tr_objective_find(const char *name);
+/* The weighted median of target - margin over the n rows `in` (NULL: the first
+ * n rows; margin NULL: zeros): the least with at least half the weight. */
+double tr_median(const struct tr_rows *rows, const double *margin,
+                 const int32_t *in, int64_t n);
+/* Margins -> what metrics take, for n rows: as the model computes them. */
+void tr_link(enum tr_task task, int n_outputs, const double *margin, int64_t n,
+             double *prediction);
+
+/* ----------------------------------------------------------- learner.c -- */
+
+/* A fit: what a learner is given, and what it leaves. */
+struct tr_fit_job {
+    const struct tr_params *params;
+    enum tr_task task;
+    const struct tr_objective *objective;
+    const struct tr_metric *metric;
+    int n_classes; /* 0 for regression */
+    int n_outputs; /* of the forest: n_classes for multiclass, else 1 */
+    struct tr_pool *pool;
+    struct tr_bins bins;
+    struct tr_rows train, valid; /* valid.n 0: there are none */
+    const struct tr_progress *progress; /* NULL: nobody asks */
+    struct tr_report *report;           /* its rounds are the learner's */
+
+    /* Trees in order. One of a single value adds it to output t % n_outputs,
+     * others have a value for each output. */
+    struct tr_tree *tree;
+    int n_trees, capacity;
+    double *base;      /* [n_outputs], zeros at first */
+    double divisor;    /* of the sums; 1 at first */
+    bool has_link;     /* sums are margins, not predictions */
+};
+
+/* A new tree at the end of the job's, a single leaf. */
+struct tr_tree *tr_job_tree(struct tr_fit_job *job, int n_values);
+/* The metric of `rows`, whose forest outputs are `sums`; NaN without rows. */
+double tr_job_score(const struct tr_fit_job *job, const struct tr_rows *rows,
+                    const double *sums);
+/* Ends a round in the report; false when the caller of the fit has had
+ * enough. */
+bool tr_job_round(struct tr_fit_job *job, int n_rounds, double train_metric,
+                  double valid_metric);
+/* A number that depends on the seed, what it is for, and i. */
+enum tr_draw { TR_DRAW_BINS, TR_DRAW_ROWS, TR_DRAW_FEATURES };
+uint64_t tr_draw(const struct tr_params *params, enum tr_draw what, uint64_t i);
+/* Chooses `take` of n by chance; chosen[] ascends. `from` is the first number
+ * of the stream to use; n are used. */
+void tr_draw_some(const struct tr_params *params, enum tr_draw what,
+                  uint64_t from, int64_t n, int64_t take, int32_t *chosen);
+
+/* ------------------------------------------------------ boost.c, cart.c -- */
+
+bool tr_fit_boost(struct tr_fit_job *job, struct ir_diag *diag);
+bool tr_fit_tree(struct tr_fit_job *job, struct ir_diag *diag);
+bool tr_fit_forest(struct tr_fit_job *job, struct ir_diag *diag);
+
+/* ------------------------------------------------------------- model.c -- */
+
+/* What the job found, as a verified module. labels: [n_classes]. NULL with a
+ * message when it is too large to be one. */
+struct ir_module *tr_model_build(const struct tr_fit_job *job,
+                                 const char *name,
+                                 const struct tr_frame *frame, int n_features,
+                                 const int *columns,
+                                 const char *const *labels,
+                                 struct ir_diag *diag);
+
 #endif
