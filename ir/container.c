@@ -162,9 +162,9 @@ static bool read_type(struct reader *r, const cJSON *entry,
            !(cJSON_IsString(dtype) && !strcmp(dtype->valuestring, names[d])))
         d++;
     if (d == IR_N_DTYPES)
-        return refuse(r, "tensor %s: dtype is %.20s", entry->string,
-                      cJSON_IsString(dtype) ? dtype->valuestring
-                                            : "no string");
+        return refuse(r, "tensor %s: dtype is '%.20s', not F32, F64, U8, U16, "
+                      "U32, I32 or I64", entry->string,
+                      cJSON_IsString(dtype) ? dtype->valuestring : "");
     *type = (struct ir_type){.dtype = (enum ir_dtype)d};
     if (!cJSON_IsArray(shape))
         return refuse(r, "tensor %s: shape is no array", entry->string);
@@ -174,8 +174,8 @@ static bool read_type(struct reader *r, const cJSON *entry,
             return refuse(r, "tensor %s: rank above %d", entry->string,
                           IR_MAX_RANK);
         if (!whole(dim, &n) || n > (uint64_t)1 << 40)
-            return refuse(r, "tensor %s: dim %d of shape is bad",
-                          entry->string, type->rank);
+            return refuse(r, "tensor %s: dim %d of shape is no whole number "
+                          "up to 2^40", entry->string, type->rank);
         type->dim[type->rank++] = (int64_t)n;
     }
     return true;
@@ -222,8 +222,8 @@ static bool read_tensor(struct reader *r, const cJSON *entry)
                       " are out of range (there are %zu bytes)", name, start,
                       end, room);
     if (!type_bytes(&type, &bytes) || bytes != end - start)
-        return refuse(r, "tensor %s: %" PRIu64 " bytes of data do not fit its "
-                      "shape", name, end - start);
+        return refuse(r, "tensor %s: %" PRIu64 " bytes of data are not those "
+                      "of its shape", name, end - start);
     const uint8_t *data = r->data + 8 + r->header + start;
     if ((uintptr_t)data % ir_dtype_bytes(type.dtype))
         return refuse(r, "tensor %s is not aligned to its dtype", name);
@@ -383,11 +383,13 @@ struct ir_module *ir_container_read(struct ir_file file, struct ir_diag *diag)
                        .size = file.size, .diag = diag};
     struct ir_module *module = NULL;
     uint64_t length;
-    if (!header_length(file.data, file.size, &length) ||
-        length > file.size - 8) {
+    if (!header_length(file.data, file.size, &length)) {
+        ir_error(diag, ir_loc_offset(file.path, file.size),
+                 "the file ends within the header's length");
+    } else if (length > file.size - 8) {
         ir_error(diag, ir_loc_offset(file.path, 0),
-                 "the header's length does not fit the file's %zu bytes",
-                 file.size);
+                 "the header has %" PRIu64 " bytes, the file has %zu left",
+                 length, file.size - 8);
     } else {
         r.header = (size_t)length;
         cJSON *root = read_json(&r);
