@@ -6,7 +6,8 @@ holds examples/ as well as loans.csv and new.csv:
 - a block ```c that starts with /* NAME */ becomes the file NAME;
 - a block ```sh is run, and each line of it must succeed;
 - an indented line `$ treenail ...` is run and must succeed.
-And wherever a command `treenail NAME --option` is named, both must be there.
+And wherever a command `treenail NAME --option` is named, both must be there;
+and each file that a link names.
 """
 import os
 import pathlib
@@ -68,6 +69,13 @@ class DocExamples(unittest.TestCase):
         elif kind == "sh":
             done = run(text, folder)
             self.assertEqual(done.returncode, 0, f"{text}\n{done.stdout}")
+
+    def test_links(self):
+        for document in [*DOCUMENTS, *ROOT.glob("*/README.md")]:
+            for link in re.findall(r"\]\(([^)#:\s]+)\)",
+                                   document.read_text()):
+                self.assertTrue((document.parent / link).exists(),
+                                f"{document.relative_to(ROOT)}: no {link}")
 
     def test_named_commands(self):
         """Also in the documents of folders, which are not run."""
