@@ -6,6 +6,7 @@
 #include "frontend/internal.h"
 
 #include <cjson/cJSON.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* --------------------------------------------------- category tables -- */
@@ -25,6 +26,29 @@ static const char *category_name(struct fe_lightgbm *m, const cJSON *item)
     const char *name = ir_strdup(&m->scratch, text.data);
     ir_text_release(&text);
     return name;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Names that differ in pandas may be the same as text, as 1 and "1" are: then
+ * there is no telling which one a row means. */
+static bool check_distinct(struct fe_lightgbm *m, const char *column, int n,
+                           const char *const *names)
+{
+    const char **sorted =
+        ir_alloc_array(&m->scratch, (size_t)n + 1, sizeof *sorted);
+    for (int i = 0; i < n; i++)
+        sorted[i] = names[i];
+    qsort(sorted, (size_t)n, sizeof *sorted, compare_names);
+    for (int i = 1; i < n; i++)
+        if (!strcmp(sorted[i - 1], sorted[i]))
+            return fe_lightgbm_error(m, &m->tables,
+                                     "column '%.100s': two categories are "
+                                     "named '%.100s'", column, sorted[i]);
+    return true;
 }
 
 static bool set_table(struct fe_lightgbm *m, struct ir_module *module,
@@ -48,6 +72,8 @@ static bool set_table(struct fe_lightgbm *m, struct ir_module *module,
                 i, module->columns[column].name, strlen(names[i]), IR_MAX_NAME);
         i++;
     }
+    if (!check_distinct(m, module->columns[column].name, n, names))
+        return false;
     ir_set_categories(module, &module->columns[column], n, names);
     return true;
 }
