@@ -133,7 +133,8 @@ void ir_text_puts(struct ir_text *text, const char *s);
 void ir_text_printf(struct ir_text *text, const char *fmt, ...)
     IR_PRINTF(2, 3);
 /* The shortest decimal that reads back as the same double (or float), but that
- * some powers of two get a digit more; "nan", "inf", "-inf" otherwise. */
+ * whole numbers below 1e9 are written in full and some powers of two get a
+ * digit more; "nan", "inf", "-inf" otherwise. */
 void ir_text_double(struct ir_text *text, double value);
 void ir_text_float(struct ir_text *text, float value);
 /* A double-quoted string with \\ \" \n \t \xHH escapes; the latter also for

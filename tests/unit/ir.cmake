@@ -1,0 +1,2 @@
+treenail_unit_test(test_arena LINKS treenail_ir)
+treenail_unit_test(test_text LINKS treenail_ir)
