@@ -21,8 +21,8 @@
 #define MAX_BLOCK_ROWS 4096
 
 /* How a block is handed to the library. */
-enum layout { ROWS, PADDED_ROWS, COLUMNS };
-enum batches { ALL_ROWS, MIXED_SIZES, ONE_ROW };
+enum layout { ROWS, PADDED_ROWS, COLUMNS, SPREAD, UPWARDS, N_LAYOUTS };
+enum batches { ALL_ROWS, MIXED_SIZES, ONE_ROW, THREADS };
 static const struct way {
     enum layout layout;
     enum batches batches;
@@ -33,6 +33,9 @@ static const struct way {
     {PADDED_ROWS, MIXED_SIZES, "padded rows"},
     {COLUMNS, ALL_ROWS, "column-major"},
     {COLUMNS, MIXED_SIZES, "column-major"},
+    {SPREAD, MIXED_SIZES, "spread out"},
+    {UPWARDS, ALL_ROWS, "from the last row up"},
+    {PADDED_ROWS, THREADS, "padded rows on two threads"},
     {ROWS, ONE_ROW, "one row"},
 };
 
@@ -40,14 +43,16 @@ static const int mixed_sizes[] = {
     1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65,
 };
 
-/* Elements by which rows and columns lie apart more than they need. */
-enum { PADDING = 3 };
+/* Elements by which rows and columns lie apart more than they need; elements
+ * of a row that are spread out are SPREAD_BY apart. */
+enum { PADDING = 3, SPREAD_BY = 2 };
 /* Bytes that are watched past a result or the scratch. */
 enum { GUARD = 256, GUARD_BYTE = 0xa5 };
 
 /* A block of rows as the library sees it. */
 struct block {
-    void *rows;
+    void *memory; /* NaN but for the rows */
+    char *rows;
     int64_t row_stride, column_stride; /* elements */
 };
 
@@ -55,7 +60,7 @@ struct block {
 struct cli_compare_room {
     int64_t n_elements; /* of a row */
     int *output;        /* of the module, by output of the library */
-    struct block block[2][3]; /* by dtype (TN_F32, TN_F64) and layout */
+    struct block block[2][N_LAYOUTS]; /* by dtype (TN_F32, TN_F64) */
     void *want;
     unsigned char *got;
     unsigned char *scratch; /* NULL when none is needed */
@@ -109,16 +114,23 @@ static int64_t widest_output(const struct cli_compare *c)
     return widest;
 }
 
+/* Numbers that n rows take, with what lies between them. */
+static int64_t block_numbers(const struct cli_compare *c, int layout,
+                             int64_t n)
+{
+    return (n + PADDING) * (c->room->n_elements + PADDING) *
+           (layout == SPREAD ? SPREAD_BY : 1);
+}
+
 static bool take_memory(struct cli_compare *c, struct ir_diag *diag)
 {
     struct cli_compare_room *room = c->room;
     const uint64_t n = (uint64_t)c->max_rows;
-    const uint64_t padded = (n + PADDING) * (uint64_t)(room->n_elements +
-                                                       PADDING);
     for (int d = 0; d < 2; d++)
-        for (int l = 0; l < 3; l++)
-            if (!(room->block[d][l].rows = cli_alloc(
-                      padded, tn_dtype_bytes((uint32_t)d), "numbers", diag)))
+        for (int l = 0; l < N_LAYOUTS; l++)
+            if (!(room->block[d][l].memory = cli_alloc(
+                      (uint64_t)block_numbers(c, l, (int64_t)n),
+                      tn_dtype_bytes((uint32_t)d), "numbers", diag)))
                 return false;
     const uint64_t results = n * (uint64_t)widest_output(c);
     room->want = cli_alloc(results, 8, "results", diag);
@@ -174,8 +186,8 @@ bool cli_compare_init(struct cli_compare *c, const struct ir_module *module,
 void cli_compare_release(struct cli_compare *c)
 {
     for (int d = 0; d < 2; d++)
-        for (int l = 0; l < 3; l++)
-            free(c->room->block[d][l].rows);
+        for (int l = 0; l < N_LAYOUTS; l++)
+            free(c->room->block[d][l].memory);
     free(c->room->output);
     free(c->room->want);
     free(c->room->got);
@@ -195,28 +207,36 @@ static void put(void *array, int dtype, int64_t i, double value)
 }
 
 /* What lies between the rows is NaN, so that reading it shows. */
-static void lay_out(struct cli_compare *c, const double *rows, int64_t n)
+static void lay_out_block(const struct cli_compare *c, struct block *b,
+                          int dtype, int layout, const double *rows, int64_t n)
 {
     const int64_t width = c->room->n_elements;
-    const int64_t stride[3][2] = {
+    const int64_t stride[N_LAYOUTS][2] = {
         [ROWS] = {width, 1},
         [PADDED_ROWS] = {width + PADDING, 1},
         [COLUMNS] = {1, n + PADDING},
+        [SPREAD] = {SPREAD_BY * (width + PADDING), SPREAD_BY},
+        [UPWARDS] = {-width, 1},
     };
+    const int64_t first = layout == UPWARDS ? (n - 1) * width : 0;
+    b->row_stride = stride[layout][0];
+    b->column_stride = stride[layout][1];
+    b->rows = (char *)b->memory +
+              first * (int64_t)tn_dtype_bytes((uint32_t)dtype);
+    if (layout != ROWS)
+        for (int64_t i = 0; i < block_numbers(c, layout, n); i++)
+            put(b->memory, dtype, i, NAN);
+    for (int64_t r = 0; r < n; r++)
+        for (int64_t k = 0; k < width; k++)
+            put(b->rows, dtype, r * b->row_stride + k * b->column_stride,
+                rows[r * width + k]);
+}
+
+static void lay_out(struct cli_compare *c, const double *rows, int64_t n)
+{
     for (int d = 0; d < 2; d++)
-        for (int l = 0; l < 3; l++) {
-            struct block *b = &c->room->block[d][l];
-            b->row_stride = stride[l][0];
-            b->column_stride = stride[l][1];
-            if (l != ROWS)
-                for (int64_t i = 0; i < (n + PADDING) * (width + PADDING); i++)
-                    put(b->rows, d, i, NAN);
-            for (int64_t r = 0; r < n; r++)
-                for (int64_t k = 0; k < width; k++)
-                    put(b->rows, d,
-                        r * b->row_stride + k * b->column_stride,
-                        rows[r * width + k]);
-        }
+        for (int l = 0; l < N_LAYOUTS; l++)
+            lay_out_block(c, &c->room->block[d][l], d, l, rows, n);
 }
 
 /* ---------------------------------------------------------- comparing -- */
@@ -351,12 +371,15 @@ static int call(const struct cli_compare *c, const struct where *w,
     const struct tn_model *m = c->model;
     const struct block *b = &c->room->block[w->dtype][w->way->layout];
     const struct tn_output *o = &m->outputs[w->output];
-    const char *rows = (const char *)b->rows + first * b->row_stride *
+    const char *rows = b->rows + first * b->row_stride *
                        (int64_t)tn_dtype_bytes((uint32_t)w->dtype);
     void *out = c->room->got + (size_t)first * o->n_elements *
                 tn_dtype_bytes(o->dtype);
     if (w->way->batches == ONE_ROW)
         return call_one(c, w, rows, out);
+    if (w->way->batches == THREADS)
+        return rt_predict(m, w->output, (uint32_t)w->dtype, rows, (uint64_t)n,
+                          b->row_stride, b->column_stride, out, 2);
     if (w->dtype == TN_F32)
         return m->predict_f32(w->output, (const float *)rows, (uint64_t)n,
                               b->row_stride, b->column_stride, out,
@@ -369,7 +392,8 @@ static int call(const struct cli_compare *c, const struct where *w,
 static int64_t batch_size(struct cli_compare *c, const struct where *w)
 {
     switch (w->way->batches) {
-    case ALL_ROWS: return w->n_rows;
+    case ALL_ROWS:
+    case THREADS: return w->n_rows;
     case ONE_ROW: return 1;
     default:
         c->room->turn = (c->room->turn + 1) % CLI_COUNT(mixed_sizes);
