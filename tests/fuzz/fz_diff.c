@@ -9,7 +9,9 @@
  *   byte 1    the one-row strategy: 0 chosen, then branch, walk
  *   byte 2    the seed of the rows
  *   byte 3    0: keep all outputs, else only the first
- *   byte 4-7  not used
+ *   byte 4    rows: 0 is 150; up to 199 so many; else a tile, or two or three,
+ *             and one row less, none, or one more
+ *   byte 5-7  not used
  *   byte 8-   the model
  */
 #include "backend/backend.h"
@@ -20,7 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { header_bytes = 8, n_rows = 150 };
+enum { header_bytes = 8 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -30,16 +32,35 @@ static void stop(const struct ir_diag *diag)
     abort();
 }
 
+/* Rows of a tile, as the forests have it; 64 is what maps alone get. */
+static int64_t tile_rows(const struct ir_module *module)
+{
+    int64_t least = INT64_MAX;
+    for (int i = 0; i < module->n_ops; i++) {
+        const int64_t n =
+            ir_attr_int_or(module->ops[i], "tile_rows", INT64_MAX);
+        least = n < least ? n : least;
+    }
+    return least == INT64_MAX ? 64 : least;
+}
+
+static int64_t choose_rows(const struct ir_module *module, unsigned byte)
+{
+    if (byte < 200)
+        return byte ? byte : 150;
+    return (1 + byte % 3) * tile_rows(module) + byte / 3 % 3 - 1;
+}
+
 /* Half of the rows derived from the model, half drawn. */
 static void compare(const struct ir_module *source,
-                    const struct tn_model *model, uint64_t seed,
+                    const struct tn_model *model, int64_t n, uint64_t seed,
                     struct ir_diag *diag)
 {
     struct cli_compare c;
     if (!cli_compare_init(&c, source, model, diag))
         stop(diag);
     const size_t width = (size_t)ir_row_elements(source);
-    const int64_t n = c.max_rows < n_rows ? c.max_rows : n_rows;
+    n = n < c.max_rows ? n : c.max_rows;
     double *rows = ir_realloc_array(NULL, (size_t)n * width + 1, 8);
     struct ir_probe *probe = ir_probe_new(source, seed);
     const int64_t derived = ir_probe_count(probe);
@@ -92,7 +113,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (!model)
             stop(&diag);
         be_free(artifact);
-        compare(source, model, head[2], &diag);
+        compare(source, model, choose_rows(module, head[4]), head[2], &diag);
         be_jit_free(jit);
     }
     ir_module_free(module);

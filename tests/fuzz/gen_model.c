@@ -4,7 +4,8 @@
  *            4-5 the zero bound (none, 0, 1e-35f, 2.5), 6 a second forest,
  *            7 nodes and leaves numbered backwards
  *   byte  1  bits 0-3 columns less 1, 4 the last column is a tensor of three,
- *            5 the columns are joined by concat, 6 the margins too
+ *            5 the columns are joined by concat, 6 the margins too,
+ *            7 no forest but ops of level KERNEL, see build_kernels()
  *   byte  2  a bit for each of the first eight columns: a category
  *   byte  3  bits 0-1 targets less 1, 2-7 a divisor
  *   byte  4  a bit each: output of margin, leaf, and all that links give;
@@ -345,6 +346,137 @@ static void add_links(struct ir_module *module, struct bytes b,
     }
 }
 
+/* -------------------------------------------------------------- kernels -- */
+
+enum { max_kernels = 24, program_bytes = 4 };
+
+/* Values that ops of level KERNEL may take: all but those of i32. */
+struct kernels {
+    struct bytes bytes;
+    struct ir_module *module;
+    struct ir_diag *diag;
+    int n_values;
+    struct ir_value *value[max_kernels + 1];
+};
+
+/* Four bytes, half a byte a step; a step that finds too few values is left
+ * out, and values left at the end are added up. True when the result is 0, 1
+ * or -1. */
+static bool write_program(struct bytes b, size_t at_byte, int n_operands,
+                          struct ir_text *program)
+{
+    static const char *const unary[] = {"neg", "abs", "sign", "sqrt", "exp",
+                                        "log1p"};
+    static const char *const binary[] = {"sub", "mul", "div", "min", "max",
+                                         "gt"};
+    int depth = 1;
+    bool is_small = false;
+    ir_text_puts(program, "x0");
+    for (size_t i = 0; i < 2 * program_bytes; i++) {
+        const unsigned step = at(b, at_byte + i / 2) >> (i % 2 ? 4 : 0) & 15;
+        if (step < 4) { /* 3: a number */
+            if (step == 3)
+                ir_text_printf(program, " %d", (int)(i % 3) - 1);
+            else
+                ir_text_printf(program, " x%d", (int)step % n_operands);
+            depth++;
+            is_small = false;
+        } else if (step < 10) {
+            ir_text_printf(program, " %s", unary[step - 4]);
+            is_small = step == 6;
+        } else if (depth >= 2) {
+            ir_text_printf(program, " %s", binary[step - 10]);
+            depth--;
+            is_small = step == 15;
+        }
+    }
+    for (; depth > 1; depth--) {
+        ir_text_puts(program, " add");
+        is_small = false;
+    }
+    return is_small;
+}
+
+static struct ir_value *chosen(const struct kernels *k, unsigned n)
+{
+    return k->value[n % (unsigned)k->n_values];
+}
+
+/* Whether `y` may be an operand of a map beside those of `largest` elements. */
+static bool fits(const struct ir_value *x, const struct ir_value *y,
+                 int64_t largest)
+{
+    const int64_t n = ir_type_volume(&y->type);
+    return y->type.dtype == x->type.dtype &&
+           (n == 1 || largest == 1 || n == largest);
+}
+
+/* Bytes 1 to 3: the operands, and the dtype in the first one's top bits. */
+static struct ir_value *add_map(struct kernels *k, size_t r)
+{
+    const struct bytes b = k->bytes;
+    struct ir_value *x[3] = {chosen(k, at(b, r + 1) & 31)};
+    int64_t largest = ir_type_volume(&x[0]->type);
+    int n = 1;
+    for (size_t i = 2; i < 4; i++) {
+        struct ir_value *y = chosen(k, at(b, r + i));
+        if (!at(b, r + i) || !fits(x[0], y, largest))
+            continue;
+        x[n++] = y;
+        if (ir_type_volume(&y->type) > largest)
+            largest = ir_type_volume(&y->type);
+    }
+    struct ir_text program;
+    ir_text_init(&program);
+    const bool is_small = write_program(b, r + 4, n, &program);
+    const char *dtype = at(b, r + 1) & 0x80 && is_small ? "i32"
+                        : at(b, r + 1) & 0x40           ? "f32" : "f64";
+    const struct ir_attr attrs[] = {ir_string("program", program.data),
+                                    ir_string("dtype", dtype)};
+    struct ir_value *y =
+        add_op(k->module, IR_OP_map, n, x, 2, attrs, k->diag);
+    ir_text_release(&program);
+    return y;
+}
+
+static struct ir_value *add_kernel(struct kernels *k, size_t r)
+{
+    static const char *const kinds[] = {"max", "sum", "argmax"};
+    const unsigned what = at(k->bytes, r) & 15;
+    if (what < 10)
+        return add_map(k, r);
+    if (what < 13) {
+        struct ir_value *x = chosen(k, at(k->bytes, r + 1));
+        const struct ir_attr kind = ir_string("kind", kinds[what - 10]);
+        return add_op(k->module, IR_OP_reduce, 1, &x, 1, &kind, k->diag);
+    }
+    const unsigned first =
+        at(k->bytes, r + 1) % (unsigned)k->module->n_columns;
+    return add_input(k->module, (int)first,
+                     what == 13 ? 1 : k->module->n_columns - (int)first,
+                     at(k->bytes, r + 2) & 1, k->diag);
+}
+
+/* Record by record an op on values before it: byte 0 says which. */
+static void build_kernels(struct ir_module *module, struct bytes b, size_t n,
+                          struct ir_diag *diag)
+{
+    struct kernels k = {.bytes = b, .module = module, .diag = diag};
+    struct ir_value *last = add_input(module, 0, module->n_columns,
+                                      at(b, 0) & 1, diag);
+    k.value[k.n_values++] = last;
+    n = n < max_kernels ? n : max_kernels;
+    for (size_t i = 0; i < n; i++) {
+        const size_t r = header_bytes + i * record_bytes;
+        last = add_kernel(&k, r);
+        if (last->type.dtype != IR_I32)
+            k.value[k.n_values++] = last;
+        if ((at(b, r) & 0x10) && i + 1 < n)
+            add_output(module, "kernel", last);
+    }
+    add_output(module, "kernel", last);
+}
+
 /* ---------------------------------------------------------------- model -- */
 
 static struct ir_op *add_forest(struct ir_module *module, struct growth *g,
@@ -399,6 +531,10 @@ static void build_model(struct ir_module *module, struct bytes b,
     n = n < max_records ? n : max_records;
     const bool two = at(b, 0) & 0x40;
     add_columns(module, b);
+    if (at(b, 1) & 0x80) {
+        build_kernels(module, b, n, diag);
+        return;
+    }
     struct ir_value *x = add_inputs(module, b, at(b, 0) & 1, diag);
     struct ir_op *trees = grow_forest(module, b, x, 0, two ? n / 2 : n, diag);
     struct ir_value *margin = &trees->result[0];

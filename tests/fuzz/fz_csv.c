@@ -1,0 +1,133 @@
+/* fz_csv.c: bytes -> CSV -> frame -> rows -> a small model.
+ *
+ *   byte 0    bits 0-1: the header (detected, yes, no); bit 2: ignore the
+ *             column "a"; bit 3: "b" is a category; bits 4-6: nothing fitted
+ *             unless all are 0, 1 or 2: the learner
+ *   byte 1    the delimiter, 0: detected
+ *   byte 2-   the file
+ *
+ * Nothing may crash, hang or take memory out of proportion. A refusal has one
+ * message, with the file's name in front. A frame's categories ascend and its
+ * codes are theirs; a reader of the frame's own columns reads the same rows;
+ * a fit gives a module that verifies, or one message.
+ */
+#include "trainer/trainer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define CHECK(condition)                                                      \
+    do {                                                                      \
+        if (!(condition)) {                                                   \
+            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__,        \
+                    #condition);                                              \
+            abort();                                                          \
+        }                                                                     \
+    } while (0)
+
+static void check_frame(const struct tr_frame *frame)
+{
+    for (int c = 0; c < frame->n_columns; c++) {
+        const struct ir_column *column = &frame->columns[c];
+        CHECK(tr_frame_find(frame, column->name) == c);
+        for (int k = 1; k < column->n_categories; k++)
+            CHECK(strcmp(column->categories[k - 1], column->categories[k]) < 0);
+        for (int64_t r = 0; r < frame->n_rows; r++) {
+            const double v = frame->values[c][r];
+            if (column->kind == IR_CATEGORY && !isnan(v))
+                CHECK(v >= 0 && v < column->n_categories && v == floor(v));
+        }
+    }
+}
+
+/* A frame's zeros have no sign. */
+static bool same(double a, double b)
+{
+    return a == b || (isnan(a) && isnan(b));
+}
+
+/* The rows again, as prediction reads them. */
+static void check_reader(const struct tr_frame *frame, const uint8_t *data,
+                         size_t size, const struct tr_csv_options *options)
+{
+    struct ir_diag diag;
+    ir_diag_init(&diag);
+    struct tr_reader *reader =
+        tr_reader_open_bytes(data, size, "fuzz.csv", options,
+                             frame->n_columns, frame->columns, &diag);
+    CHECK(reader);
+    CHECK(tr_reader_elements(reader) == frame->n_columns);
+    double *row = ir_realloc_array(NULL, (size_t)frame->n_columns + 1,
+                                   sizeof(*row));
+    for (int64_t r = 0; r < frame->n_rows; r++) {
+        CHECK(tr_reader_next(reader, row, 1, &diag) == 1);
+        for (int c = 0; c < frame->n_columns; c++)
+            CHECK(same(row[c], frame->values[c][r]));
+    }
+    CHECK(tr_reader_next(reader, row, 1, &diag) == 0);
+    free(row);
+    tr_reader_close(reader);
+    ir_diag_release(&diag);
+}
+
+/* A few small trees for the last column. */
+static void check_fit(const struct tr_frame *frame, int learner)
+{
+    struct ir_diag diag;
+    struct tr_params params;
+    struct tr_report report;
+    const struct tr_task_spec spec = {
+        .target = frame->columns[frame->n_columns - 1].name};
+    ir_diag_init(&diag);
+    tr_params_init(&params, &tr_learners[learner]);
+    params.rounds = 3;
+    params.min_child_rows = params.min_cat_rows = 1;
+    params.threads = 1;
+    struct ir_module *module =
+        tr_fit(frame, frame, &spec, &params, NULL, &report, &diag);
+    if (module) {
+        CHECK(diag.n_messages == 0);
+        CHECK(ir_verify(module, &diag));
+        tr_report_release(&report);
+        ir_module_free(module);
+    } else {
+        CHECK(diag.n_messages == 1);
+    }
+    ir_diag_release(&diag);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const char *const ignored[] = {"a"}, *const category[] = {"b"};
+    if (size < 2)
+        return 0;
+    const uint8_t bits = data[0];
+    const struct tr_csv_options options = {
+        .delimiter = (char)data[1],
+        .header = (enum tr_header)((bits & 3) % 3),
+        .n_ignore = bits >> 2 & 1, .ignore = ignored,
+        .n_category = bits >> 3 & 1, .category = category,
+    };
+    struct ir_diag diag;
+    struct tr_frame frame;
+    ir_diag_init(&diag);
+    if (tr_frame_parse(&frame, data + 2, size - 2, "fuzz.csv", &options, 0,
+                       NULL, &diag)) {
+        CHECK(diag.n_messages == 0);
+        check_frame(&frame);
+        check_reader(&frame, data + 2, size - 2, &options);
+        const int learner = bits >> 4 & 7;
+        if (learner < tr_learner_count && frame.n_rows > 0 &&
+            frame.n_rows <= 200 && frame.n_columns <= 20)
+            check_fit(&frame, learner);
+        tr_frame_release(&frame);
+    } else {
+        CHECK(diag.n_messages == 1);
+        CHECK(strncmp(diag.message[0], "fuzz.csv", 8) == 0);
+    }
+    ir_diag_release(&diag);
+    return 0;
+}
