@@ -10,9 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Writes and loads. The file is unlinked as soon as it is mapped: whatever
- * ends this process later, nothing is left behind. */
-static bool load(struct rt_library *library, struct be_artifact *artifact,
+/* Writes and loads. The file is unlinked as soon as it is mapped, and until
+ * then an interrupt waits: nothing is left behind. */
+static bool write_and_load(struct rt_library *library, struct be_artifact *artifact,
                  struct ir_diag *diag)
 {
     struct ir_arena arena;
@@ -35,6 +35,18 @@ static bool load(struct rt_library *library, struct be_artifact *artifact,
     return good;
 }
 
+static bool load(struct rt_library *library, struct be_artifact *artifact,
+                 struct ir_diag *diag)
+{
+    struct cli_signals signals;
+    if (!be_generate(artifact, diag))
+        return false;
+    cli_signals_hold(&signals);
+    const bool good = write_and_load(library, artifact, diag);
+    cli_signals_release(&signals);
+    return good;
+}
+
 int cli_build_library(struct rt_library *library,
                       const struct ir_module *source,
                       const struct cli_build *build, struct ir_diag *diag)
@@ -47,9 +59,11 @@ int cli_build_library(struct rt_library *library,
     cli_progress_stage(&progress, "compiling");
     struct ir_module *module = ir_module_clone(source);
     struct be_artifact *artifact = NULL;
-    int code = CLI_BAD_USAGE; /* what follows fails by its options alone */
+    int code = CLI_BAD_USAGE; /* the backend fails by its options alone */
     if (pass_run_all(module, &passes, diag))
         artifact = be_compile(source, module, &backend, diag);
+    else
+        code = cli_blame_passes(source, NULL, &passes);
     if (artifact)
         code = load(library, artifact, diag) ? CLI_OK : CLI_BAD_INPUT;
     be_free(artifact);
@@ -58,20 +72,29 @@ int cli_build_library(struct rt_library *library,
     return code;
 }
 
+/* Whether passes run on a copy of `source`; what they say was said already. */
+static bool passes_run(const struct ir_module *source, const char *names,
+                       const struct pass_options *options)
+{
+    struct ir_diag diag;
+    ir_diag_init(&diag);
+    struct ir_module *module = ir_module_clone(source);
+    const bool good = names ? pass_run_named(module, names, options, &diag)
+                            : pass_run_all(module, options, &diag);
+    ir_module_free(module);
+    ir_diag_release(&diag);
+    return good;
+}
+
 int cli_blame_passes(const struct ir_module *source, const char *names,
                      const struct pass_options *options)
 {
-    if (!options->verify_each && !options->diff_each)
-        return CLI_BAD_USAGE;
     struct pass_options unchecked = *options;
     unchecked.verify_each = unchecked.diff_each = false;
     unchecked.print_after = NULL;
-    struct ir_diag diag; /* said already */
-    ir_diag_init(&diag);
-    struct ir_module *module = ir_module_clone(source);
-    const bool good = names ? pass_run_named(module, names, &unchecked, &diag)
-                            : pass_run_all(module, &unchecked, &diag);
-    ir_module_free(module);
-    ir_diag_release(&diag);
-    return good ? CLI_CHECK_FAILED : CLI_BAD_USAGE;
+    if ((options->verify_each || options->diff_each) &&
+        passes_run(source, names, &unchecked))
+        return CLI_CHECK_FAILED;
+    const struct pass_options none = {0};
+    return passes_run(source, NULL, &none) ? CLI_BAD_USAGE : CLI_BAD_INPUT;
 }

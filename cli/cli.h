@@ -9,6 +9,8 @@
 #include "ir/ir.h"
 #include "runtime/runtime.h"
 
+#include <signal.h>
+
 /* What the process returns. */
 enum cli_exit {
     CLI_OK = 0,
@@ -98,8 +100,9 @@ const char **cli_split(struct ir_arena *arena, const char *list, int *n);
  * or stdout; or a device or pipe, which is written to as it comes. */
 struct cli_output {
     FILE *file;
-    const char *path; /* for messages */
-    char *temporary;  /* to be renamed to path; NULL: written directly */
+    char *path;      /* owned */
+    char *temporary; /* owned; to be renamed to path, NULL: written directly */
+    bool nameless;   /* the file is not at `temporary` yet, nor anywhere */
 };
 
 /* path NULL or "-" is stdout. */
@@ -113,6 +116,16 @@ void cli_output_abandon(struct cli_output *output);
 
 /* Whether a regular file could be put at `path`, asked before long work. */
 bool cli_can_write(const char *path, struct ir_diag *diag);
+/* Where a symbolic link leads, so that it is not the link that a new file
+ * replaces; "-" leads to standard output. Owned by the arena. */
+const char *cli_resolve(struct ir_arena *arena, const char *path);
+/* While temporary files have names, this process does not end by an interrupt:
+ * that waits until they are gone. */
+struct cli_signals {
+    sigset_t before;
+};
+void cli_signals_hold(struct cli_signals *signals);
+void cli_signals_release(const struct cli_signals *signals);
 /* Size of a file, for messages; 0 when it cannot be had. */
 int64_t cli_file_size(const char *path);
 /* "412.3 KB" */
@@ -233,8 +246,9 @@ int cli_build_library(struct rt_library *library,
                       const struct ir_module *source,
                       const struct cli_build *build, struct ir_diag *diag);
 
-/* The exit code for passes (NULL: all) that failed on a copy of `source`:
- * wrong usage when an option cannot be met, else a check that failed. */
+/* The exit code for passes (NULL: all) that failed on a copy of `source`: a
+ * check that failed when they run without it, bad input when they fail without
+ * any option, else wrong usage. */
 struct pass_options;
 int cli_blame_passes(const struct ir_module *source, const char *names,
                      const struct pass_options *options);

@@ -143,6 +143,25 @@ static bool is_fusible(const struct rewriter *w, int i,
     return true;
 }
 
+/* The type that a map on these has, but for its dtype; NULL without any. */
+static const struct ir_type *largest_type(int n, struct ir_value *const *x)
+{
+    const struct ir_type *largest = NULL;
+    for (int i = 0; i < n; i++)
+        if (!largest || ir_type_volume(&x[i]->type) > ir_type_volume(largest))
+            largest = &x[i]->type;
+    return largest;
+}
+
+/* An operand that the program does not read may still be the one that gives
+ * the result its size. */
+static bool keeps_type(const struct map *map, int n,
+                       struct ir_value *const *x)
+{
+    const struct ir_type *type = largest_type(map->n, map->x);
+    return type && ir_type_equal(type, largest_type(n, x));
+}
+
 /* Tries to take one of the operands' programs into `program`; true when it
  * did, with the map in `map`. */
 static bool fuse(const struct rewriter *w, const char *program, int n,
@@ -155,7 +174,8 @@ static bool fuse(const struct rewriter *w, const char *program, int n,
         *map = (struct map){.n = 0};
         ir_text_init(&map->program);
         put_program(map, program, x, i);
-        if (!map->too_many && is_valid(map->program.data))
+        if (!map->too_many && keeps_type(map, n, x) &&
+            is_valid(map->program.data))
             return true;
         ir_text_release(&map->program);
     }
