@@ -120,7 +120,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_frame(&frame);
         check_reader(&frame, data + 2, size - 2, &options);
         const int learner = bits >> 4 & 7;
-        if (learner < tr_learner_count && frame.n_rows > 0 &&
+        if (learner < tr_learner_count && frame.n_columns > 0 &&
             frame.n_rows <= 200 && frame.n_columns <= 20)
             check_fit(&frame, learner);
         tr_frame_release(&frame);
