@@ -80,7 +80,7 @@ static bool choose_levels(struct be_emitter *e, const char *list,
     for (int l = 1; l < target->n_levels; l++)
         names = ir_sprintf(&e->arena, "%s, %s", names, target->levels[l].name);
     bool chosen[8] = {false};
-    for (const char *at = list; at && *at;) {
+    for (const char *at = list; at;) {
         const size_t length = strcspn(at, ",");
         int found = -1;
         for (int l = 0; l < target->n_levels; l++)
@@ -92,15 +92,11 @@ static bool choose_levels(struct be_emitter *e, const char *list,
                             "no CPU level named '%.*s' (%s has %s)",
                             (int)length, at, target->name, names);
         chosen[found] = true;
-        at += length + (at[length] == ',');
+        at = at[length] ? at + length + 1 : NULL;
     }
     for (int l = 0; l < target->n_levels; l++)
         if (!list || chosen[l])
             e->levels[e->n_levels++] = &target->levels[l];
-    if (e->n_levels == 0)
-        return ir_error(diag, ir_loc_file(NULL),
-                        "the list of CPU levels is empty (%s has %s)",
-                        target->name, names);
     return true;
 }
 
@@ -293,6 +289,17 @@ const void *be_object(struct be_artifact *a, size_t *size,
     }
     *size = LLVMGetBufferSize(a->object);
     return LLVMGetBufferStart(a->object);
+}
+
+bool be_kind_is_native(enum be_kind kind)
+{
+    return kind == BE_SO || kind == BE_A || kind == BE_O;
+}
+
+bool be_generate(struct be_artifact *a, struct ir_diag *diag)
+{
+    size_t size;
+    return be_object(a, &size, diag) != NULL;
 }
 
 const char *be_artifact_name(const struct be_artifact *a)

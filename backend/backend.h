@@ -36,6 +36,11 @@ struct be_artifact *be_compile(const struct ir_module *source,
                                const struct ir_module *module,
                                const struct be_options *options,
                                struct ir_diag *diag);
+/* Whether a kind is made of machine code in an object: so, a, o. */
+bool be_kind_is_native(enum be_kind kind);
+/* Generates the object that native kinds are made of, which takes most of the
+ * time; without it, the first be_write() of such a kind does. */
+bool be_generate(struct be_artifact *artifact, struct ir_diag *diag);
 /* Writes one kind to `path`, atomically. */
 bool be_write(struct be_artifact *artifact, enum be_kind kind,
               const char *path, struct ir_diag *diag);

@@ -8,6 +8,7 @@
 #include "passes/passes.h"
 
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct options {
@@ -20,7 +21,8 @@ struct options {
 static const struct cli_option table[] = {
     CLI_TEXT(output, "output", 'o', "FILE",
              "what to write; its ending decides the kind, and\n"
-             "the header is written beside a library"),
+             "the header is written beside a library; - with\n"
+             "--emit of one kind is standard output"),
     CLI_TEXT(emit, "emit", 0, "K,K",
              "the kinds to write instead, beside each other:\n"
              "so, a, o, ll, asm, h, ir"),
@@ -30,8 +32,8 @@ static const struct cli_option table[] = {
              "ISA levels to hold, separated by commas\n"
              "(default: all of the target)"),
     CLI_TEXT(name, "name", 0, "N",
-             "prefix of the library's symbols\n"
-             "(default: the model's name)"),
+             "prefix of the library's symbols, a C identifier\n"
+             "(default: made of the model's name)"),
     CLI_TEXT(outputs, "outputs", 0, "A,B",
              "keep only these outputs (default: all)"),
     CLI_TEXT(strategy, "strategy", 0, "S",
@@ -111,8 +113,6 @@ static int emitted_files(struct ir_arena *arena, const struct options *o,
 static int choose_files(struct ir_arena *arena, const struct options *o,
                         struct file *files, int *n)
 {
-    if (!o->output)
-        return cli_usage_error(&cli_compile, "-o FILE is missing");
     if (o->emit)
         return emitted_files(arena, o, files, n);
     enum be_kind kind;
@@ -125,6 +125,58 @@ static int choose_files(struct ir_arena *arena, const struct options *o,
     if (kind == BE_SO || kind == BE_A || kind == BE_O)
         files[(*n)++] = file_of(arena, o->output, BE_H, false);
     return CLI_OK;
+}
+
+static bool is_standard_output(const struct file *file)
+{
+    return !strcmp(file->path, "-");
+}
+
+/* Whether two paths are one file. */
+static bool is_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+           x.st_ino == y.st_ino;
+}
+
+/* What stands in the way of writing a file, before there is work to lose. */
+static int check_file(const struct file *file, const char *model,
+                      struct ir_diag *diag)
+{
+    const bool is_linked = file->kind == BE_SO || file->kind == BE_A;
+    if (is_standard_output(file) && is_linked)
+        return cli_usage_error(&cli_compile, "the kind %s is not written to "
+                               "standard output", be_kind_name(file->kind));
+    if (is_same_file(file->path, model))
+        return cli_usage_error(&cli_compile, "%s is the model itself",
+                               file->path);
+    struct stat st;
+    const char *path = cli_resolve(&diag->arena, file->path);
+    if (is_standard_output(file) && stat(path, &st) == 0 &&
+        !S_ISREG(st.st_mode))
+        return CLI_OK;
+    return cli_can_write(path, diag) ? CLI_OK : CLI_BAD_INPUT;
+}
+
+/* A model's name is made into an identifier; the user's own must be one. */
+static int check_name(struct ir_arena *arena, const char *name)
+{
+    const char *identifier = name ? be_identifier(arena, name) : NULL;
+    if (!name || !strcmp(name, identifier))
+        return CLI_OK;
+    return cli_usage_error(&cli_compile, "option --name: \"%s\" cannot be the "
+                           "prefix of C names (%s can)", name, identifier);
+}
+
+static int check_options(struct ir_arena *arena, const struct options *o)
+{
+    if (!o->output)
+        return cli_usage_error(&cli_compile, "-o FILE is missing");
+    if (!strcmp(o->output, "-") && o->emit && strchr(o->emit, ','))
+        return cli_usage_error(&cli_compile, "of several kinds (%s) none goes "
+                               "to standard output", o->emit);
+    return check_name(arena, o->name);
 }
 
 /* ---------------------------------------------------------- compiling -- */
@@ -163,13 +215,22 @@ static bool keep_outputs(struct ir_module *module, const char *list,
     return ir_keep_outputs(module, n, name, diag);
 }
 
+/* Temporary files are left behind by no interrupt: it waits for the writing,
+ * which is quick once the code is there. */
 static bool write_files(struct be_artifact *artifact, const struct file *files,
                         int n, struct ir_diag *diag)
 {
-    for (int i = 0; i < n; i++)
-        if (!be_write(artifact, files[i].kind, files[i].path, diag))
-            return false;
-    return true;
+    struct cli_signals signals;
+    bool good = true;
+    for (int i = 0; i < n && good; i++)
+        if (be_kind_is_native(files[i].kind))
+            good = be_generate(artifact, diag);
+    cli_signals_hold(&signals);
+    for (int i = 0; i < n && good; i++)
+        good = be_write(artifact, files[i].kind,
+                        cli_resolve(&diag->arena, files[i].path), diag);
+    cli_signals_release(&signals);
+    return good;
 }
 
 /* Returns an exit code: the model's own faults come up as it is read, and
@@ -226,8 +287,9 @@ static void say_what_was_written(const struct file *files, int n,
 {
     char size[32];
     for (int i = 0; i < n; i++)
-        fprintf(stderr, "wrote %s (%s)\n", files[i].path,
-                cli_size_text(cli_file_size(files[i].path), size));
+        if (!is_standard_output(&files[i]))
+            fprintf(stderr, "wrote %s (%s)\n", files[i].path,
+                    cli_size_text(cli_file_size(files[i].path), size));
     fprintf(stderr, "%.2f s: %s\n", cli_seconds() - clock->start,
             clock->text.data);
 }
@@ -242,10 +304,11 @@ static int run(int argc, char **argv)
     ir_diag_init(&diag);
     struct file files[BE_N_KINDS];
     int n_files = 0;
-    int code = choose_files(&diag.arena, &o, files, &n_files);
+    int code = check_options(&diag.arena, &o);
+    if (code == CLI_OK)
+        code = choose_files(&diag.arena, &o, files, &n_files);
     for (int i = 0; i < n_files && code == CLI_OK; i++)
-        if (!cli_can_write(files[i].path, &diag))
-            code = CLI_BAD_INPUT;
+        code = check_file(&files[i], line.argument[0], &diag);
     if (code != CLI_OK)
         return cli_finish(&diag, code);
     struct clock clock = {.start = cli_seconds()};

@@ -94,7 +94,8 @@ static int convert(const char *path, const struct options *o,
     const int code = change(module, o, diag);
     bool good = true;
     if (code == CLI_OK)
-        good = o->output ? cli_can_write(o->output, diag) &&
+        good = o->output ? cli_can_write(cli_resolve(&diag->arena,
+                                                     o->output), diag) &&
                            cli_write_model(module, o->output, diag)
                          : print_text(module, diag);
     ir_module_free(module);

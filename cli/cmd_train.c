@@ -220,6 +220,27 @@ static bool split(struct data *data, const struct tr_frame *frame,
     return true;
 }
 
+/* What makes a row useless is said of the row in the file: after the split
+ * nobody could find it. */
+static bool check_rows(const struct tr_frame *frame, const char *path,
+                       const struct options *o, struct ir_diag *diag)
+{
+    const int target = tr_frame_find(frame, o->target);
+    const int weight = o->weight ? tr_frame_find(frame, o->weight) : -1;
+    for (int64_t r = 0; r < frame->n_rows; r++) {
+        if (target >= 0 && isnan(frame->values[target][r]))
+            return ir_error(diag, ir_loc_file(path), "row %lld of %lld: the "
+                            "target \"%s\" is missing", (long long)r + 1,
+                            (long long)frame->n_rows, o->target);
+        if (weight >= 0 && !(frame->values[weight][r] >= 0))
+            return ir_error(diag, ir_loc_file(path), "row %lld of %lld: the "
+                            "weight \"%s\" is %g, not 0 or more",
+                            (long long)r + 1, (long long)frame->n_rows,
+                            o->weight, frame->values[weight][r]);
+    }
+    return true;
+}
+
 static bool read_data(struct data *data, const char *path,
                       const struct options *o, const struct tr_params *params,
                       struct ir_diag *diag)
@@ -239,7 +260,8 @@ static bool read_data(struct data *data, const char *path,
     data->n_rows = frame.n_rows;
     data->n_columns = frame.n_columns;
     memcpy(data->sha256, frame.sha256, sizeof(data->sha256));
-    const bool good = split(data, &frame, path, o, params, diag);
+    const bool good = check_rows(&frame, path, o, diag) &&
+                      split(data, &frame, path, o, params, diag);
     tr_frame_release(&frame);
     return good;
 }
@@ -331,26 +353,21 @@ static void drop_unknown(struct scores *s, int64_t n_out)
     s->scored.n_rows = kept;
 }
 
-static bool find_targets(struct scores *s, const struct tr_frame *frame,
+static void find_targets(struct scores *s, const struct tr_frame *frame,
                          const struct ir_module *module,
-                         const struct options *o, struct ir_diag *diag)
+                         const struct options *o)
 {
     const int target = tr_frame_find(frame, o->target);
     const int weight = o->weight ? tr_frame_find(frame, o->weight) : -1;
     const int class_output = ir_find_output(module, "class");
     for (int64_t r = 0; r < frame->n_rows; r++) {
         const double v = frame->values[target][r];
-        if (isnan(v))
-            return ir_error(diag, ir_loc_file(NULL),
-                            "column %s: a value of the target is missing in "
-                            "the test rows", o->target);
         s->target[r] = class_output < 0 ? v
                      : class_of(&frame->columns[target], v,
                                 &module->outputs[class_output]);
         if (s->weight)
             s->weight[r] = weight < 0 ? 1 : frame->values[weight][r];
     }
-    return true;
 }
 
 static bool score(struct scores *s, const struct tr_frame *frame,
@@ -366,9 +383,9 @@ static bool score(struct scores *s, const struct tr_frame *frame,
     s->weight = o->weight ? cli_alloc(n, 8, "rows", diag) : NULL;
     s->prediction = cli_alloc(n, 8 * (uint64_t)n_out, "rows", diag);
     if (!s->target || !s->prediction || (o->weight && !s->weight) ||
-        !find_targets(s, frame, module, o, diag) ||
         !predict_frame(module, output, frame, s->prediction, diag))
         return false;
+    find_targets(s, frame, module, o);
     s->scored = (struct tr_scored){
         .task = report->task, .n_rows = frame->n_rows,
         .n_classes = report->n_classes, .target = s->target,
@@ -640,7 +657,7 @@ static int train(const char *path, const struct options *o,
         return CLI_BAD_USAGE;
     struct data data = {0};
     int code = CLI_BAD_INPUT;
-    if (cli_can_write(o->output, diag) &&
+    if (cli_can_write(cli_resolve(&diag->arena, o->output), diag) &&
         read_data(&data, path, o, &params, diag)) {
         struct run run = {.options = o, .data = &data};
         code = fit(&run, &params, start, diag);

@@ -209,6 +209,9 @@ static int run(int argc, char **argv)
     struct cli_line line;
     if (!cli_parse(&cli_verify, argc, argv, &o, &line))
         return line.exit_code;
+    if (!line.argument[1] && o.rows == 0 && o.max_derived == 0)
+        return cli_usage_error(&cli_verify, "no rows: --rows 0 excludes "
+                               "--max-derived 0 where there is no DATA");
     struct ir_diag diag;
     ir_diag_init(&diag);
     int code = CLI_BAD_INPUT;

@@ -15,35 +15,20 @@ void cli_json_release(struct cli_json *json)
     ir_text_release(&json->text);
 }
 
-/* Bytes of the UTF-8 character at `s`, 0 when it is none (an overlong form, a
- * surrogate, past U+10FFFF, cut short by the final NUL). */
-static int utf8_length(const unsigned char *s)
-{
-    const int n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2
-                : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
-    for (int i = 1; i < n; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-        return 0;
-    return n;
-}
-
 static void put_quoted(struct ir_text *text, const char *s)
 {
     ir_text_puts(text, "\"");
-    for (const unsigned char *c = (const unsigned char *)s; *c;) {
-        const int n = utf8_length(c);
+    for (size_t n; *s; s += n ? n : 1) {
+        const unsigned char c = (unsigned char)*s;
+        n = ir_utf8_length(s);
         if (n == 0)
             ir_text_puts(text, "\xef\xbf\xbd");
-        else if (*c == '"' || *c == '\\')
-            ir_text_printf(text, "\\%c", *c);
-        else if (*c < 0x20 || *c == 0x7f)
-            ir_text_printf(text, "\\u%04x", *c);
+        else if (c == '"' || c == '\\')
+            ir_text_printf(text, "\\%c", c);
+        else if (c < 0x20 || c == 0x7f)
+            ir_text_printf(text, "\\u%04x", c);
         else
-            ir_text_append(text, c, (size_t)n);
-        c += n ? n : 1;
+            ir_text_append(text, s, n);
     }
     ir_text_puts(text, "\"");
 }

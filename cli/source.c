@@ -31,14 +31,20 @@ bool cli_is_model_name(const char *path)
 bool cli_write_model(struct ir_module *module, const char *path,
                      struct ir_diag *diag)
 {
+    const bool is_text = ends_with(path, ".tnir");
+    struct ir_text bytes;
+    struct cli_signals signals;
+    ir_text_init(&bytes);
     ir_renumber(module);
-    if (!ends_with(path, ".tnir"))
-        return ir_container_write(module, path, diag);
-    struct ir_text text;
-    ir_text_init(&text);
-    ir_print(module, &text);
-    const bool good = ir_file_write(path, text.data, text.length, diag);
-    ir_text_release(&text);
+    if (is_text)
+        ir_print(module, &bytes);
+    else
+        ir_container_encode(module, &bytes);
+    path = cli_resolve(&diag->arena, path);
+    cli_signals_hold(&signals);
+    const bool good = ir_file_write(path, bytes.data, bytes.length, diag);
+    cli_signals_release(&signals);
+    ir_text_release(&bytes);
     return good;
 }
 

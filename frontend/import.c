@@ -71,6 +71,10 @@ static void refuse(const struct ir_file *file, struct ir_diag *diag)
                  "instead. Formats: %s", known.data);
     else if (begins(file, "\037\213"))
         ir_error(diag, loc, "the file is compressed (gzip): decompress it");
+    else if (begins(file, "\177ELF"))
+        ir_error(diag, loc,
+                 "this is compiled code, not a model: give the model that it "
+                 "was made from");
     else if (begins(file, "{") && contains(file, "\"tree_info\""))
         ir_error(diag, loc,
                  "this is LightGBM's JSON dump, which is not read yet; save "
