@@ -9,28 +9,32 @@ static const char abi_text[] = {
 #include "abi_text.inc"
 };
 
-/* Upper case, for macros. */
+/* A part of a macro's name: upper case, and _ for what no name can have. */
 static char *upper(struct ir_arena *arena, const char *name)
 {
     char *s = ir_strdup(arena, name);
-    for (char *p = s; *p; p++)
-        *p = (char)toupper((unsigned char)*p);
+    for (char *p = s; *p; p++) {
+        const unsigned char c = (unsigned char)*p;
+        *p = (char)(c < 0x80 && isalnum(c) ? toupper(c) : '_');
+    }
     return s;
 }
 
-/* Text inside a C comment: no end of comment, no newline, no trigraph. */
+/* Text inside a C comment: no end of comment, no newline, no trigraph, and
+ * nothing that is not UTF-8. */
 static void comment_text(struct ir_text *text, const char *s)
 {
-    for (; *s; s++) {
+    for (size_t n; *s; s += n ? n : 1) {
         const unsigned char c = (unsigned char)*s;
-        if (c < ' ' || c == 0x7f)
+        n = ir_utf8_length(s);
+        if (n == 0 || c < ' ' || c == 0x7f)
             ir_text_printf(text, "\\x%02x", c);
         else if ((c == '*' && s[1] == '/') || (c == '/' && s[1] == '*'))
             ir_text_printf(text, "%c ", c);
         else if (c == '?' || c == '\\')
             ir_text_printf(text, "%c", c == '?' && s[1] == '?' ? '.' : c);
         else
-            ir_text_append(text, s, 1);
+            ir_text_append(text, s, n);
     }
 }
 
@@ -103,6 +107,17 @@ static void describe(const struct be_emitter *e, struct ir_text *text)
                    (long long)be_stack_bytes(e));
 }
 
+/* Different for each output, also where upper case makes names the same. */
+static const char *output_macro(struct ir_arena *arena,
+                                const struct ir_module *m, int i)
+{
+    const char *name = upper(arena, m->outputs[i].name);
+    for (int j = 0; j < i; j++)
+        if (!strcmp(name, upper(arena, m->outputs[j].name)))
+            return ir_sprintf(arena, "%s_%d", name, i);
+    return name;
+}
+
 static void macros(const struct be_emitter *e, struct ir_text *text,
                    const char *name)
 {
@@ -115,7 +130,7 @@ static void macros(const struct be_emitter *e, struct ir_text *text,
                    (long long)be_scratch_bytes(e));
     for (int i = 0; i < m->n_outputs; i++) {
         const struct ir_output *o = &m->outputs[i];
-        char *output = upper(&arena, be_identifier(&arena, o->name));
+        const char *output = output_macro(&arena, m, i);
         ir_text_printf(text, "#define %s_OUTPUT_%s %d\n", name, output, i);
         ir_text_printf(text, "#define %s_%s_SIZE %lld\n", name, output,
                        (long long)ir_type_volume(&o->value->type));

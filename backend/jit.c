@@ -3,7 +3,6 @@
  * as for a file, so what runs is what would be written. */
 #include "backend/llvm.h"
 
-#include <llvm-c/LLJIT.h>
 #include <stdlib.h>
 
 struct be_jit {

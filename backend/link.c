@@ -8,7 +8,6 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -124,9 +123,12 @@ bool be_link_shared(const void *object, size_t size, const char *name,
     const char *argv[] = {
         "ld.lld", "-shared", "-nostdlib", "--no-undefined", "-z", "now",
         "-z", "relro", "-z", "noexecstack", "--gc-sections",
-        "--hash-style=gnu", "--build-id=none", "--strip-all", soname, alias,
+        "--hash-style=gnu", "--build-id=none", "--strip-all",
+        /* Its table names its own functions, also where another library of
+         * the same name came first. */
+        "-Bsymbolic", soname, alias,
         "-o", w.result, w.object, NULL};
-    const bool ok = run(argv, diag) && chmod(w.result, 0755) == 0;
+    const bool ok = run(argv, diag);
     return workshop_close(&w, path, ok, diag);
 }
 

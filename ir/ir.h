@@ -137,6 +137,9 @@ void ir_text_printf(struct ir_text *text, const char *fmt, ...)
  * digit more; "nan", "inf", "-inf" otherwise. */
 void ir_text_double(struct ir_text *text, double value);
 void ir_text_float(struct ir_text *text, float value);
+/* Bytes of the character of UTF-8 at s, which ends with a NUL; 0 when there is
+ * none: overlong forms, surrogates and what is past U+10FFFF are none. */
+size_t ir_utf8_length(const char *s);
 /* A double-quoted string with \\ \" \n \t \xHH escapes; the latter also for
  * bytes that are no UTF-8, so that the text always is. */
 void ir_text_quoted(struct ir_text *text, const char *s);

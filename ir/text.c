@@ -108,10 +108,9 @@ void ir_text_float(struct ir_text *text, float value)
     ir_text_puts(text, digits);
 }
 
-/* Bytes of the character of UTF-8 at s, 0 when there is none: overlong forms,
- * surrogates and what is past U+10FFFF are none. */
-static size_t utf8_length(const unsigned char *s)
+size_t ir_utf8_length(const char *text)
 {
+    const unsigned char *s = (const unsigned char *)text;
     if (s[0] < 0x80)
         return 1;
     const size_t n = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
@@ -134,7 +133,7 @@ void ir_text_quoted(struct ir_text *text, const char *s)
     ir_text_puts(text, "\"");
     for (; *s; s += n ? n : 1) {
         const unsigned char c = (unsigned char)*s;
-        n = utf8_length((const unsigned char *)s);
+        n = ir_utf8_length(s);
         if (c == '"' || c == '\\')
             ir_text_printf(text, "\\%c", c);
         else if (c == '\n')

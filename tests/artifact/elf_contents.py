@@ -37,9 +37,6 @@ class Library(Case):
             self.assertEqual(symbols(library, "-D", "--undefined-only"),
                              set())
 
-    # backend/link.c lacks -Bsymbolic: the info struct's pointers are looked up
-    # by name when the library is loaded, and may be another library's.
-    @unittest.expectedFailure
     def test_relocations_are_relative(self):
         for name in ("multiclass", "pandas"):
             kinds = set(re.findall(r" (R_\w+)",

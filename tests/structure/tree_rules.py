@@ -30,8 +30,8 @@ LAYERS = {
 PREFIXES = {"ir": "ir_", "frontend": "fe_", "passes": "pass_",
             "backend": "be_", "runtime": "rt_", "trainer": "tr_",
             "cli": "cli_"}
-# Who may see LLVM; only jit.c needs its JIT.
-LLVM = {"backend/llvm.h": "llvm-c/", "backend/jit.c": "llvm-c/LLJIT.h"}
+# Who may see LLVM.
+LLVM = {"backend/llvm.h": "llvm-c/"}
 # What other layers may include of a layer.
 PUBLIC = {"ir": {"ir.h", "ops.def", "math.inc"}, "frontend": {"frontend.h"},
           "passes": {"passes.h"}, "backend": {"backend.h"},
