@@ -64,6 +64,16 @@ static void refuses_what_is_no_library(void **state)
     refused(FAKE_DIR, "not a shared library");
     refused("/dev/null", "not a shared library");
     refused("/proc/self/exe", "not a");
+    /* One of others: it is not even loaded. */
+    FILE *maps = fopen("/proc/self/maps", "r");
+    char line[512], *libc = NULL;
+    assert_non_null(maps);
+    while (!libc && fgets(line, sizeof line, maps))
+        if (strstr(line, "/libc.so") && (libc = strchr(line, '/')))
+            libc[strcspn(libc, "\n")] = 0;
+    fclose(maps);
+    if (libc)
+        refused(libc, "not a library that treenail compiled");
 }
 
 static void refuses_other_abis(void **state)
@@ -142,6 +152,29 @@ static void refuses_other_machines(void **state)
     bytes[4] = 1; /* 32 bits */
     write_all(path, bytes, size);
     refused(path, "not a 64-bit");
+    unlink(path);
+    free(bytes);
+}
+
+/* Fields of the ELF header: e_type, and where the program headers are. */
+static void refuses_other_kinds_of_file(void **state)
+{
+    (void)state;
+    size_t size;
+    char *bytes = read_all(fake("good"), &size);
+    char path[] = "/tmp/treenail-test-XXXXXX";
+    const int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    memset(bytes + 32, 0xff, 8);
+    write_all(path, bytes, size);
+    refused(path, "damaged: no program headers");
+    bytes[16] = 4; /* a core dump */
+    write_all(path, bytes, size);
+    refused(path, "not a shared library");
+    bytes[16] = 1;
+    write_all(path, bytes, size);
+    refused(path, "an object file, not a shared library");
     unlink(path);
     free(bytes);
 }
@@ -239,6 +272,7 @@ int main(void)
         cmocka_unit_test(notices_a_wrong_golden_row),
         cmocka_unit_test(refuses_every_truncation),
         cmocka_unit_test(refuses_other_machines),
+        cmocka_unit_test(refuses_other_kinds_of_file),
         cmocka_unit_test(same_for_any_number_of_threads),
         cmocka_unit_test(takes_columns_and_backward_rows),
         cmocka_unit_test(reports_what_is_wrong),
