@@ -12,6 +12,7 @@
 struct options {
     const char *passes, *print_after, *output, *outputs;
     const char *strategy, *row_strategy;
+    int64_t diff_rows;
     bool verify_each, diff_each;
 };
 
@@ -29,6 +30,8 @@ static const struct cli_option table[] = {
     CLI_FLAG(verify_each, "verify-each", 0, "check the IR after each pass"),
     CLI_FLAG(diff_each, "diff-each", 0,
              "compare answers before and after each pass"),
+    CLI_INT(diff_rows, "diff-rows", 0, "N", 1, 1e9,
+            "rows that --diff-each compares (default 256)"),
     CLI_TEXT(strategy, "strategy", 0, "S",
              "force how batches are computed:\n"
              "select, branch or walk"),
@@ -51,7 +54,7 @@ static int change(struct ir_module *module, const struct options *o,
     const struct pass_options passes = {
         .print_after = o->print_after, .print_to = stderr,
         .verify_each = o->verify_each, .diff_each = o->diff_each,
-        .diff_rows = 256, .seed = 1, .strategy = o->strategy,
+        .diff_rows = o->diff_rows, .seed = 1, .strategy = o->strategy,
         .row_strategy = o->row_strategy};
     if (o->outputs) {
         int n;
@@ -104,10 +107,14 @@ static int convert(const char *path, const struct options *o,
 
 static int run(int argc, char **argv)
 {
-    struct options o = {0};
+    struct options o = {.diff_rows = 256};
     struct cli_line line;
     if (!cli_parse(&cli_opt, argc, argv, &o, &line))
         return line.exit_code;
+    if (!o.passes && (o.print_after || o.verify_each || o.diff_each ||
+                      o.strategy || o.row_strategy))
+        return cli_usage_error(&cli_opt, "what is said of passes needs "
+                               "--passes");
     if (o.output && !cli_is_model_name(o.output))
         return cli_usage_error(&cli_opt, "%s ends neither in .tn nor in "
                                ".tnir", o.output);
