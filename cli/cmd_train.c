@@ -129,9 +129,12 @@ static void print_settings(FILE *to)
         fprintf(to, "  %-22s  %s\n", tr_metrics[i].name,
                 tr_metrics[i].summary);
     fputs("\nlearners:\n", to);
-    for (int i = 0; i < tr_learner_count; i++)
-        fprintf(to, "  %-22s  %s\n", tr_learners[i].name,
-                tr_learners[i].summary);
+    for (int i = 0; i < tr_learner_count; i++) {
+        const struct tr_learner *learner = &tr_learners[i];
+        fprintf(to, "  %-22s  %s\n", learner->name, learner->summary);
+        if (*learner->defaults)
+            fprintf(to, "  %-22s  (defaults: %s)\n", "", learner->defaults);
+    }
     fputs("\nparameters, each an option:\n", to);
     for (int i = 0; i < tr_param_count; i++)
         fprintf(to, "  --%-20s  %s (default %s)\n", tr_param_table[i].name,
