@@ -168,7 +168,8 @@ static void results_are_the_recorded_bits(void **state)
         of_exp = ir_random(of_exp, bits[0]);
         of_log1p = ir_random(of_log1p, bits[1]);
     }
-    if (of_exp != UINT64_C(0x6c098bf418b4beae) || of_log1p != UINT64_C(0x2414384473d9096f))
+    if (of_exp != UINT64_C(0x6c098bf418b4beae) ||
+        of_log1p != UINT64_C(0x2414384473d9096f))
         fail_msg("%#llx %#llx", (unsigned long long)of_exp,
                  (unsigned long long)of_log1p);
 }

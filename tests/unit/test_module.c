@@ -263,7 +263,7 @@ static void a_clone_shares_nothing(void **state)
     ir_text_release(&second);
 }
 
-/* --------------------------------------------- what no text can say at all -- */
+/* ---------------------------------------------- what no text can say -- */
 
 static void order(void **state)
 {
