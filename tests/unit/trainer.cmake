@@ -1,1 +1,3 @@
 treenail_unit_test(test_csv LINKS treenail_trainer)
+treenail_unit_test(test_metrics LINKS treenail_trainer)
+treenail_unit_test(test_split LINKS treenail_trainer)
