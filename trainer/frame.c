@@ -130,7 +130,8 @@ static bool parse_schema(struct tr_frame *frame, const void *bytes,
     copy_columns(frame, schema);
     bool good = read_blocks(frame, reader, diag);
     if (good && frame->n_rows == 0)
-        good = ir_error(diag, ir_loc_file(name), "the file has no rows");
+        good = ir_error(diag, ir_loc_file(name),
+                        "the file has no rows but its header");
     tr_reader_close(reader);
     if (!good)
         tr_frame_release(frame);

@@ -1,3 +1,5 @@
 treenail_unit_test(test_csv LINKS treenail_trainer)
 treenail_unit_test(test_metrics LINKS treenail_trainer)
 treenail_unit_test(test_split LINKS treenail_trainer)
+treenail_unit_test(test_params LINKS treenail_trainer)
+treenail_unit_test(test_frame LINKS treenail_trainer)
