@@ -21,7 +21,8 @@ static void add(struct sum *s, double x)
 
 static double total(const struct sum *s)
 {
-    return s->value + s->lost;
+    /* Nothing is known of what an infinite sum has lost. */
+    return isnan(s->lost) ? s->value : s->value + s->lost;
 }
 
 static double weight(const struct tr_scored *s, int64_t i)
@@ -77,9 +78,11 @@ static double r2(const struct tr_scored *s)
     const double middle = mean(s, target_itself);
     struct sum left = {0}, all = {0};
     for (int64_t i = 0; i < s->n_rows; i++) {
-        const double d = s->target[i] - middle;
-        add(&left, weight(s, i) * squared_error(s, i));
-        add(&all, weight(s, i) * d * d);
+        const double w = weight(s, i), d = s->target[i] - middle;
+        if (w > 0) {
+            add(&left, w * squared_error(s, i));
+            add(&all, w * d * d);
+        }
     }
     return total(&all) > 0 ? 1 - total(&left) / total(&all) : NAN;
 }
