@@ -130,11 +130,9 @@ static bool bad_value(const struct tr_param *p, const char *value,
                     p->name, value, wanted);
 }
 
-static bool in_range(const struct tr_param *p, double v, const char *value,
-                     struct ir_diag *diag)
+static bool out_of_range(const struct tr_param *p, const char *value,
+                         struct ir_diag *diag)
 {
-    if ((p->min_open ? v > p->min : v >= p->min) && v <= p->max)
-        return true;
     return ir_error(diag, ir_loc_file(NULL),
                     "parameter %s: %s is not within %c%.16g, %.16g]", p->name,
                     value, p->min_open ? '(' : '[', p->min, p->max);
@@ -146,8 +144,9 @@ static bool set_int(const struct tr_param *p, void *at, const char *value,
     int64_t v;
     if (!ir_parse_int(value, value + strlen(value), &v))
         return bad_value(p, value, "whole number", diag);
-    if (!in_range(p, (double)v, value, diag))
-        return false;
+    /* As whole numbers: a double would round a seed. */
+    if (v < (int64_t)p->min || v > (int64_t)p->max)
+        return out_of_range(p, value, diag);
     if (p->kind == TR_SEED)
         *(uint64_t *)at = (uint64_t)v;
     else
@@ -161,8 +160,8 @@ static bool set_float(const struct tr_param *p, double *at,
     double v;
     if (!ir_parse_double(value, value + strlen(value), &v) || isnan(v))
         return bad_value(p, value, "number", diag);
-    if (!in_range(p, v, value, diag))
-        return false;
+    if ((p->min_open ? v <= p->min : v < p->min) || v > p->max)
+        return out_of_range(p, value, diag);
     *at = v;
     return true;
 }
@@ -170,10 +169,11 @@ static bool set_float(const struct tr_param *p, double *at,
 static bool set_bool(const struct tr_param *p, bool *at, const char *value,
                      struct ir_diag *diag)
 {
-    *at = !strcmp(value, "true") || !strcmp(value, "1");
-    if (*at || !strcmp(value, "false") || !strcmp(value, "0"))
-        return true;
-    return bad_value(p, value, "true or false", diag);
+    const bool yes = !strcmp(value, "true") || !strcmp(value, "1");
+    if (!yes && strcmp(value, "false") != 0 && strcmp(value, "0") != 0)
+        return bad_value(p, value, "true or false", diag);
+    *at = yes;
+    return true;
 }
 
 static bool set_choice(const struct tr_param *p, const char **at,

@@ -191,6 +191,14 @@ static void texts_are_read_whole(void **state)
     struct tr_params params = usual("boost");
     assert_string_equal(set(&params, "seed", "9007199254740992"), "");
     assert_true(params.seed == UINT64_C(9007199254740992));
+    assert_string_equal(set(&params, "seed", "9007199254740993"),
+                        "parameter seed: 9007199254740993 is not within "
+                        "[0, 9007199254740992]");
+    assert_string_equal(set(&params, "rounds", "4294967297"),
+                        "parameter rounds: 4294967297 is not within "
+                        "[1, 100000]");
+    assert_string_equal(set(&params, "learning_rate", "0"),
+                        "parameter learning_rate: 0 is not within (0, 10]");
     assert_string_equal(set(&params, "learning_rate", "0x1p-4"), "");
     assert_true(params.learning_rate == 0.0625);
     assert_string_equal(set(&params, "rounds", "7 "),
@@ -213,6 +221,18 @@ static void texts_are_read_whole(void **state)
     assert_true(params.bootstrap);
     assert_string_equal(set(&params, "bootstrap", "yes"),
                         "parameter bootstrap: \"yes\" is no true or false");
+    assert_true(params.bootstrap); /* as it was */
+}
+
+/* The caller's text may go away; the parameter stays. */
+static void texts_are_not_kept(void **state)
+{
+    (void)state;
+    struct tr_params params = usual("boost");
+    char text[] = "binary";
+    assert_string_equal(set(&params, "objective", text), "");
+    memset(text, 'x', sizeof(text) - 1);
+    assert_string_equal(params.objective, "binary");
 }
 
 static void learners_heed_what_the_table_says(void **state)
@@ -282,6 +302,7 @@ int main(void)
         cmocka_unit_test(ranges_hold),
         cmocka_unit_test(choices_are_those_listed),
         cmocka_unit_test(texts_are_read_whole),
+        cmocka_unit_test(texts_are_not_kept),
         cmocka_unit_test(learners_heed_what_the_table_says),
         cmocka_unit_test(unknown_names_list_the_known),
         cmocka_unit_test(assignments_are_taken_apart),
