@@ -431,6 +431,7 @@ static void parameters_have_an_effect(void **state)
     r = (struct request){.target = "m", .train = &frame, .learner = "tree",
                          .settings = "min_child_rows=5"};
     check_changes(&r, "criterion=entropy");
+    tr_frame_release(&frame);
 }
 
 /* A forest without chance is the tree, as often as there are rounds. */
