@@ -50,9 +50,16 @@ static void stratify_by(struct strata *s, const double *values)
     s->start[++s->n] = s->n_rows;
 }
 
-/* Shuffles a stratum; its first rows go to test, the next to valid. */
+static int64_t share_of(double fraction, int64_t n, int64_t most)
+{
+    const int64_t share = llround(fraction * (double)n);
+    return share < most ? share : most;
+}
+
+/* Shuffles a stratum; its first rows go to test, the next to valid, but the
+ * last `least` ones are to train on. */
 static void assign(uint8_t *part, const struct strata *s, int64_t stratum,
-                   double valid, double test, uint64_t seed)
+                   int64_t least, double valid, double test, uint64_t seed)
 {
     int64_t *rows = s->order + s->start[stratum];
     const int64_t n = s->start[stratum + 1] - s->start[stratum];
@@ -63,8 +70,8 @@ static void assign(uint8_t *part, const struct strata *s, int64_t stratum,
         rows[i] = rows[j];
         rows[j] = row;
     }
-    const int64_t n_test = llround(test * (double)n);
-    const int64_t n_valid = llround(valid * (double)n);
+    const int64_t n_test = share_of(test, n, n - least);
+    const int64_t n_valid = share_of(valid, n, n - least - n_test);
     for (int64_t i = 0; i < n; i++)
         part[rows[i]] = i < n_test ? TR_TEST
                       : i < n_test + n_valid ? TR_VALID : TR_TRAIN;
@@ -115,7 +122,8 @@ bool tr_split_rows(struct tr_split *split, const struct tr_frame *frame,
     }
     uint8_t *part = ir_realloc_array(NULL, n + 1, 1);
     for (int64_t i = 0; i < s.n; i++)
-        assign(part, &s, i, valid_fraction, test_fraction, seed);
+        assign(part, &s, i, stratify >= 0, valid_fraction, test_fraction,
+               seed);
     collect(split, part, s.n_rows);
     free(part);
     free(s.order);

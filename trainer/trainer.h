@@ -135,8 +135,9 @@ struct tr_split {
 /* Splits n rows by a seed: round(fraction * rows) of them for valid and test,
  * the rest to train. With `stratify` (a column of `frame`, -1: none) this is
  * done for each of its distinct values apart, so that classes keep their
- * shares. Row i's place depends on the seed and the frame's rows alone. Errors:
- * a fraction outside [0, 1), or nothing left to train on. */
+ * shares, but the last row of a value is always one to train on. Row i's place
+ * depends on the seed and the frame's rows alone. Errors: a fraction outside
+ * [0, 1), or nothing left to train on. */
 bool tr_split_rows(struct tr_split *split, const struct tr_frame *frame,
                    int stratify, double valid_fraction, double test_fraction,
                    uint64_t seed, struct ir_diag *diag);

@@ -140,6 +140,25 @@ static void classes_keep_their_shares(void **state)
     }
 }
 
+/* However few rows a class has, one of them is to train on. */
+static void no_class_is_lost_to_training(void **state)
+{
+    (void)state;
+    double values[] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, NAN};
+    const double fractions[][2] = {{0.25, 0.25}, {0.5, 0}, {0, 0.5},
+                                   {0.99, 0.99}};
+    for (size_t i = 0; i < 4; i++) {
+        struct tr_split split;
+        must_split(&split, values, 12, 0, fractions[i][0], fractions[i][1],
+                   9);
+        check_whole(&split, 12);
+        for (int k = 0; k < 3; k++)
+            assert_true(count_in(&split, TR_TRAIN, values, k) >= 1);
+        assert_int_equal(count_in(&split, TR_TRAIN, values, NAN), 1);
+        tr_split_release(&split);
+    }
+}
+
 static void a_seed_decides(void **state)
 {
     (void)state;
@@ -224,6 +243,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_are_rounded),
         cmocka_unit_test(classes_keep_their_shares),
+        cmocka_unit_test(no_class_is_lost_to_training),
         cmocka_unit_test(a_seed_decides),
         cmocka_unit_test(test_rows_stay),
         cmocka_unit_test(rows_have_equal_chances),
