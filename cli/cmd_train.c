@@ -200,14 +200,10 @@ static bool is_class(const struct tr_frame *frame, int column,
 }
 
 static bool split(struct data *data, const struct tr_frame *frame,
-                  const char *path, const struct options *o,
-                  const struct tr_params *params, struct ir_diag *diag)
+                  const struct options *o, const struct tr_params *params,
+                  struct ir_diag *diag)
 {
     const int target = tr_frame_find(frame, o->target);
-    if (target < 0)
-        return ir_error(diag, ir_loc_file(path),
-                        "there is no column named \"%s\" (the target)",
-                        o->target);
     struct tr_split rows;
     if (!tr_split_rows(&rows, frame,
                        is_class(frame, target, params) ? target : -1,
@@ -223,25 +219,48 @@ static bool split(struct data *data, const struct tr_frame *frame,
     return true;
 }
 
-/* What makes a row useless is said of the row in the file: after the split
- * nobody could find it. */
-static bool check_rows(const struct tr_frame *frame, const char *path,
-                       const struct options *o, struct ir_diag *diag)
+static bool check_rows(const struct tr_frame *frame, int column,
+                       const char *role, double least, const char *path,
+                       struct ir_diag *diag)
+{
+    const char *name = frame->columns[column].name;
+    for (int64_t r = 0; r < frame->n_rows; r++) {
+        const double v = frame->values[column][r];
+        if (isnan(v))
+            return ir_error(diag, ir_loc_file(path),
+                            "row %" PRId64 " of %" PRId64 ": the %s \"%s\" "
+                            "is missing", r + 1, frame->n_rows, role, name);
+        if (v < least || v > TR_MAX_TARGET)
+            return ir_error(diag, ir_loc_file(path),
+                            "row %" PRId64 " of %" PRId64 ": the %s \"%s\" "
+                            "is %g, not within [%g, %g]", r + 1,
+                            frame->n_rows, role, name, v, least,
+                            TR_MAX_TARGET);
+    }
+    return true;
+}
+
+/* What the trainer would refuse is said here of the file and its rows: after
+ * the split nobody could find them. */
+static bool check_frame(const struct tr_frame *frame, const char *path,
+                        const struct options *o, struct ir_diag *diag)
 {
     const int target = tr_frame_find(frame, o->target);
     const int weight = o->weight ? tr_frame_find(frame, o->weight) : -1;
-    for (int64_t r = 0; r < frame->n_rows; r++) {
-        if (target >= 0 && isnan(frame->values[target][r]))
-            return ir_error(diag, ir_loc_file(path), "row %lld of %lld: the "
-                            "target \"%s\" is missing", (long long)r + 1,
-                            (long long)frame->n_rows, o->target);
-        if (weight >= 0 && !(frame->values[weight][r] >= 0))
-            return ir_error(diag, ir_loc_file(path), "row %lld of %lld: the "
-                            "weight \"%s\" is %g, not 0 or more",
-                            (long long)r + 1, (long long)frame->n_rows,
-                            o->weight, frame->values[weight][r]);
-    }
-    return true;
+    if (target < 0)
+        return ir_error(diag, ir_loc_file(path),
+                        "there is no column named \"%s\" (the target)",
+                        o->target);
+    if (o->weight && weight < 0)
+        return ir_error(diag, ir_loc_file(path),
+                        "there is no column named \"%s\" (the weight)",
+                        o->weight);
+    if (weight >= 0 && frame->columns[weight].kind == IR_CATEGORY)
+        return ir_error(diag, ir_loc_file(path),
+                        "the weight \"%s\" is a column of categories",
+                        o->weight);
+    return check_rows(frame, target, "target", -TR_MAX_TARGET, path, diag) &&
+           (weight < 0 || check_rows(frame, weight, "weight", 0, path, diag));
 }
 
 static bool read_data(struct data *data, const char *path,
@@ -263,8 +282,8 @@ static bool read_data(struct data *data, const char *path,
     data->n_rows = frame.n_rows;
     data->n_columns = frame.n_columns;
     memcpy(data->sha256, frame.sha256, sizeof(data->sha256));
-    const bool good = check_rows(&frame, path, o, diag) &&
-                      split(data, &frame, path, o, params, diag);
+    const bool good = check_frame(&frame, path, o, diag) &&
+                      split(data, &frame, o, params, diag);
     tr_frame_release(&frame);
     return good;
 }

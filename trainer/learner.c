@@ -10,8 +10,6 @@
 
 /* More rows leave histograms too few bits; see grow.c. */
 #define MAX_ROWS (INT64_C(1) << 27)
-/* Squares of gradients must not overflow. */
-#define MAX_TARGET 1e100
 
 const struct tr_learner tr_learners[] = {
     {"boost", "gradient boosting of trees over histograms", "", tr_fit_boost},
@@ -177,16 +175,16 @@ static bool check_rows(const struct fit *fit, const struct tr_frame *frame,
             return ir_error(fit->diag, ir_loc_file(NULL),
                             "row %lld of the %s rows has no target (\"%s\")",
                             (long long)i + 1, part, fit->spec->target);
-        if (!(fabs(target[i]) <= MAX_TARGET))
+        if (!(fabs(target[i]) <= TR_MAX_TARGET))
             return ir_error(fit->diag, ir_loc_file(NULL),
                             "row %lld of the %s rows has the target %g (the "
-                            "limit is %g)", (long long)i + 1, part, target[i],
-                            MAX_TARGET);
-        if (weight && !(weight[i] >= 0 && weight[i] <= MAX_TARGET))
+                            "limit is %g)", (long long)i + 1, part,
+                            target[i], TR_MAX_TARGET);
+        if (weight && !(weight[i] >= 0 && weight[i] <= TR_MAX_TARGET))
             return ir_error(fit->diag, ir_loc_file(NULL),
                             "row %lld of the %s rows has the weight %g (0 to "
                             "%g can be had)", (long long)i + 1, part,
-                            weight[i], MAX_TARGET);
+                            weight[i], TR_MAX_TARGET);
     }
     return true;
 }
@@ -353,18 +351,21 @@ static bool rows_init(const struct fit *fit, struct tr_fit_job *job,
     rows->n = frame->n_rows;
     rows->target = ir_realloc_array(NULL, n + 1, sizeof(double));
     memcpy(rows->target, frame->values[fit->target], n * sizeof(double));
+    const double *weight =
+        fit->weight >= 0 ? frame->values[fit->weight] : NULL;
     for (size_t i = 0; job->n_classes > 0 && i < n; i++) {
         const int class = class_of(fit, job->n_classes, rows->target[i]);
-        if (class < 0)
+        /* Without weight it has no say, whatever it is taken for. */
+        rows->target[i] = class < 0 ? 0 : class;
+        if (class < 0 && !(weight && weight[i] == 0))
             return ir_error(fit->diag, ir_loc_file(NULL),
                             "row %zu of the validation rows has a class of "
                             "the target \"%s\" that no training row has",
                             i + 1, fit->spec->target);
-        rows->target[i] = class;
     }
-    if (fit->weight >= 0) {
+    if (weight) {
         rows->weight = ir_realloc_array(NULL, n + 1, sizeof(double));
-        memcpy(rows->weight, frame->values[fit->weight], n * sizeof(double));
+        memcpy(rows->weight, weight, n * sizeof(double));
     }
     tr_binned_init(&rows->bins, &job->bins, frame, job->pool);
     return true;

@@ -21,6 +21,7 @@
 /* Limits: checked before memory is taken. */
 #define TR_MAX_CATEGORIES 65536 /* distinct texts of one column */
 #define TR_MAX_CLASSES 1024
+#define TR_MAX_TARGET 1e100 /* of targets and weights: squares are finite */
 #define TR_MAX_THREADS 64
 
 /* ----------------------------------------------------- csv.c, reader.c -- */
