@@ -128,7 +128,7 @@ static bool find_column(const struct fit *fit, const char *name,
     *column = tr_frame_find(fit->train, name);
     return *column >= 0 ||
            ir_error(fit->diag, ir_loc_file(NULL),
-                    "there is no column named \"%s\" (the %s)", name, role);
+                    "there is no column named \"%s\" (%s)", name, role);
 }
 
 static bool is_ignored(const struct fit *fit, int column)
@@ -145,9 +145,9 @@ static bool choose_columns(struct fit *fit)
 {
     const struct tr_task_spec *spec = fit->spec;
     fit->weight = -1;
-    if (!find_column(fit, spec->target, "target", &fit->target) ||
+    if (!find_column(fit, spec->target, "the target", &fit->target) ||
         (spec->weight &&
-         !find_column(fit, spec->weight, "weight", &fit->weight)))
+         !find_column(fit, spec->weight, "the weight", &fit->weight)))
         return false;
     for (int i = 0, column; i < spec->n_ignore; i++)
         if (!find_column(fit, spec->ignore[i], "one to ignore", &column))
