@@ -122,6 +122,15 @@ static void emit_subtree(struct branch *s, int tree, int32_t root,
         LLVMValueRef v = be_load(
             e, type, be_at(e, type, s->row, be_i64(e, f->feature[node])));
         LLVMValueRef left = be_node_goes_left(e, s->forest, node, v);
+        if (f->left[node] < 0 && f->right[node] < 0 && !f->coef_start) {
+            /* No jump, so none is mispredicted. */
+            const int64_t leaf = f->leaf_start[tree];
+            yield(s, LLVMBuildSelect(
+                         e->b, left, leaf_value(s, leaf + ~f->left[node]),
+                         leaf_value(s, leaf + ~f->right[node]), ""),
+                  false, join, phi);
+            continue;
+        }
         LLVMBasicBlockRef yes = be_block(e, "left");
         LLVMBasicBlockRef no = be_block(e, "right");
         LLVMBuildCondBr(e->b, left, yes, no);
@@ -131,28 +140,49 @@ static void emit_subtree(struct branch *s, int tree, int32_t root,
     free(stack);
 }
 
-/* Adds tree `tree`'s leaf to its margin in the current function. */
-static void emit_tree(struct branch *s, int tree, LLVMValueRef margin,
-                      struct pieces *pieces)
+/* The leaf's value of tree `tree`, in the current function. */
+static LLVMValueRef tree_value(struct branch *s, int tree,
+                               struct pieces *pieces)
 {
     struct be_emitter *e = s->e;
     const struct ir_forest *f = &s->forest->f;
-    LLVMTypeRef sum = sum_type(s);
-    LLVMValueRef at =
-        be_at(e, sum, margin, be_i64(e, f->target[tree]));
-    LLVMValueRef value;
-    if (f->tree_start[tree] == f->tree_start[tree + 1]) {
-        value = leaf_value(s, f->leaf_start[tree]);
-    } else {
-        LLVMBasicBlockRef start = LLVMGetInsertBlock(e->b);
-        LLVMBasicBlockRef join = be_block(e, "join");
-        LLVMPositionBuilderAtEnd(e->b, join);
-        value = LLVMBuildPhi(e->b, sum, "");
-        LLVMPositionBuilderAtEnd(e->b, start);
-        emit_subtree(s, tree, 0, join, value, pieces);
-        LLVMPositionBuilderAtEnd(e->b, join);
+    if (f->tree_start[tree] == f->tree_start[tree + 1])
+        return leaf_value(s, f->leaf_start[tree]);
+    LLVMBasicBlockRef start = LLVMGetInsertBlock(e->b);
+    LLVMBasicBlockRef join = be_block(e, "join");
+    LLVMPositionBuilderAtEnd(e->b, join);
+    LLVMValueRef value = LLVMBuildPhi(e->b, sum_type(s), "");
+    LLVMPositionBuilderAtEnd(e->b, start);
+    emit_subtree(s, tree, 0, join, value, pieces);
+    LLVMPositionBuilderAtEnd(e->b, join);
+    return value;
+}
+
+/* Adds the trees from `tree` on to the row's margins, as many as make one
+ * function, and returns the next tree. Margins stay in registers between
+ * trees: memory would make each wait for the one before. */
+static int emit_chunk(struct branch *s, int tree, LLVMValueRef margin,
+                      LLVMValueRef *sum, struct pieces *pieces)
+{
+    struct be_emitter *e = s->e;
+    const struct ir_forest *f = &s->forest->f;
+    LLVMTypeRef type = sum_type(s);
+    int next = tree;
+    do {
+        const int k = f->target[next];
+        if (!sum[k])
+            sum[k] = be_load(e, type, be_at(e, type, margin, be_i64(e, k)));
+        LLVMValueRef value = tree_value(s, next++, pieces);
+        sum[k] = LLVMBuildFAdd(e->b, sum[k], value, "");
+    } while (next < f->n_trees && !pieces->n &&
+             f->tree_start[next + 1] - f->tree_start[tree] <= s->limit);
+    for (int t = tree; t < next; t++) {
+        const int k = f->target[t];
+        if (sum[k])
+            be_store(e, sum[k], be_at(e, type, margin, be_i64(e, k)));
+        sum[k] = NULL;
     }
-    be_store(e, LLVMBuildFAdd(e->b, be_load(e, sum, at), value, ""), at);
+    return next;
 }
 
 /* Bodies for the pieces of `tree`, which may cut off further ones. */
@@ -174,6 +204,8 @@ void be_branch_emit(struct be_emitter *e, struct be_forest *forest)
     struct branch s = {.e = e, .forest = forest, .limit = 1024};
     struct pieces pieces = {0};
     LLVMTypeRef params[] = {e->ptr, e->ptr};
+    LLVMValueRef *sum =
+        ir_alloc_array(&e->arena, (size_t)f->n_targets, sizeof(*sum));
     forest->branch_chunks =
         ir_alloc_array(&e->arena, (size_t)f->n_trees, sizeof(LLVMValueRef));
     if (f->set)
@@ -187,11 +219,7 @@ void be_branch_emit(struct be_emitter *e, struct be_forest *forest)
             be_function(e, name, e->none, params, 2, e->levels[0]);
         be_noalias(e, fn, 1);
         s.row = LLVMGetParam(fn, 0);
-        next = t;
-        do {
-            emit_tree(&s, next++, LLVMGetParam(fn, 1), &pieces);
-        } while (next < f->n_trees && !pieces.n &&
-                 f->tree_start[next + 1] - f->tree_start[t] <= s.limit);
+        next = emit_chunk(&s, t, LLVMGetParam(fn, 1), sum, &pieces);
         LLVMBuildRetVoid(e->b);
         emit_pieces(&s, next - 1, &pieces);
         forest->branch_chunks[forest->n_branch_chunks++] = fn;
