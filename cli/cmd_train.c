@@ -547,6 +547,7 @@ static void print_json(const struct run *run)
     cli_json_close(&json, '}');
     json_features(&json, r);
     cli_json_real(&json, "seconds", run->seconds);
+    cli_json_real(&json, "seconds_bin", r->seconds_bin);
     cli_json_real(&json, "seconds_fit", r->seconds_bin + r->seconds_fit);
     cli_json_int(&json, "threads", r->n_threads);
     cli_json_close(&json, '}');
