@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""Huge and chain-shaped trees: scale.py [--full]
+
+Time and memory of a compile grow linearly with the model, nothing recurses
+until the stack is gone, and what is compiled equals the interpreter. --full
+takes the sizes that real abuse has; a normal run a tenth of them.
+"""
+import os
+import pathlib
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+TREENAIL = shutil.which(os.environ.get("TREENAIL", "treenail"))
+FULL = "--full" in sys.argv
+WALK = ("--strategy", "walk", "--row-strategy", "walk")
+# Four times the nodes may take at most so many times the seconds and memory.
+RATIO = 9
+# What is below these is the start of a process, not the model.
+SECONDS, MB = 0.1, 80
+
+
+def run(*arguments):
+    """User seconds and peak MB of a command that must succeed."""
+    child = subprocess.Popen([TREENAIL, *map(str, arguments)])
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise subprocess.CalledProcessError(child.returncode, child.args)
+    return usage.ru_utime, usage.ru_maxrss / 1024
+
+
+class Scale(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp())
+
+    def tearDown(self):
+        shutil.rmtree(self.folder)
+
+    def model(self, shape, leaves):
+        path = self.folder / f"{shape}{leaves}.txt"
+        with path.open("w") as out:
+            subprocess.run([sys.executable, HERE / "make_tree.py", shape,
+                            str(leaves)], stdout=out, check=True)
+        return path
+
+    def verify(self, model):
+        run("verify", model, "--library", self.folder / "m.so", "--rows", 50,
+            "--max-derived", 150, "--quiet")
+
+    def check(self, shape, leaves, *options):
+        """Compiles a model and one four times as large; verifies that one."""
+        leaves *= 10 if FULL else 1
+        used = []
+        for n in (leaves, 4 * leaves):
+            model = self.model(shape, n)
+            used.append(run("compile", model, "-o", self.folder / "m.so",
+                            *options))
+            print(f"{shape} of {n} leaves: {used[-1][0]:.2f} s, "
+                  f"{used[-1][1]:.0f} MB", file=sys.stderr)
+        small, large = used
+        self.assertLess(large[0], RATIO * max(small[0], SECONDS))
+        self.assertLess(large[1], RATIO * max(small[1] - MB, MB))
+        self.verify(model)
+
+    def test_chain(self):
+        self.check("chain", 2500)
+
+    def test_chain_walks(self):
+        self.check("zigzag", 5000, *WALK)
+
+    def test_chain_selects(self):
+        """As long as `select` takes one."""
+        model = self.model("chain", 2049)
+        run("compile", model, "-o", self.folder / "m.so")
+        self.verify(model)
+
+    def test_one_tree(self):
+        self.check("bushy", 2500)
+
+    def test_one_tree_walks(self):
+        self.check("bushy", 50000, *WALK)
+
+    def test_many_trees(self):
+        self.check("forest", 2550)
+
+
+if __name__ == "__main__":
+    if not TREENAIL:
+        print("skipped: treenail is not on PATH, nor is $TREENAIL set")
+        sys.exit(77)
+    unittest.main(argv=[a for a in sys.argv if a != "--full"])
