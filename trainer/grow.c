@@ -4,6 +4,8 @@
  * the number of threads change nothing, and a sibling's histogram is the
  * parent's less the other's to the last bit. A histogram entry is two words:
  * the gradients, and the hessians above as many bits as a count of rows needs.
+ * Splits are rated in the integers' units, powers of two, so that no square
+ * overflows whatever the gradients are.
  *
  * After a split the child with fewer rows is summed and the other subtracted;
  * then both are searched. Groups of features are independent of each other and
@@ -51,6 +53,8 @@ struct tr_grower {
 
     int count_bits;          /* of hc */
     double g_unit, h_unit;   /* that the integers count */
+    /* Parameters in those units; a gain's is g_unit^2 / h_unit. */
+    double l1, l2, cat_l2, cat_smooth, min_child_weight, min_gain;
     struct sums *sums;       /* [rows] */
     struct sums *gathered;   /* of the leaf that is summed, in its order */
     int32_t *order, *room;   /* rows, leaf by leaf; room to part them */
@@ -75,37 +79,50 @@ static int64_t count_of(const struct tr_grower *t, struct sums s)
 
 static double hessian_of(const struct tr_grower *t, struct sums s)
 {
-    return (double)(s.hc >> t->count_bits) * t->h_unit;
+    return (double)(int64_t)(s.hc >> t->count_bits);
 }
 
-static double gradient_of(const struct tr_grower *t, struct sums s)
+static double gradient_of(struct sums s)
 {
-    return (double)s.g * t->g_unit;
+    return (double)s.g;
 }
 
-/* The power of two that 62 - `spent` bits hold numbers up to `most` by; none so
- * small that its reciprocal is too large. */
-static double unit_of(double most, int spent)
+/* The power of two that `most` is at most 2^bits of; none so small that its
+ * reciprocal is too large. */
+static double unit_of(double most, int bits)
 {
     int exponent = 0;
     frexp(most, &exponent);
-    return ldexp(1, (exponent > -900 ? exponent : -900) - (62 - spent));
+    return ldexp(1, (exponent > -900 ? exponent : -900) - bits);
+}
+
+static void set_units(struct tr_grower *t, double sum_g, double sum_h,
+                      int64_t n)
+{
+    const struct tr_params *p = t->params;
+    t->count_bits = 1;
+    while (n >> t->count_bits)
+        t->count_bits++;
+    /* A bit is left for what rounding adds. */
+    t->g_unit = unit_of(sum_g, 61);
+    t->h_unit = unit_of(sum_h, 61 - t->count_bits);
+    t->l1 = p->lambda_l1 / t->g_unit;
+    t->l2 = p->lambda_l2 / t->h_unit;
+    t->cat_l2 = p->cat_l2 / t->h_unit;
+    t->cat_smooth = p->cat_smooth / t->h_unit;
+    t->min_child_weight = p->min_child_weight / t->h_unit;
+    t->min_gain = p->min_gain / t->g_unit * t->h_unit / t->g_unit;
 }
 
 static void fix_sums(struct tr_grower *t, int64_t n, const int32_t *rows,
                      const double *g, const double *h)
 {
-    double most_g = 0, most_h = 0;
+    double sum_g = 0, sum_h = 0;
     for (int64_t i = 0; i < n; i++) {
-        const double a = fabs(g[rows[i]]), b = h[rows[i]];
-        most_g = a > most_g ? a : most_g;
-        most_h = b > most_h ? b : most_h;
+        sum_g += fabs(g[rows[i]]);
+        sum_h += h[rows[i]];
     }
-    t->count_bits = 1;
-    while (n >> t->count_bits)
-        t->count_bits++;
-    t->g_unit = unit_of(most_g, t->count_bits);
-    t->h_unit = unit_of(most_h, 2 * t->count_bits);
+    set_units(t, sum_g, sum_h, n);
     const double g_scale = 1 / t->g_unit, h_scale = 1 / t->h_unit;
     for (int64_t i = 0; i < n; i++) {
         const int32_t r = rows[i];
@@ -222,17 +239,36 @@ struct search {
     struct split *best;
 };
 
-/* Whether [all - left] can be; sets what the split gains. */
+/* Whether the split is the best so far; sets what it gains. */
 static bool rate(const struct search *s, struct sums left, double *gain)
 {
-    const struct tr_params *p = s->t->params;
-    const double gl = gradient_of(s->t, left), hl = hessian_of(s->t, left);
+    const struct tr_grower *t = s->t;
+    const double gl = gradient_of(left), hl = hessian_of(t, left);
     const double gr = s->g - gl, hr = s->h - hl;
-    if (hl < p->min_child_weight || hr < p->min_child_weight)
+    if (hl < t->min_child_weight || hr < t->min_child_weight)
         return false;
-    *gain = score(gl, hl, p->lambda_l1, s->l2) +
-            score(gr, hr, p->lambda_l1, s->l2) - s->least;
+    *gain = score(gl, hl, t->l1, s->l2) + score(gr, hr, t->l1, s->l2) -
+            s->least;
     return *gain > s->best->gain;
+}
+
+/* What rules out most splits without a division: a score that is below the
+ * best one so far by more than rounding. L1 makes it only smaller. */
+struct bar {
+    double g, h, l2, score;
+};
+
+static struct bar bar_of(const struct search *s)
+{
+    return (struct bar){s->g, s->h, s->l2,
+                        (s->least + s->best->gain) * (1 - 1e-12)};
+}
+
+static inline bool is_below(struct bar bar, double gl, double hl)
+{
+    const double gr = bar.g - gl, kl = hl + bar.l2;
+    const double kr = bar.h - hl + bar.l2;
+    return gl * gl * kr + gr * gr * kl <= bar.score * (kl * kr);
 }
 
 static void add_bins(struct tr_bin_set *set, int end)
@@ -251,23 +287,26 @@ static void scan_numbers(const struct search *s, bool missing_left)
     const int64_t least = s->t->params->min_child_rows;
     /* Only the missing on the right is a split as well. */
     const int end = missing_left || n_missing == 0 ? n_bins - 1 : n_bins;
+    const int count_bits = s->t->count_bits;
+    const uint64_t count_mask = (UINT64_C(1) << count_bits) - 1;
     struct sums left = missing_left ? missing : (struct sums){0, 0};
+    struct bar bar = bar_of(s);
     int best = -1;
     for (int b = 0; b < end; b++) {
-        if (s->slot[b].hc == 0)
-            continue;
         add(&left, s->slot[b]);
-        const int64_t n_left = count_of(s->t, left);
+        const int64_t n_left = (int64_t)(left.hc & count_mask);
         double gain;
-        if (n_left < least)
-            continue;
         if (n - n_left < least)
             break;
-        if (!rate(s, left, &gain))
+        if (n_left < least ||
+            is_below(bar, (double)left.g,
+                     (double)(int64_t)(left.hc >> count_bits)) ||
+            !rate(s, left, &gain))
             continue;
         best = b;
         s->best->gain = gain;
         s->best->left = left;
+        bar = bar_of(s);
     }
     if (best < 0)
         return;
@@ -304,9 +343,9 @@ static int list_categories(const struct search *s, struct category *list)
         if (b == n_bins - 1 || count_of(s->t, sums) == 0 ||
             count_of(s->t, sums) < s->t->params->min_cat_rows)
             continue;
-        const double h = hessian_of(s->t, sums) + s->t->params->cat_smooth;
+        const double h = hessian_of(s->t, sums) + s->t->cat_smooth;
         list[n++] = (struct category){
-            b, sums, h > 0 ? gradient_of(s->t, sums) / h : 0};
+            b, sums, h > 0 ? gradient_of(sums) / h : 0};
     }
     return n;
 }
@@ -350,7 +389,7 @@ static void search_categories(struct search *s)
     }
     const int half = (n + 1) / 2;
     const int most = half < p->max_cat_threshold ? half : p->max_cat_threshold;
-    s->l2 += p->cat_l2;
+    s->l2 += s->t->cat_l2;
     qsort(list, (size_t)n, sizeof(*list), by_order);
     scan_categories(s, list, 1, most);
     scan_categories(s, list + n - 1, -1, most);
@@ -360,15 +399,14 @@ static void search_feature(const struct tr_grower *t, int feature,
                            const struct leaf *leaf,
                            const struct sums *histogram, struct split *best)
 {
-    const struct tr_params *p = t->params;
     struct search s = {
         .t = t, .feature = &t->bins->feature[feature],
         .slot = histogram + t->bins->first_slot[feature], .all = leaf->sums,
-        .g = gradient_of(t, leaf->sums), .h = hessian_of(t, leaf->sums),
-        .l2 = p->lambda_l2, .best = best};
-    const double now = score(s.g, s.h, p->lambda_l1, p->lambda_l2);
+        .g = gradient_of(leaf->sums), .h = hessian_of(t, leaf->sums),
+        .l2 = t->l2, .best = best};
+    const double now = score(s.g, s.h, t->l1, t->l2);
     /* Less than rounding makes is no gain. */
-    s.least = now + p->min_gain + now * 1e-13;
+    s.least = now + t->min_gain + now * 1e-13;
     *best = (struct split){0};
     if (s.feature->categorical) {
         search_categories(&s);
@@ -553,12 +591,19 @@ static struct leaf *leaf_at(struct tr_grower *t, int leaf)
     return &t->leaf[leaf];
 }
 
+/* As the loss has it; finite, and so that many can be added up. */
+static double gain_of(const struct tr_grower *t, double gain)
+{
+    return fmin(gain * t->g_unit * (t->g_unit / t->h_unit), 1e290);
+}
+
 static void split_leaf(struct tr_grower *t, struct tr_tree *tree, int number)
 {
     const struct leaf parent = t->leaf[number];
     const struct tr_node node = {
         .feature = parent.feature, .bin = parent.best.bin,
-        .left_bins = parent.best.left_bins, .gain = parent.best.gain};
+        .left_bins = parent.best.left_bins,
+        .gain = gain_of(t, parent.best.gain)};
     const int at = tree->n_nodes;
     const int other = tr_tree_split(tree, number, parent.parent,
                                     parent.on_left, &node);
@@ -601,9 +646,10 @@ void tr_grow(struct tr_grower *t, struct tr_tree *tree, int64_t n,
         split_leaf(t, tree, heap_pop(t));
     for (int i = 0; i < tree->n_leaves; i++) {
         struct leaf *leaf = &t->leaf[i];
-        const double hessian = hessian_of(t, leaf->sums) + p->lambda_l2;
-        const double step = soften(gradient_of(t, leaf->sums), p->lambda_l1);
-        tree->value[i] = hessian > 0 ? -step / hessian : 0;
+        const double hessian = hessian_of(t, leaf->sums) + t->l2;
+        const double step = soften(gradient_of(leaf->sums), t->l1);
+        tree->value[i] =
+            hessian > 0 ? -step / hessian * (t->g_unit / t->h_unit) : 0;
         give_back(t, leaf->histogram);
         leaf->histogram = NULL;
     }
