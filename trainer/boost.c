@@ -12,6 +12,8 @@
 #include <string.h>
 
 #define DERIVE_ROWS 4096 /* that a thread takes at a time */
+/* Of predictions: far above any target, and its square is finite. */
+#define MAX_REACH 1e150
 
 struct boost {
     struct tr_fit_job *job;
@@ -25,6 +27,7 @@ struct boost {
     bool *use;      /* by feature; NULL: all */
     int best_round, n_rounds;
     double best_metric;
+    double reach; /* no margin is further from the start */
 };
 
 static double *start_margins(const struct boost *b, int64_t n)
@@ -120,6 +123,7 @@ static void derive_part(void *user, int64_t part, int thread)
 static void set_values(struct boost *b, struct tr_tree *tree)
 {
     const struct tr_objective *objective = b->job->objective;
+    double largest = 0;
     for (int i = 0; i < tree->n_leaves; i++) {
         int64_t n;
         const int32_t *rows = tr_grower_rows(b->grower, i, &n);
@@ -127,7 +131,9 @@ static void set_values(struct boost *b, struct tr_tree *tree)
             tree->value[i] = objective->renew(&b->job->train, b->margin, rows,
                                               n);
         tree->value[i] *= b->job->params->learning_rate;
+        largest = fmax(largest, fabs(tree->value[i]));
     }
+    b->reach += largest;
 }
 
 /* Adds the tree to output k's margins of all rows. */
@@ -224,32 +230,60 @@ static void keep_rounds(struct boost *b, int rounds)
         tr_tree_release(&job->tree[--job->n_trees]);
 }
 
-bool tr_fit_boost(struct tr_fit_job *job, struct ir_diag *diag)
+/* Early stopping goes by the validation rows' metric: there must be one. */
+static bool check_stopping(const struct boost *b, struct ir_diag *diag)
 {
-    const struct tr_params *p = job->params;
-    if (p->early_stopping_rounds > 0 && job->valid.n == 0)
+    const struct tr_fit_job *job = b->job;
+    const int patience = job->params->early_stopping_rounds;
+    if (patience == 0)
+        return true;
+    if (job->valid.n == 0)
         return ir_error(diag, ir_loc_file(NULL),
                         "early_stopping_rounds is %d, but there are no "
-                        "validation rows", p->early_stopping_rounds);
-    struct boost b;
-    boost_init(&b, job);
-    for (int round = 0; round < p->rounds; round++) {
-        const bool any = fit_round(&b, round);
+                        "validation rows", patience);
+    return !isnan(tr_job_score(job, &job->valid, b->valid_margin)) ||
+           ir_error(diag, ir_loc_file(NULL),
+                    "early_stopping_rounds is %d, but the metric %s is not "
+                    "defined for the validation rows (%lld of them)",
+                    patience, job->metric->name, (long long)job->valid.n);
+}
+
+static bool fit_rounds(struct boost *b, struct ir_diag *diag)
+{
+    const struct tr_params *p = b->job->params;
+    for (bool more = true; more && b->n_rounds < p->rounds;) {
+        const bool any = fit_round(b, b->n_rounds);
+        if (b->reach > MAX_REACH)
+            return ir_error(diag, ir_loc_file(NULL),
+                            "round %d: predictions grow beyond %g: the "
+                            "learning_rate of %g is too large",
+                            b->n_rounds + 1, MAX_REACH, p->learning_rate);
         /* A round without a split changes nothing: the next one is the same,
          * unless other rows or features are drawn. */
-        if (!any && round > 0 && p->bagging_fraction == 1 && !b.use) {
-            keep_rounds(&b, round);
-            break;
+        const bool stuck = !any && p->bagging_fraction == 1 && !b->use;
+        if (stuck && b->n_rounds > 0) {
+            keep_rounds(b, b->n_rounds);
+            return true;
         }
-        if (!score_round(&b) || (!any && round == 0))
-            break;
+        more = score_round(b) && !stuck;
     }
-    const bool stops = p->early_stopping_rounds > 0;
-    job->report->best_round = stops ? b.best_round : b.n_rounds;
-    keep_rounds(&b, job->report->best_round);
-    if (b.n_rounds == job->report->best_round)
-        job->report->train_metric[b.n_rounds - 1] =
-            tr_job_score(job, &job->train, b.margin);
-    boost_release(&b);
     return true;
+}
+
+bool tr_fit_boost(struct tr_fit_job *job, struct ir_diag *diag)
+{
+    struct tr_report *report = job->report;
+    struct boost b;
+    boost_init(&b, job);
+    const bool good = check_stopping(&b, diag) && fit_rounds(&b, diag);
+    if (good) {
+        const bool stops = job->params->early_stopping_rounds > 0;
+        report->best_round = stops ? b.best_round : b.n_rounds;
+        keep_rounds(&b, report->best_round);
+        if (b.n_rounds == report->best_round)
+            report->train_metric[b.n_rounds - 1] =
+                tr_job_score(job, &job->train, b.margin);
+    }
+    boost_release(&b);
+    return good;
 }

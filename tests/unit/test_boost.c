@@ -368,6 +368,66 @@ static void nothing_to_split_is_one_round(void **state)
     tr_frame_release(&train);
 }
 
+/* The AUC of one class says nothing that a fit could stop by. */
+static void early_stopping_needs_a_metric(void **state)
+{
+    struct tr_frame train, valid;
+    (void)state;
+    frame_of(&train, "x,y\n1,0\n2,1\n3,0\n4,1\n");
+    frame_of(&valid, "x,y\n1,1\n2,1\n3,1\n");
+    struct request r = {.learner = "boost", .target = "y", .train = &train,
+                        .valid = &valid,
+                        .settings = "metric=auc early_stopping_rounds=5"};
+    check_fit_error(&r, "early_stopping_rounds is 5, but the metric auc is "
+                        "not defined for the validation rows (3 of them)");
+    tr_frame_release(&train);
+    tr_frame_release(&valid);
+}
+
+/* Of two features one has no split; a round that draws it is not the last. */
+static void an_unlucky_round_is_not_the_last(void **state)
+{
+    struct ir_text csv;
+    struct tr_frame frame;
+    (void)state;
+    ir_text_init(&csv);
+    ir_text_puts(&csv, "rare,x,y\n");
+    for (int i = 0; i < 100; i++)
+        ir_text_printf(&csv, "%d,%d,%d\n", i % 50 == 0, i, i % 10 * i);
+    frame_of(&frame, csv.data);
+    for (int seed = 1; seed < 9; seed++) {
+        char settings[64];
+        struct fitted f;
+        snprintf(settings, sizeof(settings),
+                 "rounds=30 feature_fraction=0.5 seed=%d", seed);
+        fit(&f, &(struct request){.learner = "boost", .target = "y",
+                                  .train = &frame, .settings = settings});
+        assert_int_equal(f.report.n_rounds, 30);
+        assert_int_equal(f.report.splits[0], 0);
+        assert_true(f.report.splits[1] > 0);
+        fitted_release(&f);
+    }
+    tr_frame_release(&frame);
+    ir_text_release(&csv);
+}
+
+/* Steps ten times too long go further from the target each time. */
+static void what_diverges_is_refused(void **state)
+{
+    struct tr_frame frame;
+    (void)state;
+    mixed_frame(&frame, 200, 29);
+    struct request r = {.learner = "boost", .target = "y", .train = &frame,
+                        .settings = "rounds=1000 learning_rate=10"};
+    check_fit_error(&r, "round 157: predictions grow beyond 1e+150: the "
+                        "learning_rate of 10 is too large");
+    r.settings = "rounds=30 learning_rate=10";
+    struct fitted f;
+    fit(&f, &r);
+    fitted_release(&f);
+    tr_frame_release(&frame);
+}
+
 /* ----------------------------------------------------- parameters of its own */
 
 static void check_changes(const struct request *r, const char *settings)
@@ -518,6 +578,9 @@ int main(void)
         cmocka_unit_test(early_stopping_keeps_the_best),
         cmocka_unit_test(early_stopping_needs_rows),
         cmocka_unit_test(nothing_to_split_is_one_round),
+        cmocka_unit_test(early_stopping_needs_a_metric),
+        cmocka_unit_test(an_unlucky_round_is_not_the_last),
+        cmocka_unit_test(what_diverges_is_refused),
         cmocka_unit_test(parameters_have_an_effect),
         cmocka_unit_test(caution_with_categories_has_an_effect),
         cmocka_unit_test(features_are_drawn_for_each_tree),
