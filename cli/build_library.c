@@ -10,6 +10,14 @@
 #include <string.h>
 #include <unistd.h>
 
+/* A message about a file that nobody asked for. */
+static const char *without_path(const char *message, const char *path)
+{
+    const size_t n = strlen(path);
+    return strncmp(message, path, n) == 0 && message[n] == ':'
+               ? message + n + 2 : message;
+}
+
 /* Writes and loads. The file is unlinked as soon as it is mapped, and until
  * then an interrupt waits: nothing is left behind. */
 static bool write_and_load(struct rt_library *library, struct be_artifact *artifact,
@@ -27,7 +35,8 @@ static bool write_and_load(struct rt_library *library, struct be_artifact *artif
         const char *path = ir_sprintf(&arena, "%s/model.so", directory);
         if (be_write(artifact, BE_SO, path, diag))
             good = rt_library_open(library, path) ||
-                   ir_error(diag, ir_loc_file(NULL), "%s", library->error);
+                   ir_error(diag, ir_loc_file(NULL), "%s",
+                            without_path(library->error, path));
         unlink(path);
         rmdir(directory);
     }

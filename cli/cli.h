@@ -91,6 +91,9 @@ int cli_usage_error(const struct cli_command *command, const char *fmt, ...)
 typedef bool cli_name_fn(const void *context, int i, char name[CLI_MAX_NAME]);
 bool cli_nearest(const char *name, cli_name_fn *name_at, const void *context,
                  char nearest[CLI_MAX_NAME]);
+/* The value of --delimiter: one character, or "tab"; 0 for NULL, to be found
+ * out. False for what cannot be one. */
+bool cli_delimiter(const char *value, char *delimiter);
 /* Cuts "a,b,c" at its commas: an array in the arena, *n long. */
 const char **cli_split(struct ir_arena *arena, const char *list, int *n);
 

@@ -188,10 +188,9 @@ static int predict(const struct cli_source *source, const char *data,
     if (result < 0)
         return CLI_BAD_USAGE;
     struct tr_csv_options csv = {
-        .delimiter = !o->delimiter ? 0
-                   : !strcmp(o->delimiter, "tab") ? '\t' : o->delimiter[0],
         .header = o->no_header ? TR_HEADER_NO
                 : o->header ? TR_HEADER_YES : TR_HEADER_DETECT};
+    cli_delimiter(o->delimiter, &csv.delimiter);
     if (o->ignore)
         csv.ignore = cli_split(&diag->arena, o->ignore, &csv.n_ignore);
     struct tr_reader *reader = tr_reader_open(data, &csv, source->n_columns,
@@ -209,9 +208,10 @@ static int run(int argc, char **argv)
     struct cli_line line;
     if (!cli_parse(&cli_predict, argc, argv, &o, &line))
         return line.exit_code;
-    if (o.delimiter && strcmp(o.delimiter, "tab") && o.delimiter[1])
+    char delimiter;
+    if (!cli_delimiter(o.delimiter, &delimiter))
         return cli_usage_error(&cli_predict, "option --delimiter: \"%s\" is "
-                               "no single character", o.delimiter);
+                               "neither one character nor tab", o.delimiter);
     if (o.header && o.no_header)
         return cli_usage_error(&cli_predict,
                                "--header and --no-header exclude each other");

@@ -268,10 +268,9 @@ static bool read_data(struct data *data, const char *path,
                       struct ir_diag *diag)
 {
     struct tr_csv_options csv = {
-        .delimiter = !o->delimiter ? 0
-                   : !strcmp(o->delimiter, "tab") ? '\t' : o->delimiter[0],
         .header = o->no_header ? TR_HEADER_NO
                 : o->header ? TR_HEADER_YES : TR_HEADER_DETECT};
+    cli_delimiter(o->delimiter, &csv.delimiter);
     if (o->ignore)
         csv.ignore = cli_split(&diag->arena, o->ignore, &csv.n_ignore);
     if (o->category)
@@ -657,9 +656,10 @@ static int check_options(const struct options *o)
     if (!cli_is_model_name(o->output))
         return cli_usage_error(me, "%s ends neither in .tn nor in .tnir",
                                o->output);
-    if (o->delimiter && strcmp(o->delimiter, "tab") && o->delimiter[1])
-        return cli_usage_error(me, "option --delimiter: \"%s\" is no single "
-                               "character", o->delimiter);
+    char delimiter;
+    if (!cli_delimiter(o->delimiter, &delimiter))
+        return cli_usage_error(me, "option --delimiter: \"%s\" is neither "
+                               "one character nor tab", o->delimiter);
     if (o->header && o->no_header)
         return cli_usage_error(me,
                                "--header and --no-header exclude each other");

@@ -87,6 +87,14 @@ static bool option_name(const void *context, int i, char name[CLI_MAX_NAME])
     return true;
 }
 
+bool cli_delimiter(const char *value, char *delimiter)
+{
+    if (value && !strcmp(value, "tab"))
+        value = "\t";
+    *delimiter = value ? *value : 0;
+    return !value || (strlen(value) == 1 && !strchr("\"\r\n", *value));
+}
+
 const char **cli_split(struct ir_arena *arena, const char *list, int *n)
 {
     int count = 1;
