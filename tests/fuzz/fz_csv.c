@@ -1,15 +1,16 @@
 /* fz_csv.c: bytes -> CSV -> frame -> rows -> a small model.
  *
  *   byte 0    bits 0-1: the header (detected, yes, no); bit 2: ignore the
- *             column "a"; bit 3: "b" is a category; bits 4-6: nothing fitted
- *             unless all are 0, 1 or 2: the learner
+ *             column "a"; bit 3: "b" is a category; bits 4-6: 0 to 2 are a
+ *             learner, with others nothing is fitted; bit 7: "w" is the weight
  *   byte 1    the delimiter, 0: detected
  *   byte 2-   the file
  *
  * Nothing may crash, hang or take memory out of proportion. A refusal has one
  * message, with the file's name in front. A frame's categories ascend and its
  * codes are theirs; a reader of the frame's own columns reads the same rows;
- * a fit gives a module that verifies, or one message.
+ * a fit gives a module that verifies and whose predictions are numbers of the
+ * metric that was tracked, or one message.
  */
 #include "trainer/trainer.h"
 
@@ -73,14 +74,84 @@ static void check_reader(const struct tr_frame *frame, const uint8_t *data,
     ir_diag_release(&diag);
 }
 
+/* The module's predictions, by the interpreter: n_outputs a row. */
+static double *predict(const struct ir_module *module,
+                       const struct tr_frame *frame, int n_outputs)
+{
+    const int width = module->n_columns;
+    const size_t n = (size_t)frame->n_rows;
+    double *rows = ir_realloc_array(NULL, n * (size_t)width, sizeof(double));
+    double *out =
+        ir_realloc_array(NULL, n * (size_t)n_outputs, sizeof(double));
+    for (int c = 0; c < width; c++) {
+        const int from = tr_frame_find(frame, module->columns[c].name);
+        for (size_t i = 0; i < n; i++)
+            rows[i * (size_t)width + (size_t)c] = frame->values[from][i];
+    }
+    const struct ir_rows batch = {IR_F64, rows, frame->n_rows, width, 1};
+    ir_eval(module, 0, &batch, out);
+    free(rows);
+    return out;
+}
+
+/* The classes of the targets, by the model's labels. */
+static double *classes_of(const struct ir_module *module,
+                          const struct tr_frame *frame, int target)
+{
+    const struct ir_output *class =
+        &module->outputs[ir_find_output(module, "class")];
+    const struct ir_column *column = &frame->columns[target];
+    double *classes =
+        ir_realloc_array(NULL, (size_t)frame->n_rows, sizeof(double));
+    for (int64_t i = 0; i < frame->n_rows; i++) {
+        const double v = frame->values[target][i];
+        classes[i] = 0; /* of a row without weight it may be none */
+        for (int k = 0; k < class->n_labels; k++) {
+            const char *label = class->labels[k];
+            double number;
+            if (column->kind == IR_CATEGORY
+                    ? !strcmp(column->categories[(int)v], label)
+                    : ir_parse_double(label, label + strlen(label), &number) &&
+                          number == v)
+                classes[i] = k;
+        }
+    }
+    return classes;
+}
+
+static void check_metric(const struct ir_module *module,
+                         const struct tr_frame *frame,
+                         const struct tr_task_spec *spec,
+                         const struct tr_report *report)
+{
+    const int target = tr_frame_find(frame, spec->target);
+    const int weight = spec->weight ? tr_frame_find(frame, spec->weight) : -1;
+    const int n_outputs =
+        report->task == TR_MULTICLASS ? report->n_classes : 1;
+    double *prediction = predict(module, frame, n_outputs);
+    double *classes = report->n_classes > 0
+                          ? classes_of(module, frame, target) : NULL;
+    const struct tr_scored scored = {
+        report->task, frame->n_rows, report->n_classes,
+        classes ? classes : frame->values[target], prediction,
+        weight >= 0 ? frame->values[weight] : NULL};
+    for (int64_t i = 0; i < frame->n_rows * n_outputs; i++)
+        CHECK(isfinite(prediction[i]));
+    CHECK(same(tr_metric_find(report->metric)->compute(&scored),
+               report->valid_metric[report->best_round - 1]));
+    free(prediction);
+    free(classes);
+}
+
 /* A few small trees for the last column. */
-static void check_fit(const struct tr_frame *frame, int learner)
+static void check_fit(const struct tr_frame *frame, int learner, bool weigh)
 {
     struct ir_diag diag;
     struct tr_params params;
     struct tr_report report;
     const struct tr_task_spec spec = {
-        .target = frame->columns[frame->n_columns - 1].name};
+        .target = frame->columns[frame->n_columns - 1].name,
+        .weight = weigh ? "w" : NULL};
     ir_diag_init(&diag);
     tr_params_init(&params, &tr_learners[learner]);
     params.rounds = 3;
@@ -91,6 +162,7 @@ static void check_fit(const struct tr_frame *frame, int learner)
     if (module) {
         CHECK(diag.n_messages == 0);
         CHECK(ir_verify(module, &diag));
+        check_metric(module, frame, &spec, &report);
         tr_report_release(&report);
         ir_module_free(module);
     } else {
@@ -122,7 +194,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         const int learner = bits >> 4 & 7;
         if (learner < tr_learner_count && frame.n_columns > 0 &&
             frame.n_rows <= 200 && frame.n_columns <= 20)
-            check_fit(&frame, learner);
+            check_fit(&frame, learner, bits >> 7);
         tr_frame_release(&frame);
     } else {
         CHECK(diag.n_messages == 1);

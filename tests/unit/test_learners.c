@@ -151,6 +151,41 @@ static void threads_change_no_bit(void **state)
     tr_frame_release(&frame);
 }
 
+/* Many columns: histograms and splits are shared among threads as well. */
+static void threads_share_the_columns(void **state)
+{
+    enum { COLUMNS = 22, ROWS = 2000 };
+    struct ir_text csv;
+    struct tr_frame frame;
+    (void)state;
+    ir_text_init(&csv);
+    for (int c = 0; c < COLUMNS; c++)
+        ir_text_printf(&csv, "x%d,", c);
+    ir_text_puts(&csv, "y\n");
+    for (uint64_t i = 0; i < ROWS; i++) {
+        double sum = 0;
+        for (uint64_t c = 0; c < COLUMNS; c++) {
+            const double v = floor(draw(c, i) * 1000) / 1000;
+            sum += (double)c * v;
+            if (draw(100 + c, i) < 0.05)
+                ir_text_puts(&csv, ",");
+            else if (c % 5 == 0)
+                ir_text_printf(&csv, "t%d,", (int)(v * 20));
+            else
+                ir_text_printf(&csv, "%.3f,", v);
+        }
+        ir_text_printf(&csv, "%.6f\n", sum);
+    }
+    frame_of(&frame, csv.data);
+    for (int l = 0; l < N_LEARNERS; l++) {
+        struct request r = {.learner = learners[l].learner, .target = "y",
+                            .settings = "num_leaves=20", .train = &frame};
+        check_same_module(&r, 0);
+    }
+    tr_frame_release(&frame);
+    ir_text_release(&csv);
+}
+
 /* ---------------------------------------------------------------- weights -- */
 
 static void check_weightless(struct request *r, int task)
@@ -473,6 +508,7 @@ int main(void)
         cmocka_unit_test(a_separable_set_is_fitted),
         cmocka_unit_test(learners_learn),
         cmocka_unit_test(threads_change_no_bit),
+        cmocka_unit_test(threads_share_the_columns),
         cmocka_unit_test(weight_zero_is_absence),
         cmocka_unit_test(weights_are_copies),
         cmocka_unit_test(the_tracked_metric_is_the_module_s),
