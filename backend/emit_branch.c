@@ -26,10 +26,19 @@ static LLVMTypeRef sum_type(struct branch *s)
     return be_type(s->e, s->forest->f.sum_dtype);
 }
 
+/* What a tree yields: its leaf's value, or, when leaves have several, the
+ * leaf's number in the forest. */
+static LLVMTypeRef yield_type(struct branch *s)
+{
+    return s->forest->f.leaf_width == 1 ? sum_type(s) : s->e->i64;
+}
+
 static LLVMValueRef leaf_value(struct branch *s, int64_t leaf)
 {
     const struct ir_forest *f = &s->forest->f;
     struct be_emitter *e = s->e;
+    if (f->leaf_width != 1)
+        return be_i64(e, leaf);
     if (f->coef_start && f->coef_start[leaf] < f->coef_start[leaf + 1]) {
         LLVMValueRef args[] = {s->row, be_i32(e, leaf)};
         return be_call(e, s->forest->linear, args, 2);
@@ -51,7 +60,7 @@ static LLVMValueRef piece_new(struct branch *s, int tree, int32_t node)
     LLVMBasicBlockRef at = LLVMGetInsertBlock(e->b);
     LLVMTypeRef params[] = {e->ptr};
     LLVMValueRef piece =
-        be_function(e, name, sum_type(s), params, 1, e->levels[0]);
+        be_function(e, name, yield_type(s), params, 1, e->levels[0]);
     e->fn = fn;
     LLVMPositionBuilderAtEnd(e->b, at);
     return piece;
@@ -151,7 +160,7 @@ static LLVMValueRef tree_value(struct branch *s, int tree,
     LLVMBasicBlockRef start = LLVMGetInsertBlock(e->b);
     LLVMBasicBlockRef join = be_block(e, "join");
     LLVMPositionBuilderAtEnd(e->b, join);
-    LLVMValueRef value = LLVMBuildPhi(e->b, sum_type(s), "");
+    LLVMValueRef value = LLVMBuildPhi(e->b, yield_type(s), "");
     LLVMPositionBuilderAtEnd(e->b, start);
     emit_subtree(s, tree, 0, join, value, pieces);
     LLVMPositionBuilderAtEnd(e->b, join);
@@ -170,6 +179,12 @@ static int emit_chunk(struct branch *s, int tree, LLVMValueRef margin,
     int next = tree;
     do {
         const int k = f->target[next];
+        if (f->leaf_width != 1) {
+            LLVMValueRef leaf = tree_value(s, next++, pieces);
+            be_add_leaf(e, s->forest, s->forest->leaf_values, leaf,
+                        be_at(e, type, margin, be_i64(e, k)));
+            continue;
+        }
         if (!sum[k])
             sum[k] = be_load(e, type, be_at(e, type, margin, be_i64(e, k)));
         LLVMValueRef value = tree_value(s, next++, pieces);
@@ -212,6 +227,9 @@ void be_branch_emit(struct be_emitter *e, struct be_forest *forest)
         be_in_set_emit(e, forest);
     if (f->coef_start)
         be_linear_emit(e, forest);
+    if (f->leaf_width != 1)
+        forest->leaf_values =
+            be_bytes(e, "leaf_value", f->leaf_value, be_leaf_bytes(f), 64);
     for (int t = 0, next; t < f->n_trees; t = next) {
         char name[64];
         snprintf(name, sizeof(name), "branch_%d_%d", forest->number, t);

@@ -49,7 +49,8 @@ static void place_leaves(struct be_forest *forest)
 static void emit_leaf_table(struct be_emitter *e, struct be_forest *forest)
 {
     const struct ir_forest *f = &forest->f;
-    const size_t bytes = ir_dtype_bytes(f->sum_dtype);
+    const size_t bytes =
+        (size_t)f->leaf_width * ir_dtype_bytes(f->sum_dtype);
     const uint8_t *value = f->leaf_value;
     uint8_t *table = ir_realloc_array(NULL, (size_t)f->n_leaves, bytes);
     for (int t = 0; t < f->n_trees; t++)
@@ -57,8 +58,51 @@ static void emit_leaf_table(struct be_emitter *e, struct be_forest *forest)
             memcpy(table + (f->leaf_start[t] + forest->leaf_place[i]) * bytes,
                    value + i * bytes, bytes);
     forest->leaf_table =
-        be_bytes(e, "leaf_value", table, f->n_leaves * bytes, 64);
+        be_bytes(e, "leaf_value", table, be_leaf_bytes(f), 64);
     free(table);
+}
+
+/* acc[k] += from[k] for k < n. */
+static void add_values(struct be_emitter *e, LLVMTypeRef type, int n,
+                          LLVMValueRef from, LLVMValueRef acc)
+{
+    LLVMTypeRef vector = be_vector(type, n);
+    LLVMValueRef sum = LLVMBuildFAdd(e->b, be_load(e, vector, acc),
+                                     be_load(e, vector, from), "");
+    be_store(e, sum, acc);
+}
+
+size_t be_leaf_bytes(const struct ir_forest *f)
+{
+    return (size_t)f->n_leaves * (size_t)f->leaf_width *
+           ir_dtype_bytes(f->sum_dtype);
+}
+
+/* Wide leaves are added in a loop of so many values at a time. */
+enum { wide_lanes = 8 };
+
+void be_add_leaf(struct be_emitter *e, const struct be_forest *forest,
+                 LLVMValueRef values, LLVMValueRef leaf, LLVMValueRef acc)
+{
+    const struct ir_forest *f = &forest->f;
+    LLVMTypeRef sum = be_type(e, f->sum_dtype);
+    const int whole = f->leaf_width / wide_lanes * wide_lanes;
+    LLVMValueRef first =
+        LLVMBuildNSWMul(e->b, leaf, be_i64(e, f->leaf_width), "");
+    LLVMValueRef from = be_at(e, sum, values, first);
+    if (whole > wide_lanes) {
+        struct be_loop loop;
+        be_loop_begin(e, &loop, be_i64(e, 0), be_i64(e, whole), wide_lanes);
+        add_values(e, sum, wide_lanes, be_at(e, sum, from, loop.index),
+                      be_at(e, sum, acc, loop.index));
+        be_loop_end(e, &loop);
+    } else if (whole) {
+        add_values(e, sum, wide_lanes, from, acc);
+    }
+    if (f->leaf_width > whole)
+        add_values(e, sum, f->leaf_width - whole,
+                      be_at(e, sum, from, be_i64(e, whole)),
+                      be_at(e, sum, acc, be_i64(e, whole)));
 }
 
 static struct be_forest *forest_new(struct be_emitter *e, int number)

@@ -7,7 +7,7 @@
  * branch to mispredict. Columns with as many levels and the same flags form a
  * group: one loop over its columns, and inside one over the rows.
  *
- * Categorical columns: the truncated value leads to a table row with the codes
+ * Categorical columns: the value as a whole number leads to a table row with the codes
  * of all the feature's columns; 16 rows of 16 such bytes are turned into 16
  * columns at once.
  *
@@ -267,12 +267,21 @@ struct run {
 };
 _Static_assert(sizeof(struct run) == 32, "emitted code strides 32");
 
-/* The end of the run that starts at column `first`. */
+/* How a column makes whole numbers of values; 0 for a numeric one. */
+static uint8_t category_reading(const struct ir_forest *f, int column)
+{
+    return f->column_flags[column] &
+           (IR_NODE_CATEGORICAL | IR_NODE_FLOOR | IR_NODE_EXACT);
+}
+
+/* The end of the run that starts at column `first`; `first` if it is numeric. */
 static int run_end(const struct ir_forest *f, int first)
 {
     int end = first;
+    if (!category_reading(f, first))
+        return first;
     while (end < f->n_code_columns &&
-           f->column_flags[end] & IR_NODE_CATEGORICAL &&
+           category_reading(f, end) == category_reading(f, first) &&
            f->column_feature[end] == f->column_feature[first])
         end++;
     return end;
@@ -319,21 +328,28 @@ static void fill_codes(const struct quantise *q, int column,
         memset(at + (size_t)(run->limit + 1) * row_bytes, 0xff, bytes);
 }
 
-/* The row of a run's table that is for the value v. */
-static LLVMValueRef category_row(struct quantise *q, LLVMValueRef limit,
-                                 LLVMValueRef v)
+/* The row of a run's table that is for the value v, read as `reading` says. */
+static LLVMValueRef category_row(struct quantise *q, uint8_t reading,
+                                 LLVMValueRef limit, LLVMValueRef v)
 {
     struct be_emitter *e = q->e;
     LLVMTypeRef type = be_type(e, q->in);
     LLVMValueRef bound = LLVMBuildUIToFP(e->b, limit, type, "");
     LLVMValueRef known = LLVMBuildAnd(
         e->b,
-        LLVMBuildFCmp(e->b, LLVMRealOGT, v, be_real(e, q->in, -1), ""),
+        reading == IR_NODE_CATEGORICAL
+            ? LLVMBuildFCmp(e->b, LLVMRealOGT, v, be_real(e, q->in, -1), "")
+            : LLVMBuildFCmp(e->b, LLVMRealOGE, v, LLVMConstNull(type), ""),
         LLVMBuildFCmp(e->b, LLVMRealOLT, v, bound, ""), "");
     LLVMValueRef missing = LLVMBuildFCmp(e->b, LLVMRealUNO, v, v, "");
     LLVMValueRef index = LLVMBuildFPToSI(
         e->b, LLVMBuildSelect(e->b, known, v, LLVMConstNull(type), ""),
         e->i64, "");
+    if (reading & IR_NODE_EXACT)
+        known = LLVMBuildAnd(
+            e->b, known,
+            LLVMBuildFCmp(e->b, LLVMRealOEQ,
+                          LLVMBuildSIToFP(e->b, index, type, ""), v, ""), "");
     LLVMValueRef other = LLVMBuildAdd(
         e->b, limit, LLVMBuildZExt(e->b, missing, e->i64, ""), "");
     return LLVMBuildSelect(e->b, known, index, other, "");
@@ -364,8 +380,8 @@ static void copy_block(struct quantise *q, LLVMValueRef *at, LLVMValueRef to)
  * last block of a run may write to columns past the run's own: they are those
  * of later runs, or numeric ones, which are written after, or room that the
  * layout has for it. */
-static void emit_runs(struct quantise *q, LLVMValueRef table, int n,
-                      LLVMValueRef data)
+static void emit_runs(struct quantise *q, uint8_t reading, LLVMValueRef table,
+                      int n, LLVMValueRef data)
 {
     struct be_emitter *e = q->e;
     const int n_rows = block_bytes / q->forest->code_bytes;
@@ -389,7 +405,7 @@ static void emit_runs(struct quantise *q, LLVMValueRef table, int n,
     LLVMValueRef v = load_value(
         q, values, LLVMBuildAdd(e->b, q->first_row, row.index, ""));
     LLVMValueRef at =
-        LLVMBuildMul(e->b, category_row(q, limit, v), row_bytes, "");
+        LLVMBuildMul(e->b, category_row(q, reading, limit, v), row_bytes, "");
     be_store(e, at, be_at(e, e->i64, start, row.index));
     be_loop_end(e, &row);
 
@@ -439,27 +455,43 @@ static struct run append_run(const struct quantise *q, int first, int end,
     return run;
 }
 
+/* Emits the runs collected so far, all of which read values in one way. */
+static void flush_runs(struct quantise *q, uint8_t reading, struct run *runs,
+                       int *n, struct ir_text *data)
+{
+    if (*n > 0) {
+        LLVMValueRef bytes =
+            be_bytes(q->e, "category_codes", data->data, data->length, 64);
+        LLVMValueRef table = be_bytes(q->e, "category_run", runs,
+                                      (size_t)*n * sizeof(*runs), 32);
+        emit_runs(q, reading, table, *n, bytes);
+    }
+    *n = 0;
+    data->length = 0;
+}
+
+/* Runs are written in the order of their columns: see emit_runs. */
 static void emit_categorical(struct quantise *q)
 {
     const struct ir_forest *f = &q->forest->f;
     struct run *runs =
         ir_realloc_array(NULL, (size_t)f->n_code_columns + 1, sizeof(*runs));
     struct ir_text data;
+    uint8_t reading = 0; /* of the runs collected */
     int n = 0;
     ir_text_init(&data);
     for (int c = 0, end; c < f->n_code_columns; c = end) {
         end = run_end(f, c);
-        if (end == c)
+        if (end == c) {
             end++;
-        else
-            runs[n++] = append_run(q, c, end, &data);
+            continue;
+        }
+        if (category_reading(f, c) != reading)
+            flush_runs(q, reading, runs, &n, &data);
+        reading = category_reading(f, c);
+        runs[n++] = append_run(q, c, end, &data);
     }
-    if (n > 0) {
-        LLVMValueRef bytes =
-            be_bytes(q->e, "category_codes", data.data, data.length, 64);
-        emit_runs(q, be_bytes(q->e, "category_run", runs,
-                              (size_t)n * sizeof(*runs), 32), n, bytes);
-    }
+    flush_runs(q, reading, runs, &n, &data);
     ir_text_release(&data);
     free(runs);
 }

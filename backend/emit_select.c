@@ -230,6 +230,32 @@ static LLVMValueRef word_place(struct select *s,
     return LLVMBuildAnd(e->b, v, be_i64(e, (1 << bits) - 1), "");
 }
 
+/* for each row of the block: the values of its leaves, tree by tree. */
+static void add_wide_leaves(struct select *s, int tree, int n,
+                            LLVMValueRef margin)
+{
+    struct be_emitter *e = s->e;
+    const struct be_forest *forest = s->forest;
+    const struct ir_forest *f = &forest->f;
+    LLVMTypeRef sum = be_type(e, f->sum_dtype);
+    LLVMValueRef words[group_words];
+    struct be_loop loop;
+    be_loop_begin(e, &loop, be_i64(e, 0), be_i64(e, s->lanes), 1);
+    LLVMValueRef row = LLVMBuildNSWAdd(e->b, s->row, loop.index, "");
+    LLVMValueRef base =
+        LLVMBuildNSWMul(e->b, row, be_i64(e, f->n_targets), "");
+    load_words(s, loop.index, n, words);
+    for (int i = 0; i < n; i++) {
+        LLVMValueRef leaf =
+            LLVMBuildNSWAdd(e->b, word_place(s, words, i),
+                            be_i64(e, f->leaf_start[tree + i]), "");
+        LLVMValueRef k = be_i64(e, f->target[tree + i]);
+        be_add_leaf(e, forest, forest->leaf_table, leaf,
+                    be_at(e, sum, margin, LLVMBuildNSWAdd(e->b, base, k, "")));
+    }
+    be_loop_end(e, &loop);
+}
+
 /* for each row of the block: margin[target] += leaf value, tree by tree. */
 static void add_leaves(struct select *s, int tree, int n, LLVMValueRef margin)
 {
@@ -294,7 +320,8 @@ static void store_leaves(struct select *s, int tree, int n, LLVMValueRef leaf,
     be_loop_end(e, &loop);
 }
 
-/* Leaf numbers by place, the inverse of leaf_place. */
+/* What the leaf result shows, by place: leaf_id, or the inverse of
+ * leaf_place. */
 static LLVMValueRef number_table(struct be_emitter *e,
                                  const struct be_forest *forest)
 {
@@ -303,7 +330,7 @@ static LLVMValueRef number_table(struct be_emitter *e,
     for (int t = 0; t < f->n_trees; t++)
         for (int i = f->leaf_start[t]; i < f->leaf_start[t + 1]; i++)
             numbers[f->leaf_start[t] + forest->leaf_place[i]] =
-                i - f->leaf_start[t];
+                f->leaf_id ? f->leaf_id[i] : i - f->leaf_start[t];
     LLVMValueRef table =
         be_bytes(e, "leaf_number", numbers, (size_t)f->n_leaves * 4, 64);
     free(numbers);
@@ -364,7 +391,10 @@ static LLVMValueRef emit_chunk(struct select *s, int tree, int n_trees,
             LLVMBuildBr(e->b, next);
             LLVMPositionBuilderAtEnd(e->b, add);
         }
-        add_leaves(s, t, n, margin);
+        if (s->forest->f.leaf_width == 1)
+            add_leaves(s, t, n, margin);
+        else
+            add_wide_leaves(s, t, n, margin);
         if (next) {
             LLVMBuildBr(e->b, next);
             LLVMPositionBuilderAtEnd(e->b, next);

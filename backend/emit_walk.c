@@ -24,10 +24,48 @@ static LLVMValueRef field(struct be_emitter *e, LLVMTypeRef type,
     return be_load(e, type, be_offset(e, node, be_i64(e, (int64_t)offset)));
 }
 
-/* Whether v, truncated, is a member of the set in words [start, end). */
+static bool has_flag(const struct ir_forest *f, uint8_t flag)
+{
+    for (int i = 0; i < f->n_nodes; i++)
+        if (f->flags[i] & flag)
+            return true;
+    return false;
+}
+
+/* Whether none of the bits `mask` of a node's flags, an i32, is set. */
+static LLVMValueRef lacks(struct be_emitter *e, LLVMValueRef flags,
+                          uint8_t mask)
+{
+    return LLVMBuildIsNull(
+        e->b, LLVMBuildAnd(e->b, flags, be_i32(e, mask), ""), "");
+}
+
+/* Whether v, which is `code` when truncated, may be a number of a set: below 0
+ * and between whole numbers there are none for some nodes. */
+static LLVMValueRef is_whole(struct be_emitter *e, const struct be_forest *forest,
+                             LLVMValueRef v, LLVMValueRef code,
+                             LLVMValueRef flags)
+{
+    const struct ir_forest *f = &forest->f;
+    LLVMTypeRef type = LLVMTypeOf(v);
+    LLVMValueRef low = LLVMBuildFCmp(e->b, LLVMRealOGE, v,
+                                     LLVMConstNull(type), "");
+    LLVMValueRef good = LLVMBuildOr(
+        e->b, low, lacks(e, flags, IR_NODE_FLOOR | IR_NODE_EXACT), "");
+    if (!has_flag(f, IR_NODE_EXACT))
+        return good;
+    LLVMValueRef same = LLVMBuildFCmp(
+        e->b, LLVMRealOEQ, LLVMBuildSIToFP(e->b, code, type, ""), v, "");
+    return LLVMBuildAnd(
+        e->b, good, LLVMBuildOr(e->b, same, lacks(e, flags, IR_NODE_EXACT), ""),
+        "");
+}
+
+/* Whether v is a member of the set in words [start, end), as a node of these
+ * flags reads it. */
 static LLVMValueRef is_member(struct be_emitter *e, struct be_forest *forest,
                               LLVMValueRef v, LLVMValueRef start,
-                              LLVMValueRef end)
+                              LLVMValueRef end, LLVMValueRef flags)
 {
     const struct ir_forest *f = &forest->f;
     LLVMTypeRef type = LLVMTypeOf(v);
@@ -45,6 +83,8 @@ static LLVMValueRef is_member(struct be_emitter *e, struct be_forest *forest,
     LLVMValueRef code = LLVMBuildFPToSI(
         e->b, LLVMBuildSelect(e->b, in, v, LLVMConstNull(type), ""), e->i64,
         "");
+    if (has_flag(f, IR_NODE_FLOOR | IR_NODE_EXACT))
+        in = LLVMBuildAnd(e->b, in, is_whole(e, forest, v, code, flags), "");
     LLVMValueRef word = LLVMBuildAdd(
         e->b, LLVMBuildZExt(e->b, start, e->i64, ""),
         LLVMBuildLShr(e->b, code, be_i64(e, 5), ""), "");
@@ -76,14 +116,16 @@ void be_in_set_emit(struct be_emitter *e, struct be_forest *forest)
 {
     char name[64];
     snprintf(name, sizeof(name), "in_set_%d", forest->number);
-    LLVMTypeRef params[] = {be_type(e, forest->f.in_dtype), e->i32, e->i32};
+    LLVMTypeRef params[] = {be_type(e, forest->f.in_dtype), e->i32, e->i32,
+                            e->i32};
     emit_set_table(e, forest);
-    forest->in_set = be_function(e, name, e->i1, params, 3, e->levels[0]);
+    forest->in_set = be_function(e, name, e->i1, params, 4, e->levels[0]);
     be_noinline(e, forest->in_set);
     LLVMValueRef v = LLVMGetParam(forest->in_set, 0);
     LLVMValueRef start = LLVMGetParam(forest->in_set, 1);
     LLVMValueRef end = LLVMGetParam(forest->in_set, 2);
-    LLVMBuildRet(e->b, is_member(e, forest, v, start, end));
+    LLVMValueRef flags = LLVMGetParam(forest->in_set, 3);
+    LLVMBuildRet(e->b, is_member(e, forest, v, start, end, flags));
 }
 
 LLVMValueRef be_set_test(struct be_emitter *e, struct be_forest *forest,
@@ -92,20 +134,13 @@ LLVMValueRef be_set_test(struct be_emitter *e, struct be_forest *forest,
     const struct ir_forest *f = &forest->f;
     const int32_t set = f->set[node];
     LLVMValueRef args[] = {v, be_i32(e, f->set_start[set]),
-                           be_i32(e, f->set_start[set + 1])};
-    LLVMValueRef left = be_call(e, forest->in_set, args, 3);
+                           be_i32(e, f->set_start[set + 1]),
+                           be_i32(e, f->flags[node])};
+    LLVMValueRef left = be_call(e, forest->in_set, args, 4);
     if (!(f->flags[node] & IR_NODE_MISSING_LEFT))
         return left;
     return LLVMBuildOr(e->b, left,
                        LLVMBuildFCmp(e->b, LLVMRealUNO, v, v, ""), "");
-}
-
-static bool has_flag(const struct ir_forest *f, uint8_t flag)
-{
-    for (int i = 0; i < f->n_nodes; i++)
-        if (f->flags[i] & flag)
-            return true;
-    return false;
 }
 
 /* The walk's node test, with every rule decided at run time by the flags. The
@@ -145,7 +180,8 @@ static LLVMValueRef goes_left(struct be_emitter *e, struct be_forest *forest,
         LLVMValueRef member = is_member(
             e, forest, v,
             field(e, e->i32, node, offsetof(struct walk_node, set_start)),
-            field(e, e->i32, node, offsetof(struct walk_node, set_end)));
+            field(e, e->i32, node, offsetof(struct walk_node, set_end)),
+            flags);
         LLVMBasicBlockRef after = LLVMGetInsertBlock(e->b);
         LLVMBuildBr(e->b, join);
         LLVMPositionBuilderAtEnd(e->b, join);
@@ -207,19 +243,23 @@ static LLVMValueRef root_table(struct be_emitter *e,
     return table;
 }
 
-/* The value of leaf `leaf` (a number over the forest) for `row`. */
-static LLVMValueRef leaf_value(struct be_emitter *e, struct be_forest *forest,
-                               LLVMValueRef values, LLVMValueRef row,
-                               LLVMValueRef leaf)
+/* Adds the values of leaf `leaf` (a number over the forest) to the margins
+ * at `acc`. */
+static void add_leaf(struct be_emitter *e, struct be_forest *forest,
+                     LLVMValueRef values, LLVMValueRef row, LLVMValueRef leaf,
+                     LLVMValueRef acc)
 {
     if (forest->f.coef_start) {
         LLVMValueRef args[] = {row, leaf};
-        return be_call(e, forest->linear, args, 2);
+        LLVMValueRef value = be_call(e, forest->linear, args, 2);
+        LLVMTypeRef type = be_type(e, forest->f.sum_dtype);
+        LLVMValueRef sum =
+            LLVMBuildFAdd(e->b, be_load(e, type, acc), value, "");
+        be_store(e, sum, acc);
+        return;
     }
-    LLVMTypeRef type = be_type(e, forest->f.sum_dtype);
-    return be_load(e, type,
-                   be_at(e, type, values,
-                         LLVMBuildSExt(e->b, leaf, e->i64, "")));
+    LLVMValueRef index = LLVMBuildSExt(e->b, leaf, e->i64, "");
+    be_add_leaf(e, forest, values, index, acc);
 }
 
 static LLVMValueRef emit_walk(struct be_emitter *e, struct be_forest *forest,
@@ -274,16 +314,17 @@ static LLVMValueRef emit_walk(struct be_emitter *e, struct be_forest *forest,
     LLVMPositionBuilderAtEnd(e->b, found);
     LLVMValueRef leaf = LLVMBuildNot(e->b, at, "");
     if (leaves) {
+        /* `values` are the leaves' ids, when they have any. */
         LLVMValueRef number =
-            LLVMBuildSub(e->b, leaf, field(e, e->i32, root, 8), "");
+            values ? be_load(e, e->i32,
+                             be_at(e, e->i32, values,
+                                   LLVMBuildSExt(e->b, leaf, e->i64, "")))
+                   : LLVMBuildSub(e->b, leaf, field(e, e->i32, root, 8), "");
         be_store(e, number, be_at(e, e->i32, out, loop.index));
     } else {
         LLVMValueRef target = field(e, e->i32, root, 4);
         target = LLVMBuildZExt(e->b, target, e->i64, "");
-        LLVMValueRef acc = be_at(e, sum, out, target);
-        LLVMValueRef value = leaf_value(e, forest, values, row, leaf);
-        be_store(e, LLVMBuildFAdd(e->b, be_load(e, sum, acc), value, ""),
-                 acc);
+        add_leaf(e, forest, values, row, leaf, be_at(e, sum, out, target));
     }
     be_loop_end(e, &loop);
     LLVMBuildRetVoid(e->b);
@@ -300,13 +341,17 @@ void be_walk_emit(struct be_emitter *e, struct be_forest *forest)
         be_linear_emit(e, forest);
     LLVMValueRef nodes = node_table(e, forest);
     LLVMValueRef roots = root_table(e, forest);
-    if (ir_value_used(e->module, &forest->op->result[1]))
-        forest->walk_leaf = emit_walk(e, forest, nodes, roots, NULL, true);
+    if (ir_value_used(e->module, &forest->op->result[1])) {
+        LLVMValueRef ids =
+            f->leaf_id ? be_bytes(e, "leaf_id", f->leaf_id,
+                                  (size_t)f->n_leaves * 4, 4)
+                       : NULL;
+        forest->walk_leaf = emit_walk(e, forest, nodes, roots, ids, true);
+    }
     if (!margins)
         return;
     LLVMValueRef values =
-        be_bytes(e, "leaf_value", f->leaf_value,
-                 (size_t)f->n_leaves * ir_dtype_bytes(f->sum_dtype), 8);
+        be_bytes(e, "leaf_value", f->leaf_value, be_leaf_bytes(f), 8);
     forest->walk = emit_walk(e, forest, nodes, roots, values, false);
 }
 

@@ -208,8 +208,10 @@ struct be_forest {
     LLVMValueRef walk_leaf; /* fn(row, leaf) */
     LLVMValueRef linear;    /* fn(row, leaf) -> value, of a linear leaf */
     LLVMValueRef quantise[8][2]; /* by level and dtype of the values */
-    LLVMValueRef in_set;    /* fn(v, first word, end) -> i1 */
-    LLVMValueRef leaf_table, set_table; /* emitted once */
+    LLVMValueRef in_set;    /* fn(v, first word, end, flags) */
+    /* Emitted once: values in the order of leaf_place, or as numbered. */
+    LLVMValueRef leaf_table, leaf_values;
+    LLVMValueRef set_table;
 };
 /* Emits everything that the op's strategies call; fills e->forests. */
 void be_forests_emit(struct be_emitter *e);
@@ -223,6 +225,12 @@ LLVMValueRef be_node_goes_left(struct be_emitter *e, struct be_forest *forest,
 void be_in_set_emit(struct be_emitter *e, struct be_forest *forest);
 LLVMValueRef be_set_test(struct be_emitter *e, struct be_forest *forest,
                          int64_t node, LLVMValueRef v);
+/* Bytes of all leaves' values. */
+size_t be_leaf_bytes(const struct ir_forest *f);
+/* Adds the values of the leaf number `leaf`, an i64, of the table `values` to
+ * the margins at `acc`, of which the first is the tree's target. */
+void be_add_leaf(struct be_emitter *e, const struct be_forest *forest,
+                 LLVMValueRef values, LLVMValueRef leaf, LLVMValueRef acc);
 /* Emits forest->linear. */
 void be_linear_emit(struct be_emitter *e, struct be_forest *forest);
 /* The cuts that a row of dtype f32 must be compared with instead of f64 ones:

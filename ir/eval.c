@@ -71,15 +71,20 @@ void ir_eval_concat(struct ir_eval_context *c, const struct ir_op *op)
 
 /* ------------------------------------------------------------------ forest */
 
-/* Whether the truncated v is a member of set s. */
-static bool is_member(const struct ir_forest *f, int s, double v)
+/* Whether the whole number that `flags` make of v is a member of set s. */
+static bool is_member(const struct ir_forest *f, int s, uint8_t flags,
+                      double v)
 {
     const int64_t n_bits =
         ((int64_t)f->set_start[s + 1] - f->set_start[s]) * 32;
     /* (-1, 0) truncates to 0, which an empty set does not have. */
     if (n_bits == 0 || !(v > -1 && v < (double)n_bits))
         return false;
+    if (v < 0 && flags & (IR_NODE_FLOOR | IR_NODE_EXACT))
+        return false;
     const int64_t code = (int64_t)v;
+    if (flags & IR_NODE_EXACT && (double)code != v)
+        return false;
     return f->set_words[f->set_start[s] + code / 32] >> (code % 32) & 1;
 }
 
@@ -95,7 +100,7 @@ static bool goes_left(const struct ir_forest *f, int64_t node, double v)
     if (is_missing(f, flags, v))
         return flags & IR_NODE_MISSING_LEFT;
     if (flags & IR_NODE_CATEGORICAL)
-        return is_member(f, f->set[node], v);
+        return is_member(f, f->set[node], flags, v);
     const double t = ir_real(f->threshold, f->in_dtype, (size_t)node);
     return f->strict ? v < t : v <= t;
 }
@@ -116,7 +121,7 @@ static uint32_t code_of(const struct ir_forest *f, int column, double v)
     }
     const int first = f->column_set_start[column];
     for (int i = first; i < f->column_set_start[column + 1]; i++)
-        if (is_member(f, f->column_set[i], v))
+        if (is_member(f, f->column_set[i], flags, v))
             code |= 1u << (i - first);
     return code;
 }
@@ -144,10 +149,13 @@ static int32_t find_leaf(const struct ir_forest *f, int t, const void *x)
     return ~at;
 }
 
-static double leaf_value(const struct ir_forest *f, int64_t leaf,
+/* Value k of a leaf. */
+static double leaf_value(const struct ir_forest *f, int64_t leaf, int k,
                          const void *x)
 {
-    const double plain = ir_real(f->leaf_value, f->sum_dtype, (size_t)leaf);
+    const double plain = ir_real(f->leaf_value, f->sum_dtype,
+                                 (size_t)leaf * (size_t)f->leaf_width +
+                                     (size_t)k);
     if (!f->coef_start)
         return plain;
     double sum = f->leaf_const[leaf];
@@ -171,10 +179,14 @@ void ir_eval_trees(struct ir_eval_context *c, const struct ir_op *op)
     for (int k = 0; k < f.n_targets; k++)
         set(c, margin, k, ir_real(f.base, f.sum_dtype, (size_t)k));
     for (int t = 0; t < f.n_trees; t++) {
-        leaf[t] = find_leaf(&f, t, x);
-        const double v = leaf_value(&f, f.leaf_start[t] + leaf[t], x);
-        /* Rounded to f32 by set() where sums are f32. */
-        set(c, margin, f.target[t], get(c, margin, f.target[t]) + v);
+        const int32_t number = find_leaf(&f, t, x);
+        const int64_t at = (int64_t)f.leaf_start[t] + number;
+        leaf[t] = f.leaf_id ? f.leaf_id[at] : number;
+        for (int k = 0; k < f.leaf_width; k++) {
+            const int64_t to = (int64_t)f.target[t] + k;
+            /* Rounded to f32 by set() where sums are f32. */
+            set(c, margin, to, get(c, margin, to) + leaf_value(&f, at, k, x));
+        }
     }
     for (int k = 0; f.divisor != 1 && k < f.n_targets; k++)
         set(c, margin, k, get(c, margin, k) / f.divisor);

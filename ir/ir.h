@@ -420,14 +420,21 @@ int ir_find_output(const struct ir_module *module, const char *name);
  * With value v of the node's feature (in the operand's dtype):
  *   - v is missing when it is a NaN, or, with IR_NODE_ZERO_MISSING, when
  *     |v| <= zero_bound; it goes left when IR_NODE_MISSING_LEFT is set;
- *   - a categorical node truncates v towards zero; left when that number is a
- *     member of set[node], right when not (so also for negative numbers, and
+ *   - a categorical node makes a whole number of v: by default it truncates
+ *     towards zero, so that -0.5 is 0; with IR_NODE_FLOOR it rounds down; with
+ *     IR_NODE_EXACT a fraction is no number of any set. Left when the number is
+ *     a member of set[node], right when not (so also for negative numbers, and
  *     for those past the set's bits);
  *   - else left when v <= threshold (compare "le") or v < threshold ("lt").
  *
  * margin[k] starts as base[k]; then, tree by tree, the leaf's value is added
  * to margin[target[t]] in the dtype of leaf_value; at the end each is divided
- * by divisor, when there is one. A linear leaf l with coefficients yields
+ * by divisor, when there is one. With a leaf_width of w a leaf has w values,
+ * leaf_value[l * w] on, which are added to the w margins from target[t] on; then
+ * targets are multiples of w. The second result is the number in its tree of
+ * the leaf that each tree leads to, or that leaf's leaf_id.
+ *
+ * A linear leaf l (of width 1) with coefficients yields
  * leaf_const[l] + sum of coef[i] * v[coef_feature[i]] for i in
  * [coef_start[l], coef_start[l+1]), f64, in that order, each product rounded
  * before it is added; if one of those v is a NaN, leaf_value[l] instead. With
@@ -438,7 +445,7 @@ int ir_find_output(const struct ir_module *module, const char *name);
     "leaf_value:tensor target:tensor base:tensor divisor:float? "             \
     "zero_bound:float? set:tensor? set_start:tensor? set_words:tensor? "      \
     "leaf_const:tensor? coef_start:tensor? coef_feature:tensor? "             \
-    "coef:tensor? "
+    "coef:tensor? leaf_width:int? leaf_id:tensor? "
 
 /* What plan_memory gives every KERNEL op: i32[n_results + 1], for each result
  * and then for the op's own work the slot of the workspace that it is in, or
@@ -463,12 +470,16 @@ int ir_find_output(const struct ir_module *module, const char *name);
 enum ir_node_flag {
     IR_NODE_MISSING_LEFT = 1,
     IR_NODE_ZERO_MISSING = 2,
-    IR_NODE_CATEGORICAL = 4
+    IR_NODE_CATEGORICAL = 4,
+    IR_NODE_FLOOR = 8, /* of a categorical node, as is */
+    IR_NODE_EXACT = 16,
+    IR_NODE_ALL = 31
 };
 
 /* The same attributes as plain pointers into the op's tensors. */
 struct ir_forest {
     int n_trees, n_nodes, n_leaves, n_targets, n_features, n_sets;
+    int leaf_width;          /* values of a leaf */
     enum ir_dtype in_dtype;  /* of features and thresholds: f32 or f64 */
     enum ir_dtype sum_dtype; /* of leaf values and margins: f32 or f64 */
     bool strict;             /* compare "lt" */
@@ -478,7 +489,8 @@ struct ir_forest {
     const int32_t *feature, *left, *right;  /* [n_nodes] */
     const void *threshold;                  /* [n_nodes] of in_dtype */
     const uint8_t *flags;                   /* [n_nodes] enum ir_node_flag */
-    const void *leaf_value;                 /* [n_leaves] of sum_dtype */
+    const void *leaf_value; /* [n_leaves][leaf_width] of sum_dtype */
+    const int32_t *leaf_id; /* [n_leaves], or NULL */
     const int32_t *target;                  /* [n_trees] */
     const void *base;                       /* [n_targets] of sum_dtype */
     /* NULL without categorical nodes. set is [n_nodes], -1 if numeric; set s
@@ -511,6 +523,8 @@ struct ir_forest_builder;
 struct ir_forest_builder *ir_forest_begin(enum ir_dtype in_dtype,
                                           enum ir_dtype sum_dtype,
                                           int n_targets);
+/* Gives each leaf `width` values; before the first tree. */
+void ir_forest_width(struct ir_forest_builder *b, int width);
 /* Starts the next tree. */
 void ir_forest_tree(struct ir_forest_builder *b, int target);
 /* Adds an inner node and returns its number in the tree. Children may name
@@ -523,6 +537,10 @@ int ir_forest_set_node(struct ir_forest_builder *b, int feature,
                        int right, uint8_t flags);
 /* Adds a leaf and returns its number in the tree (its child is ~number). */
 int ir_forest_leaf(struct ir_forest_builder *b, double value);
+/* The same with as many values as a leaf has. */
+int ir_forest_leaf_values(struct ir_forest_builder *b, const double *values);
+/* Gives the newest leaf its id; the others have 0 as long as they have none. */
+void ir_forest_leaf_id(struct ir_forest_builder *b, int32_t id);
 /* Makes the newest leaf linear. */
 void ir_forest_linear(struct ir_forest_builder *b, double constant, int n,
                       const int32_t *features, const double *coefs);

@@ -52,10 +52,12 @@ static void view_codes(const struct ir_op *op, struct ir_forest *f)
 void ir_forest_view(const struct ir_op *op, struct ir_forest *f)
 {
     const struct ir_type *x = &op->operand[0]->type;
+    const int64_t width = ir_attr_int_or(op, "leaf_width", 1);
     *f = (struct ir_forest){
         .n_trees = (int)length_of(op, "target"),
         .n_nodes = (int)length_of(op, "feature"),
-        .n_leaves = (int)length_of(op, "leaf_value"),
+        .n_leaves = (int)(length_of(op, "leaf_value") / width),
+        .leaf_width = (int)width,
         .n_targets = (int)length_of(op, "base"),
         .n_features = (int)ir_type_volume(x),
         .in_dtype = x->dtype,
@@ -71,6 +73,7 @@ void ir_forest_view(const struct ir_op *op, struct ir_forest *f)
         .threshold = data_of(op, "threshold"),
         .flags = data_of(op, "flags"),
         .leaf_value = data_of(op, "leaf_value"),
+        .leaf_id = data_of(op, "leaf_id"),
         .target = data_of(op, "target"),
         .base = data_of(op, "base"),
         .set = data_of(op, "set"),
@@ -173,7 +176,8 @@ static bool check_arrays(const struct ir_op *op, struct ir_diag *diag)
 {
     const int64_t trees = length_of(op, "target");
     const int64_t nodes = length_of(op, "feature");
-    const int64_t leaves = length_of(op, "leaf_value");
+    const int64_t width = ir_attr_int_or(op, "leaf_width", 1);
+    const int64_t leaves = length_of(op, "leaf_value") / width;
     const enum ir_dtype in = op->operand[0]->type.dtype;
     const enum ir_dtype sum = op->result[0].type.dtype;
     return check_array(op, "tree_start", IR_I32, trees + 1, diag) &&
@@ -183,7 +187,8 @@ static bool check_arrays(const struct ir_op *op, struct ir_diag *diag)
            check_array(op, "left", IR_I32, nodes, diag) &&
            check_array(op, "right", IR_I32, nodes, diag) &&
            check_array(op, "flags", IR_U8, nodes, diag) &&
-           check_array(op, "leaf_value", sum, leaves, diag) &&
+           check_array(op, "leaf_value", sum, leaves * width, diag) &&
+           check_array(op, "leaf_id", IR_I32, leaves, diag) &&
            check_array(op, "target", IR_I32, trees, diag) &&
            check_array(op, "base", sum, -1, diag) &&
            check_array(op, "set", IR_I32, nodes, diag) &&
@@ -224,6 +229,16 @@ static bool check_together(const struct ir_op *op, const char *const *names,
     return true;
 }
 
+/* Zero is never missing in a set test; only one reads whole numbers, and in
+ * one way. */
+static bool good_kind(uint8_t flags)
+{
+    if (flags & IR_NODE_CATEGORICAL)
+        return !(flags & IR_NODE_ZERO_MISSING) &&
+               !(flags & IR_NODE_FLOOR && flags & IR_NODE_EXACT);
+    return !(flags & (IR_NODE_FLOOR | IR_NODE_EXACT));
+}
+
 static bool check_node(const struct ir_op *op, const struct ir_forest *f,
                        int t, int i, struct ir_diag *diag)
 {
@@ -247,20 +262,18 @@ static bool check_node(const struct ir_op *op, const struct ir_forest *f,
                        "tree has %d leaves)", t, local, name, ~child,
                        n_leaves);
     }
-    if (f->flags[i] & ~(IR_NODE_MISSING_LEFT | IR_NODE_ZERO_MISSING |
-                        IR_NODE_CATEGORICAL))
+    if (f->flags[i] & ~IR_NODE_ALL)
         return bad(op, diag, "tree %d node %d: unknown flags %d", t, local,
                    f->flags[i]);
+    if (!good_kind(f->flags[i]))
+        return bad(op, diag, "tree %d node %d: the flags %d do not go "
+                   "together", t, local, f->flags[i]);
     if (!(f->flags[i] & IR_NODE_CATEGORICAL)) {
         if (isnan(ir_real(f->threshold, f->in_dtype, (size_t)i)))
             return bad(op, diag, "tree %d node %d: the threshold is a NaN", t,
                        local);
         return true;
     }
-    if (f->flags[i] & IR_NODE_ZERO_MISSING)
-        return bad(op, diag,
-                   "tree %d node %d: zero is never missing in a set test", t,
-                   local);
     if (!f->set || f->set[i] < 0 || f->set[i] >= f->n_sets)
         return bad(op, diag,
                    "tree %d node %d: set %d is out of range (there are %d)",
@@ -313,7 +326,11 @@ static bool check_trees(const struct ir_op *op, const struct ir_forest *f,
     for (int t = 0; ok && t < f->n_trees; t++) {
         if (f->leaf_start[t] == f->leaf_start[t + 1])
             ok = bad(op, diag, "tree %d has no leaf", t);
-        else if (f->target[t] < 0 || f->target[t] >= f->n_targets)
+        else if (f->target[t] % f->leaf_width != 0)
+            ok = bad(op, diag, "tree %d: target %d is no multiple of the "
+                     "leaves' width, %d", t, f->target[t], f->leaf_width);
+        else if (f->target[t] < 0 ||
+                 f->target[t] > f->n_targets - f->leaf_width)
             ok = bad(op, diag, "tree %d: target %d is out of range (there "
                      "are %d)", t, f->target[t], f->n_targets);
         for (int i = f->tree_start[t]; ok && i < f->tree_start[t + 1]; i++)
@@ -334,6 +351,9 @@ static bool check_linear(const struct ir_op *op, const struct ir_forest *f,
         return false;
     if (!f->coef_start)
         return true;
+    if (f->leaf_width != 1)
+        return bad(op, diag, "linear leaves have one value, not %d",
+                   f->leaf_width);
     const int64_t n = length_of(op, "coef");
     if (!check_starts(op, "coef_start", n, diag) ||
         !check_array(op, "coef_feature", IR_I32, n, diag))
@@ -364,6 +384,10 @@ bool ir_verify_trees(const struct ir_module *module, const struct ir_op *op,
     (void)module;
     if (strcmp(compare, "le") != 0 && strcmp(compare, "lt") != 0)
         return bad(op, diag, "compare is '%s', not 'le' or 'lt'", compare);
+    const int64_t width = ir_attr_int_or(op, "leaf_width", 1);
+    if (width < 1 || width > length_of(op, "base"))
+        return bad(op, diag, "leaf_width is %lld (there are %lld targets)",
+                   (long long)width, (long long)length_of(op, "base"));
     if (!check_arrays(op, diag) || !check_sets(op, diag))
         return false;
     ir_forest_view(op, &f);
@@ -388,8 +412,7 @@ static bool check_column(const struct ir_op *op, const struct ir_forest *f,
     if (f->column_feature[c] < 0 || f->column_feature[c] >= f->n_features)
         return bad(op, diag, "column %d: feature %d is out of range (there "
                    "are %d)", c, f->column_feature[c], f->n_features);
-    if (f->column_flags[c] > 7 ||
-        (categorical && f->column_flags[c] & IR_NODE_ZERO_MISSING))
+    if (f->column_flags[c] & ~IR_NODE_ALL || !good_kind(f->column_flags[c]))
         return bad(op, diag, "column %d: bad flags %d", c,
                    f->column_flags[c]);
     if (n_cuts > limit || (categorical && n_cuts > 0))

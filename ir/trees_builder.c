@@ -14,14 +14,15 @@ struct vector {
 
 struct ir_forest_builder {
     enum ir_dtype in_dtype, sum_dtype;
-    int n_targets;
-    bool categorical, linear;
+    int n_targets, width;
+    bool categorical, linear, has_ids;
     bool too_large; /* a limit was passed: finish refuses */
     struct vector tree_start, leaf_start, target;   /* i32 */
     struct vector feature, left, right, set;        /* i32 */
     struct vector threshold;                        /* of in_dtype */
     struct vector flags;                            /* u8 */
     struct vector leaf_value;                       /* of sum_dtype */
+    struct vector leaf_id;                          /* i32 */
     struct vector leaf_const, coef;                 /* f64 */
     struct vector coef_start, coef_feature;         /* i32 */
     struct vector set_start, set_words;             /* i32, u32 */
@@ -68,16 +69,22 @@ struct ir_forest_builder *ir_forest_begin(enum ir_dtype in_dtype,
 {
     struct ir_forest_builder *b = ir_realloc_array(NULL, 1, sizeof(*b));
     *b = (struct ir_forest_builder){
-        .in_dtype = in_dtype, .sum_dtype = sum_dtype, .n_targets = n_targets};
+        .in_dtype = in_dtype, .sum_dtype = sum_dtype, .n_targets = n_targets,
+        .width = 1};
     push_i32(&b->coef_start, 0);
     push_i32(&b->set_start, 0);
     return b;
 }
 
+void ir_forest_width(struct ir_forest_builder *b, int width)
+{
+    b->width = width;
+}
+
 void ir_forest_tree(struct ir_forest_builder *b, int target)
 {
     push_i32(&b->tree_start, (int32_t)b->feature.n);
-    push_i32(&b->leaf_start, (int32_t)b->leaf_value.n);
+    push_i32(&b->leaf_start, (int32_t)b->leaf_id.n);
     push_i32(&b->target, target);
 }
 
@@ -119,15 +126,31 @@ int ir_forest_set_node(struct ir_forest_builder *b, int feature,
 
 int ir_forest_leaf(struct ir_forest_builder *b, double value)
 {
+    return ir_forest_leaf_values(b, &value);
+}
+
+int ir_forest_leaf_values(struct ir_forest_builder *b, const double *values)
+{
     const int32_t first = last_i32(&b->leaf_start);
-    if (b->leaf_value.n >= 2 * (size_t)IR_MAX_NODES - 1) {
+    const size_t width = (size_t)b->width;
+    if (b->leaf_value.n + width > 2 * (size_t)IR_MAX_NODES - 1) {
         b->too_large = true;
-        return (int32_t)b->leaf_value.n - first;
+        return (int32_t)b->leaf_id.n - first;
     }
-    push_real(&b->leaf_value, b->sum_dtype, value);
-    push_f64(&b->leaf_const, value);
+    for (size_t k = 0; k < width; k++)
+        push_real(&b->leaf_value, b->sum_dtype, values[k]);
+    push_i32(&b->leaf_id, 0);
+    push_f64(&b->leaf_const, values[0]);
     push_i32(&b->coef_start, (int32_t)b->coef.n);
-    return (int32_t)b->leaf_value.n - 1 - first;
+    return (int32_t)b->leaf_id.n - 1 - first;
+}
+
+void ir_forest_leaf_id(struct ir_forest_builder *b, int32_t id)
+{
+    if (b->too_large)
+        return;
+    b->has_ids = true;
+    ((int32_t *)b->leaf_id.data)[b->leaf_id.n - 1] = id;
 }
 
 void ir_forest_linear(struct ir_forest_builder *b, double constant, int n,
@@ -148,7 +171,7 @@ void ir_forest_linear(struct ir_forest_builder *b, double constant, int n,
 
 int64_t ir_forest_size(const struct ir_forest_builder *b)
 {
-    return (int64_t)(b->feature.n + b->leaf_value.n);
+    return (int64_t)(b->feature.n + b->leaf_id.n);
 }
 
 void ir_forest_abandon(struct ir_forest_builder *b)
@@ -159,7 +182,7 @@ void ir_forest_abandon(struct ir_forest_builder *b)
         &b->tree_start, &b->leaf_start, &b->target, &b->feature, &b->left,
         &b->right, &b->set, &b->threshold, &b->flags, &b->leaf_value,
         &b->leaf_const, &b->coef, &b->coef_start, &b->coef_feature,
-        &b->set_start, &b->set_words};
+        &b->set_start, &b->set_words, &b->leaf_id};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         free(all[i]->data);
     free(b);
@@ -196,7 +219,7 @@ struct ir_op *ir_forest_finish(struct ir_forest_builder *b,
         return NULL;
     }
     push_i32(&b->tree_start, (int32_t)b->feature.n);
-    push_i32(&b->leaf_start, (int32_t)b->leaf_value.n);
+    push_i32(&b->leaf_start, (int32_t)b->leaf_id.n);
     struct ir_attr a[24];
     int n = 0;
     a[n++] = ir_string("compare", compare);
@@ -226,6 +249,10 @@ struct ir_op *ir_forest_finish(struct ir_forest_builder *b,
         a[n++] = array(module, "coef_feature", IR_I32, &b->coef_feature);
         a[n++] = array(module, "coef", IR_F64, &b->coef);
     }
+    if (b->width != 1)
+        a[n++] = ir_int("leaf_width", b->width);
+    if (b->has_ids)
+        a[n++] = array(module, "leaf_id", IR_I32, &b->leaf_id);
     ir_forest_abandon(b);
     struct ir_op *op =
         ir_add_op(module, IR_OP_trees, 1, &x, n, a, diag);

@@ -61,15 +61,15 @@ struct pruner {
     int32_t *tree_start, *leaf_start, *feature, *left, *right, *set;
     double *threshold, *leaf_value, *leaf_const, *coef;
     uint8_t *flags;
-    int32_t *coef_start, *coef_feature;
+    int32_t *leaf_id, *coef_start, *coef_feature;
     struct emission *todo;
 };
 
 /* ---------------------------------------------------------------- tests -- */
 
-/* Set nodes that ask the same: one feature, one set. */
+/* Set nodes that ask the same: one feature, one set, one way to read it. */
 struct set_test {
-    int32_t feature, set, node;
+    int32_t feature, set, reads, node;
 };
 
 static int compare_set_tests(const void *a, const void *b)
@@ -79,6 +79,8 @@ static int compare_set_tests(const void *a, const void *b)
         return x->feature < y->feature ? -1 : 1;
     if (x->set != y->set)
         return x->set < y->set ? -1 : 1;
+    if (x->reads != y->reads)
+        return x->reads < y->reads ? -1 : 1;
     return (x->node > y->node) - (x->node < y->node);
 }
 
@@ -93,12 +95,15 @@ static void number_tests(struct pruner *p)
     size_t n = 0;
     for (int32_t i = 0; i < f->n_nodes; i++)
         if (f->flags[i] & IR_NODE_CATEGORICAL)
-            tests[n++] = (struct set_test){f->feature[i], f->set[i], i};
+            tests[n++] = (struct set_test){
+                f->feature[i], f->set[i], f->flags[i] & ~IR_NODE_MISSING_LEFT,
+                i};
     qsort(tests, n, sizeof(*tests), compare_set_tests);
     int32_t number = 0;
     for (size_t i = 0; i < n; i++) {
         if (i > 0 && (tests[i].feature != tests[i - 1].feature ||
-                      tests[i].set != tests[i - 1].set))
+                      tests[i].set != tests[i - 1].set ||
+                      tests[i].reads != tests[i - 1].reads))
             number++;
         p->test[tests[i].node] = number;
     }
@@ -266,7 +271,8 @@ static bool is_linear(const struct ir_forest *f, int64_t leaf)
 /* Whether two leaves give the same bits for every row. */
 static bool equal_leaves(const struct ir_forest *f, int64_t a, int64_t b)
 {
-    const size_t bytes = ir_dtype_bytes(f->sum_dtype);
+    const size_t bytes =
+        (size_t)f->leaf_width * ir_dtype_bytes(f->sum_dtype);
     const char *value = f->leaf_value;
     return !is_linear(f, a) && !is_linear(f, b) &&
            memcmp(value + (size_t)a * bytes, value + (size_t)b * bytes,
@@ -312,8 +318,12 @@ struct emission {
 static void copy_leaf(struct pruner *p, int64_t leaf)
 {
     const struct ir_forest *f = &p->forest;
-    p->leaf_value[p->n_leaves] = ir_real(f->leaf_value, f->sum_dtype,
-                                         (size_t)leaf);
+    const size_t width = (size_t)f->leaf_width;
+    for (size_t k = 0; k < width; k++)
+        p->leaf_value[(size_t)p->n_leaves * width + k] = ir_real(
+            f->leaf_value, f->sum_dtype, (size_t)leaf * width + k);
+    if (f->leaf_id)
+        p->leaf_id[p->n_leaves] = f->leaf_id[leaf];
     if (f->coef_start) {
         const int32_t end = f->coef_start[leaf + 1];
         p->leaf_const[p->n_leaves] = f->leaf_const[leaf];
@@ -422,7 +432,10 @@ static void take_memory(struct pruner *p)
     p->right = ir_alloc_array(a, nodes, sizeof(*p->right));
     p->flags = ir_alloc_array(a, nodes, sizeof(*p->flags));
     p->set = ir_alloc_array(a, f->set ? nodes : 0, sizeof(*p->set));
-    p->leaf_value = ir_alloc_array(a, leaves, sizeof(*p->leaf_value));
+    p->leaf_value = ir_alloc_array(a, leaves * (size_t)f->leaf_width,
+                                   sizeof(*p->leaf_value));
+    p->leaf_id = ir_alloc_array(a, f->leaf_id ? leaves : 0,
+                                sizeof(*p->leaf_id));
     p->leaf_const = ir_alloc_array(a, f->coef_start ? leaves : 0,
                                    sizeof(*p->leaf_const));
     p->coef_start = ir_alloc_array(a, leaves + 1, sizeof(*p->coef_start));
@@ -441,8 +454,10 @@ static void store(struct pruner *p, struct ir_module *module, struct ir_op *op)
     pass_set_tensor(module, op, "left", IR_I32, n, p->left);
     pass_set_tensor(module, op, "right", IR_I32, n, p->right);
     pass_set_tensor(module, op, "flags", IR_U8, n, p->flags);
-    pass_set_reals(module, op, "leaf_value", f->sum_dtype, leaves,
-                   p->leaf_value);
+    pass_set_reals(module, op, "leaf_value", f->sum_dtype,
+                   leaves * f->leaf_width, p->leaf_value);
+    if (f->leaf_id)
+        pass_set_tensor(module, op, "leaf_id", IR_I32, leaves, p->leaf_id);
     if (f->set)
         pass_set_tensor(module, op, "set", IR_I32, n, p->set);
     if (!f->coef_start)

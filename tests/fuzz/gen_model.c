@@ -9,7 +9,8 @@
  *   byte  2  a bit for each of the first eight columns: a category
  *   byte  3  bits 0-1 targets less 1, 2-7 a divisor
  *   byte  4  a bit each: output of margin, leaf, and all that links give;
- *            3 the second forest's margin, 4 its leaf, 5 base margins
+ *            3 the second forest's margin, 4 its leaf, 5 base margins,
+ *            6 leaves have ids, 7 each leaf has a value for each target
  *   byte  5-7  two links each, 4 bits: see add_link()
  *   byte  8-15 the targets' base margins, two bytes each
  *   byte 16-   records of 8 bytes: see add_record()
@@ -93,7 +94,7 @@ struct leaf {
 struct growth {
     struct bytes bytes;
     struct ir_forest_builder *builder;
-    bool narrow, narrow_sums, backwards;
+    bool narrow, narrow_sums, backwards, ids, wide;
     int n_features, n_targets;
     double zero_bound, previous;
     int n_nodes, n_leaves, n_trees, target;
@@ -133,15 +134,24 @@ static void put_node(struct growth *g, const struct node *node)
 
 static void put_leaf(struct growth *g, const struct leaf *leaf)
 {
-    ir_forest_leaf(g->builder, leaf->value);
-    if (leaf->n_coefs > 0)
+    if (g->wide) {
+        double values[4];
+        for (int k = 0; k < g->n_targets; k++)
+            values[k] = leaf->value * (1 - 0.75 * k);
+        ir_forest_leaf_values(g->builder, values);
+    } else {
+        ir_forest_leaf(g->builder, leaf->value);
+    }
+    if (g->ids)
+        ir_forest_leaf_id(g->builder, (int32_t)(leaf->value * 3) - 1);
+    if (leaf->n_coefs > 0 && !g->wide)
         ir_forest_linear(g->builder, leaf->constant, leaf->n_coefs,
                          leaf->feature, leaf->coef);
 }
 
 static void end_tree(struct growth *g)
 {
-    ir_forest_tree(g->builder, g->target);
+    ir_forest_tree(g->builder, g->wide ? 0 : g->target);
     g->n_trees++;
     for (int i = 0; i < g->n_nodes; i++)
         put_node(g, &g->node[numbered(g, i)]);
@@ -185,7 +195,9 @@ static void split_leaf(struct growth *g, size_t r)
     if (g->narrow)
         node->threshold = (float)node->threshold;
     if (node->flags & IR_NODE_CATEGORICAL) {
+        static const uint8_t reading[] = {0, 0, IR_NODE_FLOOR, IR_NODE_EXACT};
         node->flags &= ~IR_NODE_ZERO_MISSING; /* set tests do not have it */
+        node->flags |= reading[at(b, r + 3) >> 3 & 3];
         read_set(node, pair_at(b, r + 4));
     } else {
         g->previous = node->threshold;
@@ -507,6 +519,8 @@ static struct ir_op *grow_forest(struct ir_module *module, struct bytes b,
         .narrow = x->type.dtype == IR_F32,
         .narrow_sums = at(b, 0) & 2,
         .backwards = at(b, 0) & 0x80,
+        .ids = at(b, 4) & 0x40,
+        .wide = at(b, 4) & 0x80,
         .n_features = (int)x->type.dim[0],
         .n_targets = 1 + (at(b, 3) & 3),
         .zero_bound = bound[at(b, 0) >> 4 & 3],
@@ -514,6 +528,8 @@ static struct ir_op *grow_forest(struct ir_module *module, struct bytes b,
     g->builder = ir_forest_begin(x->type.dtype,
                                  g->narrow_sums ? IR_F32 : IR_F64,
                                  g->n_targets);
+    if (g->wide)
+        ir_forest_width(g->builder, g->n_targets);
     begin_tree(g, 0, leaf_value(g, pair_at(b, 8)));
     for (size_t i = first; i < last; i++)
         add_record(g, header_bytes + i * record_bytes);
