@@ -9,21 +9,7 @@
  * that starts with '{' is a header without it; a line feed and what follows
  * are the data.
  */
-#include "ir/ir.h"
-
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)                                                      \
-    do {                                                                      \
-        if (!(condition)) {                                                   \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__,        \
-                    #condition);                                              \
-            abort();                                                          \
-        }                                                                     \
-    } while (0)
+#include "fuzz/fuzz.h"
 
 static struct ir_module *read_bytes(const struct ir_text *bytes,
                                     struct ir_diag *diag)
@@ -56,31 +42,6 @@ static void make_file(const uint8_t *data, size_t size, struct ir_text *file)
         ir_text_append(file, stop + 1, size - header - 1);
 }
 
-static void check_eval(const struct ir_module *module)
-{
-    const int64_t n = ir_row_elements(module);
-    int64_t work = n;
-    for (int i = 0; i < module->n_ops; i++)
-        for (int r = 0; r < module->ops[i]->n_results; r++)
-            work += ir_type_volume(&module->ops[i]->result[r].type);
-    if (work > 100000)
-        return;
-    struct ir_probe *probe = ir_probe_new(module, 1);
-    double *row = ir_realloc_array(NULL, (size_t)n + 1, sizeof(*row));
-    ir_probe_row(probe, 0, row);
-    const struct ir_rows rows = {.dtype = IR_F64, .data = row, .n_rows = 1,
-                                 .row_stride = n, .column_stride = 1};
-    for (int o = 0; o < module->n_outputs; o++) {
-        const struct ir_type *type = &module->outputs[o].value->type;
-        void *out = ir_realloc_array(NULL, (size_t)ir_type_volume(type),
-                                     ir_dtype_bytes(type->dtype));
-        ir_eval(module, o, &rows, out);
-        free(out);
-    }
-    free(row);
-    ir_probe_free(probe);
-}
-
 static void check_accepted(const struct ir_module *module,
                            struct ir_diag *diag)
 {
@@ -94,7 +55,7 @@ static void check_accepted(const struct ir_module *module,
     ir_container_encode(again, &second);
     CHECK(first.length == second.length &&
           memcmp(first.data, second.data, first.length) == 0);
-    check_eval(again);
+    fuzz_check_eval(again);
     ir_module_free(again);
     ir_text_release(&second);
     ir_text_release(&first);
@@ -112,8 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_accepted(module, &diag);
         ir_module_free(module);
     } else {
-        CHECK(diag.n_messages == 1);
-        CHECK(strncmp(diag.message[0], "fuzz.tn", 7) == 0);
+        fuzz_check_refusal(&diag, "fuzz.tn");
     }
     ir_text_release(&file);
     ir_diag_release(&diag);

@@ -12,22 +12,10 @@
  * a fit gives a module that verifies and whose predictions are numbers of the
  * metric that was tracked, or one message.
  */
+#include "fuzz/fuzz.h"
 #include "trainer/trainer.h"
 
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)                                                      \
-    do {                                                                      \
-        if (!(condition)) {                                                   \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__,        \
-                    #condition);                                              \
-            abort();                                                          \
-        }                                                                     \
-    } while (0)
 
 static void check_frame(const struct tr_frame *frame)
 {

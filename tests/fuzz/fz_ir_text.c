@@ -4,21 +4,7 @@
  * accepted prints to text that reads back and prints the same; so does its
  * clone; the container gives it back; and it evaluates.
  */
-#include "ir/ir.h"
-
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)                                                      \
-    do {                                                                      \
-        if (!(condition)) {                                                   \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__,        \
-                    #condition);                                              \
-            abort();                                                          \
-        }                                                                     \
-    } while (0)
+#include "fuzz/fuzz.h"
 
 static bool same(const struct ir_text *a, const struct ir_text *b)
 {
@@ -50,35 +36,6 @@ static struct ir_module *through_container(const struct ir_module *module,
     return ir_container_read(file, diag);
 }
 
-/* One derived row and one drawn row; large models are left alone. */
-static void check_eval(const struct ir_module *module)
-{
-    const int64_t n = ir_row_elements(module);
-    int64_t work = n;
-    for (int i = 0; i < module->n_ops; i++)
-        for (int r = 0; r < module->ops[i]->n_results; r++)
-            work += ir_type_volume(&module->ops[i]->result[r].type);
-    if (work > 100000)
-        return;
-    struct ir_probe *probe = ir_probe_new(module, 1);
-    double *row = ir_realloc_array(NULL, (size_t)n + 1, sizeof(*row));
-    for (int which = 0; which < 2; which++) {
-        ir_probe_row(probe, which * ir_probe_count(probe), row);
-        const struct ir_rows rows = {.dtype = IR_F64, .data = row,
-                                     .n_rows = 1, .row_stride = n,
-                                     .column_stride = 1};
-        for (int o = 0; o < module->n_outputs; o++) {
-            const struct ir_type *type = &module->outputs[o].value->type;
-            void *out = ir_realloc_array(NULL, (size_t)ir_type_volume(type),
-                                         ir_dtype_bytes(type->dtype));
-            ir_eval(module, o, &rows, out);
-            free(out);
-        }
-    }
-    free(row);
-    ir_probe_free(probe);
-}
-
 static void check_accepted(struct ir_module *module, struct ir_diag *diag)
 {
     struct ir_text text, bytes;
@@ -90,7 +47,7 @@ static void check_accepted(struct ir_module *module, struct ir_diag *diag)
                 &text);
     check_print(ir_module_clone(module), &text);
     check_print(through_container(module, &bytes, diag), &text);
-    check_eval(module);
+    fuzz_check_eval(module);
     ir_text_release(&bytes);
     ir_text_release(&text);
 }
@@ -105,8 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_accepted(module, &diag);
         ir_module_free(module);
     } else {
-        CHECK(diag.n_messages == 1);
-        CHECK(strncmp(diag.message[0], "fuzz.tnir:", 10) == 0);
+        fuzz_check_refusal(&diag, "fuzz.tnir");
     }
     ir_diag_release(&diag);
     return 0;
