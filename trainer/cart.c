@@ -52,7 +52,7 @@ struct cart {
     struct side left, right;
     struct node_rows *leaf;
     int capacity;
-    int *heap, n_heap;
+    struct tr_queue queue;
 };
 
 /* ---------------------------------------------------------------- sides -- */
@@ -336,12 +336,6 @@ static void search(struct cart *c, struct node_rows *node)
     }
 }
 
-static bool is_better(const struct cart *c, int a, int b)
-{
-    const double x = c->leaf[a].best.gain, y = c->leaf[b].best.gain;
-    return x != y ? x > y : a < b;
-}
-
 static void part_rows(struct cart *c, const struct node_rows *node,
                       int64_t *n_left)
 {
@@ -367,34 +361,13 @@ static void add_leaf(struct cart *c, int number, struct node_rows leaf)
 {
     if (number >= c->capacity) {
         c->capacity = 2 * number + 64;
-        const size_t n = (size_t)c->capacity;
-        c->leaf = ir_realloc_array(c->leaf, n, sizeof(*c->leaf));
-        c->heap = ir_realloc_array(c->heap, n, sizeof(*c->heap));
+        c->leaf = ir_realloc_array(c->leaf, (size_t)c->capacity,
+                                   sizeof(*c->leaf));
     }
     c->leaf[number] = leaf;
     search(c, &c->leaf[number]);
-    if (c->leaf[number].best.gain <= 0)
-        return;
-    int i = c->n_heap++;
-    for (; i > 0 && is_better(c, number, c->heap[(i - 1) / 2]); i = (i - 1) / 2)
-        c->heap[i] = c->heap[(i - 1) / 2];
-    c->heap[i] = number;
-}
-
-static int best_leaf(struct cart *c)
-{
-    const int top = c->heap[0], last = c->heap[--c->n_heap];
-    int i = 0;
-    for (int k = 1; k < c->n_heap; k = 2 * i + 1) {
-        if (k + 1 < c->n_heap && is_better(c, c->heap[k + 1], c->heap[k]))
-            k++;
-        if (!is_better(c, c->heap[k], last))
-            break;
-        c->heap[i] = c->heap[k];
-        i = k;
-    }
-    c->heap[i] = last;
-    return top;
+    if (c->leaf[number].best.gain > 0)
+        tr_queue_push(&c->queue, number, c->leaf[number].best.gain);
 }
 
 static void split_leaf(struct cart *c, struct tr_tree *tree, int number)
@@ -441,11 +414,11 @@ static void set_value(struct cart *c, const struct node_rows *leaf,
 static void grow_tree(struct cart *c, struct tr_tree *tree)
 {
     const struct tr_params *p = c->job->params;
-    c->n_heap = 0;
+    c->queue.n = 0;
     add_leaf(c, 0, (struct node_rows){.n = c->n, .parent = -1});
-    while (c->n_heap > 0 &&
+    while (c->queue.n > 0 &&
            (p->num_leaves == 0 || tree->n_leaves < p->num_leaves))
-        split_leaf(c, tree, best_leaf(c));
+        split_leaf(c, tree, tr_queue_pop(&c->queue));
     for (int i = 0; i < tree->n_leaves; i++)
         set_value(c, &c->leaf[i], tree->value + (int64_t)i * tree->n_values,
                   tree->n_values);
@@ -482,7 +455,7 @@ static void cart_release(struct cart *c)
     free(c->left.of_class);
     free(c->right.of_class);
     free(c->leaf);
-    free(c->heap);
+    tr_queue_release(&c->queue);
 }
 
 /* The start of tree `number`: its own stream of numbers. */

@@ -60,7 +60,7 @@ struct tr_grower {
     int32_t *order, *room;   /* rows, leaf by leaf; room to part them */
     struct leaf *leaf;
     int capacity;
-    int *heap, n_heap;       /* leaves that can be split, best first */
+    struct tr_queue queue;
     struct sums **spare;     /* histograms that no leaf has */
     int n_spare, n_histograms, max_histograms;
 
@@ -442,39 +442,6 @@ static void search_group(void *user, int64_t group, int thread)
 
 /* ---------------------------------------------------------------- leaves -- */
 
-static bool is_better(const struct tr_grower *t, int a, int b)
-{
-    const double x = t->leaf[a].best.gain, y = t->leaf[b].best.gain;
-    return x != y ? x > y : a < b;
-}
-
-static void heap_push(struct tr_grower *t, int leaf)
-{
-    int i = t->n_heap++;
-    for (; i > 0 && is_better(t, leaf, t->heap[(i - 1) / 2]); i = (i - 1) / 2)
-        t->heap[i] = t->heap[(i - 1) / 2];
-    t->heap[i] = leaf;
-}
-
-static int heap_pop(struct tr_grower *t)
-{
-    const int top = t->heap[0], last = t->heap[--t->n_heap];
-    int i = 0;
-    for (;;) {
-        int c = 2 * i + 1;
-        if (c >= t->n_heap)
-            break;
-        if (c + 1 < t->n_heap && is_better(t, t->heap[c + 1], t->heap[c]))
-            c++;
-        if (!is_better(t, t->heap[c], last))
-            break;
-        t->heap[i] = t->heap[c];
-        i = c;
-    }
-    t->heap[i] = last;
-    return top;
-}
-
 static bool can_split(const struct tr_grower *t, const struct leaf *leaf)
 {
     const struct tr_params *p = t->params;
@@ -502,7 +469,7 @@ static void choose(struct tr_grower *t, int c)
         }
     }
     if (leaf->best.gain > 0)
-        heap_push(t, t->child[c]);
+        tr_queue_push(&t->queue, t->child[c], leaf->best.gain);
 }
 
 /* Keeps a searched leaf's histogram for its own split, if there will be one. */
@@ -584,9 +551,8 @@ static struct leaf *leaf_at(struct tr_grower *t, int leaf)
 {
     if (leaf >= t->capacity) {
         t->capacity = 2 * leaf + 64;
-        const size_t n = (size_t)t->capacity;
-        t->leaf = ir_realloc_array(t->leaf, n, sizeof(*t->leaf));
-        t->heap = ir_realloc_array(t->heap, n, sizeof(*t->heap));
+        t->leaf = ir_realloc_array(t->leaf, (size_t)t->capacity,
+                                   sizeof(*t->leaf));
     }
     return &t->leaf[leaf];
 }
@@ -629,7 +595,7 @@ static void start_root(struct tr_grower *t, int64_t n, const int32_t *rows)
     memcpy(t->order, rows, (size_t)n * sizeof(*rows));
     for (int64_t i = 0; i < n; i++)
         add(&root->sums, t->sums[rows[i]]);
-    t->n_heap = 0;
+    t->queue.n = 0;
     search_leaves(t, 0, -1, NULL);
 }
 
@@ -641,9 +607,9 @@ void tr_grow(struct tr_grower *t, struct tr_tree *tree, int64_t n,
     t->use = use;
     fix_sums(t, n, rows, g, h);
     start_root(t, n, rows);
-    while (t->n_heap > 0 &&
+    while (t->queue.n > 0 &&
            (p->num_leaves == 0 || tree->n_leaves < p->num_leaves))
-        split_leaf(t, tree, heap_pop(t));
+        split_leaf(t, tree, tr_queue_pop(&t->queue));
     for (int i = 0; i < tree->n_leaves; i++) {
         struct leaf *leaf = &t->leaf[i];
         const double hessian = hessian_of(t, leaf->sums) + t->l2;
@@ -696,7 +662,7 @@ void tr_grower_free(struct tr_grower *t)
     free(t->order);
     free(t->room);
     free(t->leaf);
-    free(t->heap);
+    tr_queue_release(&t->queue);
     free(t->found);
     free(t);
 }

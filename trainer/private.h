@@ -91,6 +91,22 @@ int tr_pool_threads(const struct tr_pool *pool);
 void tr_pool_run(struct tr_pool *pool, int64_t n,
                  void (*task)(void *user, int64_t i, int thread), void *user);
 
+/* ------------------------------------------------------------- queue.c -- */
+
+/* Leaves that can be split. The one that gains most comes first, the one of
+ * the lowest number when several do. */
+struct tr_queue {
+    struct tr_queued {
+        double gain;
+        int leaf;
+    } *heap;
+    int n, capacity; /* n = 0 empties it */
+};
+
+void tr_queue_push(struct tr_queue *queue, int leaf, double gain);
+int tr_queue_pop(struct tr_queue *queue);
+void tr_queue_release(struct tr_queue *queue);
+
 /* ----------------------------------------------------------- binning.c -- */
 
 #define TR_MAX_BINS 255
