@@ -230,6 +230,20 @@ static LLVMValueRef word_place(struct select *s,
     return LLVMBuildAnd(e->b, v, be_i64(e, (1 << bits) - 1), "");
 }
 
+/* Begins a loop over the first `end` rows of the block: loads a row's words
+ * and returns the number of its first element where a row has `width`. */
+static LLVMValueRef begin_rows(struct select *s, struct be_loop *loop,
+                               LLVMValueRef end, int64_t width, int n,
+                               LLVMValueRef words[group_words])
+{
+    struct be_emitter *e = s->e;
+    be_loop_begin(e, loop, be_i64(e, 0), end, 1);
+    LLVMValueRef row = LLVMBuildNSWAdd(e->b, s->row, loop->index, "");
+    LLVMValueRef base = LLVMBuildNSWMul(e->b, row, be_i64(e, width), "");
+    load_words(s, loop->index, n, words);
+    return base;
+}
+
 /* for each row of the block: the values of its leaves, tree by tree. */
 static void add_wide_leaves(struct select *s, int tree, int n,
                             LLVMValueRef margin)
@@ -240,11 +254,8 @@ static void add_wide_leaves(struct select *s, int tree, int n,
     LLVMTypeRef sum = be_type(e, f->sum_dtype);
     LLVMValueRef words[group_words];
     struct be_loop loop;
-    be_loop_begin(e, &loop, be_i64(e, 0), be_i64(e, s->lanes), 1);
-    LLVMValueRef row = LLVMBuildNSWAdd(e->b, s->row, loop.index, "");
-    LLVMValueRef base =
-        LLVMBuildNSWMul(e->b, row, be_i64(e, f->n_targets), "");
-    load_words(s, loop.index, n, words);
+    LLVMValueRef base = begin_rows(s, &loop, be_i64(e, s->lanes),
+                                   f->n_targets, n, words);
     for (int i = 0; i < n; i++) {
         LLVMValueRef leaf =
             LLVMBuildNSWAdd(e->b, word_place(s, words, i),
@@ -266,11 +277,8 @@ static void add_leaves(struct select *s, int tree, int n, LLVMValueRef margin)
     LLVMValueRef acc[max_group] = {NULL}, at[max_group] = {NULL};
     LLVMValueRef words[group_words];
     struct be_loop loop;
-    be_loop_begin(e, &loop, be_i64(e, 0), be_i64(e, s->lanes), 1);
-    LLVMValueRef row = LLVMBuildNSWAdd(e->b, s->row, loop.index, "");
-    LLVMValueRef base =
-        LLVMBuildNSWMul(e->b, row, be_i64(e, f->n_targets), "");
-    load_words(s, loop.index, n, words);
+    LLVMValueRef base = begin_rows(s, &loop, be_i64(e, s->lanes),
+                                   f->n_targets, n, words);
     for (int i = 0; i < n; i++) {
         int first = 0; /* tree of this group with the same target */
         while (f->target[tree + first] != f->target[tree + i])
@@ -299,16 +307,14 @@ static void store_leaves(struct select *s, int tree, int n, LLVMValueRef leaf,
 {
     struct be_emitter *e = s->e;
     const struct ir_forest *f = &s->forest->f;
+    LLVMValueRef words[group_words];
     struct be_loop loop;
     LLVMValueRef left = LLVMBuildNSWSub(e->b, n_rows, s->row, "");
     LLVMValueRef lanes = be_i64(e, s->lanes);
     LLVMValueRef full = LLVMBuildICmp(e->b, LLVMIntSGT, left, lanes, "");
-    be_loop_begin(e, &loop, be_i64(e, 0),
-                  LLVMBuildSelect(e->b, full, lanes, left, ""), 1);
-    LLVMValueRef row = LLVMBuildNSWAdd(e->b, s->row, loop.index, "");
-    LLVMValueRef base = LLVMBuildNSWMul(e->b, row, be_i64(e, f->n_trees), "");
-    LLVMValueRef words[group_words];
-    load_words(s, loop.index, n, words);
+    LLVMValueRef base =
+        begin_rows(s, &loop, LLVMBuildSelect(e->b, full, lanes, left, ""),
+                   f->n_trees, n, words);
     for (int i = 0; i < n; i++) {
         LLVMValueRef place = word_place(s, words, i);
         LLVMValueRef table =
