@@ -123,8 +123,8 @@ static void each_tree_has_rows_of_its_own(void **state)
 {
     static const char *const settings[] = {
         "rounds=8 max_depth=1 feature_fraction=1",
-        "rounds=8 max_depth=1 feature_fraction=1 bootstrap=false "
-        "bagging_fraction=0.5"};
+        ("rounds=8 max_depth=1 feature_fraction=1 bootstrap=false "
+         "bagging_fraction=0.5")};
     struct tr_frame frame;
     (void)state;
     mixed_frame(&frame, 300, 40);

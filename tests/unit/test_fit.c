@@ -10,8 +10,8 @@ enum { N_LEARNERS = 3 };
 static const char *exact(int learner)
 {
     static const char *const settings[] = {
-        "rounds=1 learning_rate=1 min_child_rows=1 min_child_weight=0 "
-        "min_cat_rows=1 cat_l2=0 cat_smooth=0",
+        ("rounds=1 learning_rate=1 min_child_rows=1 min_child_weight=0 "
+         "min_cat_rows=1 cat_l2=0 cat_smooth=0"),
         "rounds=1 bootstrap=false feature_fraction=1 min_cat_rows=1",
         "min_child_rows=1 min_cat_rows=1"};
     return settings[learner];
