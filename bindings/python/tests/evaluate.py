@@ -36,10 +36,11 @@ def program(text, operands):
 
 def is_left(a, node, v):
     flags = a["flags"][node]
-    if np.isnan(v):
+    if np.isnan(v) or (flags & 2 and abs(v) <= a["zero_bound"]):
         return bool(flags & 1)
     if not flags & 4:
-        return v <= a["threshold"][node]
+        t = a["threshold"][node]
+        return v <= t if a["compare"] == "le" else v < t
     if flags & 16 and v != np.floor(v):
         return False
     m = int(np.floor(v)) if flags & 8 else int(v)
@@ -61,14 +62,14 @@ def leaf_of(a, t, row):
 def trees(a, x):
     width = a.get("leaf_width", 1)
     value = a["leaf_value"].reshape(-1, width)
-    margin = np.tile(a["base"], (len(x), 1))
+    margin = np.tile(a["base"], (len(x), 1))  # of the sums' dtype
     leaves = np.empty((len(x), len(a["target"])), np.int32)
     for i, row in enumerate(x):
         for t, k in enumerate(a["target"]):
             leaf = leaf_of(a, t, row)
             margin[i, k:k + width] += value[leaf]
             leaves[i, t] = a["leaf_id"][leaf]
-    return margin / a.get("divisor", 1.0), leaves
+    return margin / margin.dtype.type(a.get("divisor", 1)), leaves
 
 
 def lookup(a, x):

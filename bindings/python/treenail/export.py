@@ -2,7 +2,8 @@
 names."""
 import numpy as np
 
-from . import compose, ensembles, linear, neural, preprocess, trees  # noqa: F401
+from . import (boosters, compose, ensembles, linear, neural,  # noqa: F401
+               preprocess, trees)
 from .errors import unsupported
 from .frame import Cell, Frame
 from .ir import Module

@@ -1,6 +1,8 @@
 """Collects trees and makes the op `trees` of them (docs/ir.md)."""
 import numpy as np
 
+from .ir import DTYPES
+
 MISSING_LEFT, CATEGORICAL, FLOOR, EXACT = 1, 4, 8, 16
 
 
@@ -22,10 +24,12 @@ def set_words(members):
 
 
 class Forest:
-    """dtype: of the features. width: values of a leaf. Sums are f64."""
+    """dtype: of the features; sums: of the leaves and margins; width: values
+    of a leaf; compare: "le" or "lt"."""
 
-    def __init__(self, dtype, n_targets, width=1):
+    def __init__(self, dtype, n_targets, width=1, sums="f64", compare="le"):
         self.dtype, self.n_targets, self.width = dtype, n_targets, width
+        self.sums, self.compare = sums, compare
         self.node_count, self.leaf_count = [0], [0]
         self.feature, self.threshold, self.flags = [], [], []
         self.left, self.right = [], []
@@ -33,10 +37,11 @@ class Forest:
         self.set, self.words = [], []
 
     def add(self, feature, threshold, left, right, value, *, is_leaf,
-            flags=None, sets=None, target=0):
+            flags=None, sets=None, target=0, leaf_id=None):
         """A tree as arrays over all of its nodes, leaves among them, its root
         first. value: [nodes] or [nodes, width], of which the leaves' count.
-        sets: {node: (members, flags)} of the set tests."""
+        sets: {node: (members, flags)} of the set tests. leaf_id: [nodes], by
+        default their numbers."""
         is_leaf = np.asarray(is_leaf, dtype=bool)
         inner = ~is_leaf
         number = np.where(is_leaf, -np.cumsum(is_leaf), np.cumsum(inner) - 1)
@@ -59,23 +64,25 @@ class Forest:
         self.flags.append(flags)
         self.set.append(chosen)
         self.leaf_value.append(np.asarray(value, np.float64)[is_leaf].ravel())
-        self.leaf_id.append(np.flatnonzero(is_leaf))
+        self.leaf_id.append(np.flatnonzero(is_leaf) if leaf_id is None
+                            else np.asarray(leaf_id)[is_leaf])
         self.node_count.append(inner.sum())
         self.leaf_count.append(is_leaf.sum())
         self.target.append(target)
 
-    def finish(self, module, x, base=None, divisor=1.0):
+    def finish(self, module, x, base=None, divisor=1.0, zero_bound=None):
         """The margins and the leaves' ids."""
         def joined(parts, dtype):
             return np.concatenate(parts).astype(dtype) if parts \
                 else np.zeros(0, dtype)
 
-        real = np.float32 if self.dtype == "f32" else np.float64
+        real = DTYPES[self.dtype]
+        sums = DTYPES[self.sums]
         base = np.zeros(self.n_targets) if base is None else base
         start = np.cumsum([0, *map(len, self.words)])
         has_sets = len(self.words) > 0
         attrs = [
-            ("compare", "le"),
+            ("compare", self.compare),
             ("tree_start", np.cumsum(self.node_count).astype(np.int32)),
             ("leaf_start", np.cumsum(self.leaf_count).astype(np.int32)),
             ("feature", joined(self.feature, np.int32)),
@@ -83,14 +90,15 @@ class Forest:
             ("left", joined(self.left, np.int32)),
             ("right", joined(self.right, np.int32)),
             ("flags", joined(self.flags, np.uint8)),
-            ("leaf_value", joined(self.leaf_value, np.float64)),
+            ("leaf_value", joined(self.leaf_value, sums)),
             ("target", np.asarray(self.target, np.int32)),
-            ("base", np.asarray(base, np.float64).ravel()),
+            ("base", np.asarray(base, sums).ravel()),
             ("divisor", float(divisor) if divisor != 1 else None),
+            ("zero_bound", zero_bound),
             ("set", joined(self.set, np.int32) if has_sets else None),
             ("set_start", start.astype(np.int32) if has_sets else None),
             ("set_words", joined(self.words, np.uint32) if has_sets else None),
             ("leaf_width", self.width if self.width != 1 else None),
             ("leaf_id", joined(self.leaf_id, np.int32))]
-        return module.add("trees", [x], attrs, ("f64", self.n_targets),
+        return module.add("trees", [x], attrs, (self.sums, self.n_targets),
                           ("i32", len(self.target)))
