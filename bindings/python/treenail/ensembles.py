@@ -193,6 +193,21 @@ def averaged(module, parts, weights):
                    np.asarray(weights, dtype=np.float64).sum())
 
 
+def as_number(module, estimator, label):
+    """A label, which is an i32, as a double: no op converts one."""
+    op = label and label.op
+    if label and op.name == "above":
+        bound = dict(op.attrs)["bound"]
+        return module.map(["x0", bound, "gt"], op.operands[0])
+    if label and op.name == "argmax":
+        x = op.operands[0]
+        number = module.constant(np.arange(x.size))
+        return module.reduce("min", module.map(
+            "x0 x1 eq x2 inf where", x, module.reduce("max", x), number))
+    raise unsupported(estimator, "its class cannot be counted as a vote",
+                      "use voting='soft'")
+
+
 @predictor("VotingRegressor")
 def voting_regressor(estimator, frame):
     parts = [value_of(e, frame) for e in estimator.estimators_]
@@ -212,10 +227,7 @@ def voting_classifier(estimator, frame):
     votes = []
     for e, w in zip(estimator.estimators_,
                     weights or [1.0] * len(estimator.estimators_)):
-        label = predict(e, frame).label
-        n = len(e.classes_)
-        label = module.lookup(label, np.arange(n), np.arange(n, dtype=float),
-                              np.nan)
+        label = as_number(module, e, predict(e, frame).label)
         votes.append(module.map(["x0", "x1", "eq", float(w), "mul"], numbers,
                                 label))
     return Prediction(label=module.argmax(added(module, votes)),

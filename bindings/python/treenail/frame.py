@@ -77,24 +77,33 @@ def is_missing(x):
         or type(x).__name__ in ("NAType", "NaTType")
 
 
+NUMBERS = (bool, int, float, np.number, np.bool_)
+
+
 def category_keys(cell, categories, what):
     """What the cell holds for each of the categories: codes for strings, the
     number itself for numbers, a NaN for a missing one. Makes a category of the
-    column when they are strings."""
+    column when they are strings, or booleans, which pandas writes to a CSV
+    file as strings."""
     present = [c for c in categories if not is_missing(c)]
     if len(categories) - len(present) > 1:
         raise unsupported(what, "it has several kinds of missing as "
-                          "categories (None and NaN); make them one")
-    if all(isinstance(c, str) for c in present) and present:
+                          "categories (None and NaN)", "make them one")
+    if present and all(isinstance(c, (bool, np.bool_)) for c in present) and \
+            cell.column:
+        for name in ("False", "True"):
+            cell.column.code(name)
+        categories = [c if is_missing(c) else str(bool(c)) for c in categories]
+        present = [c for c in categories if not is_missing(c)]
+    if present and all(isinstance(c, str) for c in present):
         if cell.column is None:
             raise unsupported(what, "it encodes strings that an earlier step "
                               "computed")
         return [np.nan if is_missing(c) else float(cell.column.code(c))
                 for c in categories]
-    if all(isinstance(c, (bool, int, float, np.number, np.bool_))
-           for c in present):
-        if cell.column:
-            cell.column.is_number = True
-        return [np.nan if is_missing(c) else float(c) for c in categories]
-    raise unsupported(what, "a column has categories that are neither all "
-                      "strings nor all numbers")
+    if not all(isinstance(c, NUMBERS) for c in present):
+        raise unsupported(what, "a column has categories that are neither all "
+                          "strings nor all numbers")
+    if cell.column:
+        cell.column.is_number = True
+    return [np.nan if is_missing(c) else float(c) for c in categories]

@@ -166,7 +166,10 @@ def k_bins_discretizer(estimator, frame):
     module, x = frame.module, frame.vector()
     cells = []
     for i, edges in enumerate(estimator.bin_edges_):
-        y = module.bucketize(module.gather(x, [i]), edges[1:-1], True)
+        if len(edges) > 2:
+            y = module.bucketize(module.gather(x, [i]), edges[1:-1], True)
+        else:
+            y = module.constant([0.0])
         cells.append(Cell(y, 0))
     frame = Frame(module, cells)
     if estimator.encode == "ordinal":
