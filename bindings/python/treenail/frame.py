@@ -99,6 +99,10 @@ def category_keys(cell, categories, what):
         if cell.column is None:
             raise unsupported(what, "it encodes strings that an earlier step "
                               "computed")
+        if "" in present:
+            raise unsupported(what, "an empty string is a category of column "
+                              f"{cell.column.name!r}, which a missing cell is "
+                              "in a CSV file", "give it another name")
         return [np.nan if is_missing(c) else float(cell.column.code(c))
                 for c in categories]
     if not all(isinstance(c, NUMBERS) for c in present):

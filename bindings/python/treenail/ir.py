@@ -204,7 +204,7 @@ class Module:
     def encode(self):
         """The bytes of the `.tn` file."""
         tensors = []
-        lines = [f"treenail-ir 1\nmodule {quoted(self.name)} {{\n"]
+        lines = [f"treenail-ir 1\nmodule {named(self.name)} {{\n"]
         lines += [f"  fact {quoted(k)} {quoted(v)}\n" for k, v in self.facts]
         lines += [column_text(c) for c in self.columns]
         lines += [op_text(op, tensors) for op in self.needed()]
@@ -250,13 +250,23 @@ def quoted(text):
     return "".join(out) + '"'
 
 
+MAX_NAME = 4096  # bytes; IR_MAX_NAME of ir/ir.h
+
+
+def named(text):
+    """The name of a module, column, category, class or output."""
+    if not 1 <= len(text.encode("utf-8")) <= MAX_NAME:
+        raise ValueError("names have 1 to 4096 bytes, which "
+                         f"{text[:40]!r} has not")
+    return quoted(text)
+
+
 def number_text(x):
     """The shortest decimal that reads back as the same double."""
-    if x == int(x) if np.isfinite(x) else False:
-        if abs(x) < 1e9:
-            return "-0" if x == 0 and np.signbit(x) else str(int(x))
-    text = repr(float(x))
-    return text[:-2] if text.endswith(".0") else text
+    x = float(x)
+    if np.isfinite(x) and x.is_integer() and abs(x) < 1e9:
+        return "-0" if x == 0 and np.signbit(x) else str(int(x))
+    return repr(x)
 
 
 def type_text(dtype, shape):
@@ -285,14 +295,14 @@ def op_text(op, tensors):
 def column_text(column):
     kind = "number"
     if column.names is not None:
-        kind = " ".join(["category", *map(quoted, column.names)])
-    return f"  column {quoted(column.name)} {kind}\n"
+        kind = " ".join(["category", *map(named, column.names)])
+    return f"  column {named(column.name)} {kind}\n"
 
 
 def output_text(name, value, labels):
-    text = f"  output {quoted(name)} %{value.number}"
+    text = f"  output {named(name)} %{value.number}"
     if labels:
-        text += " labels " + " ".join(map(quoted, labels))
+        text += " labels " + " ".join(map(named, labels))
     return text + "\n"
 
 
