@@ -104,7 +104,8 @@ void be_lower_map(struct be_emitter *e, const struct ir_op *op)
         s.x[i] = be_view_of(e, op->operand[i]);
         s.volume[i] = ir_type_volume(&op->operand[i]->type);
         flat = flat && s.volume[i] == s.n && s.x[i].dtype == s.in &&
-               op->operand[i]->op->kind != IR_OP_input;
+               op->operand[i]->op->kind != IR_OP_input &&
+               op->operand[i]->op->kind != IR_OP_constant;
     }
     if (flat)
         lower_flat(&s);
@@ -112,13 +113,17 @@ void be_lower_map(struct be_emitter *e, const struct ir_op *op)
         lower_elements(&s);
 }
 
-/* The better of two: (value, index) of a max, ties and NaN as ir/eval.c. */
+/* (value, index) of what is largest or smallest so far, or the sum; ties and
+ * NaN as ir/eval.c. */
 void be_lower_reduce(struct be_emitter *e, const struct ir_op *op)
 {
     const char *kind = ir_attr_string(op, "kind");
     const bool sum = !strcmp(kind, "sum"), argmax = !strcmp(kind, "argmax");
+    const LLVMRealPredicate wanted =
+        !strcmp(kind, "min") ? LLVMRealOLT : LLVMRealOGT;
     const struct be_view x = be_view_of(e, op->operand[0]);
-    const enum ir_dtype in = op->operand[0]->type.dtype;
+    const enum ir_dtype own = op->operand[0]->type.dtype;
+    const enum ir_dtype in = sum ? ir_sum_dtype(op, own) : own;
     const int64_t n = ir_type_volume(&op->operand[0]->type);
     LLVMTypeRef type = be_type(e, in);
     LLVMValueRef result = be_buffer(e, &op->result[0]);
@@ -128,7 +133,8 @@ void be_lower_reduce(struct be_emitter *e, const struct ir_op *op)
         e,
         be_load(e, be_type(e, x.dtype),
                 be_view_at(e, &x, row.index, be_i64(e, 0))),
-        x.dtype, in);
+        x.dtype, own);
+    first = be_convert(e, first, own, in);
     if (sum)
         first = LLVMBuildFAdd(e->b, LLVMConstNull(type), first, "");
     LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
@@ -142,8 +148,9 @@ void be_lower_reduce(struct be_emitter *e, const struct ir_op *op)
         e,
         be_load(e, be_type(e, x.dtype),
                 be_view_at(e, &x, row.index, column.index)),
-        x.dtype, in);
-    LLVMValueRef better = LLVMBuildFCmp(e->b, LLVMRealOGT, v, acc, "");
+        x.dtype, own);
+    v = be_convert(e, v, own, in);
+    LLVMValueRef better = LLVMBuildFCmp(e->b, wanted, v, acc, "");
     LLVMValueRef next = sum ? LLVMBuildFAdd(e->b, acc, v, "")
                             : LLVMBuildSelect(e->b, better, v, acc, "");
     LLVMValueRef here = LLVMBuildTrunc(e->b, column.index, e->i32, "");
@@ -156,7 +163,7 @@ void be_lower_reduce(struct be_emitter *e, const struct ir_op *op)
     LLVMAddIncoming(acc, values, blocks, 2);
     LLVMAddIncoming(index, indexes, blocks, 2);
     be_loop_end(e, &column);
-    be_store(e, argmax ? index : acc,
-             be_at(e, argmax ? e->i32 : type, result, row.index));
+    be_store(e, argmax ? index : be_convert(e, acc, in, own),
+             be_at(e, argmax ? e->i32 : be_type(e, own), result, row.index));
     be_loop_end(e, &row);
 }

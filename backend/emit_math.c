@@ -102,9 +102,17 @@ static LLVMValueRef through_f64(struct math *self, enum ir_dtype dtype,
 
 static LLVMValueRef number(struct math *self, enum ir_dtype dtype, double v)
 {
-    LLVMValueRef c = constant(self, v);
-    return dtype == IR_F64 ? c
-                           : be_splat(self->e, be_real(self->e, dtype, v), self->lanes);
+    if (dtype == IR_F64)
+        return constant(self, v);
+    return be_splat(self->e, be_real(self->e, dtype, v), self->lanes);
+}
+
+/* 1 where the condition holds, else 0. */
+static LLVMValueRef flag(struct math *self, enum ir_dtype dtype,
+                         LLVMValueRef condition)
+{
+    return LLVMBuildSelect(self->e->b, condition, number(self, dtype, 1),
+                           number(self, dtype, 0), "");
 }
 
 static LLVMValueRef unary(struct math *self, enum ir_step_kind kind,
@@ -124,7 +132,13 @@ static LLVMValueRef unary(struct math *self, enum ir_step_kind kind,
             e->b, below, number(self, dtype, -1), zero, "");
         return LLVMBuildSelect(e->b, above, number(self, dtype, 1), low, "");
     }
-    case IR_STEP_EXP: return through_f64(self, dtype, x, math_exp);
+    case IR_STEP_FLOOR: return be_intrinsic(e, "llvm.floor", type, &x, 1);
+    case IR_STEP_RINT: return be_intrinsic(e, "llvm.rint", type, &x, 1);
+    case IR_STEP_ISNAN:
+        return flag(self, dtype, LLVMBuildFCmp(e->b, LLVMRealUNO, x, x, ""));
+    case IR_STEP_EXP:
+        return through_f64(self, dtype, x,
+                           dtype == IR_F32 ? math_expf : math_exp);
     case IR_STEP_LOG1P: return through_f64(self, dtype, x, math_log1p);
     default: ir_bug("step %d takes no one operand", (int)kind);
     }
@@ -147,9 +161,15 @@ static LLVMValueRef binary(struct math *self, enum ir_step_kind kind,
         c = LLVMBuildFCmp(e->b, LLVMRealOGT, x, y, "");
         return LLVMBuildSelect(e->b, c, x, y, "");
     case IR_STEP_GT:
-        c = LLVMBuildFCmp(e->b, LLVMRealOGT, x, y, "");
-        return LLVMBuildSelect(e->b, c, number(self, dtype, 1),
-                               number(self, dtype, 0), "");
+        return flag(self, dtype, LLVMBuildFCmp(e->b, LLVMRealOGT, x, y, ""));
+    case IR_STEP_GE:
+        return flag(self, dtype, LLVMBuildFCmp(e->b, LLVMRealOGE, x, y, ""));
+    case IR_STEP_LT:
+        return flag(self, dtype, LLVMBuildFCmp(e->b, LLVMRealOLT, x, y, ""));
+    case IR_STEP_LE:
+        return flag(self, dtype, LLVMBuildFCmp(e->b, LLVMRealOLE, x, y, ""));
+    case IR_STEP_EQ:
+        return flag(self, dtype, LLVMBuildFCmp(e->b, LLVMRealOEQ, x, y, ""));
     default: ir_bug("step %d takes no two operands", (int)kind);
     }
 }
@@ -169,6 +189,13 @@ LLVMValueRef be_program(struct be_emitter *e, const struct ir_step *steps,
             stack[depth++] = number(&self, dtype, steps[i].number);
         } else if (kind < IR_STEP_ADD) {
             stack[depth - 1] = unary(&self, kind, dtype, stack[depth - 1]);
+        } else if (kind == IR_STEP_WHERE) {
+            depth -= 2;
+            LLVMValueRef c = LLVMBuildFCmp(
+                e->b, LLVMRealUNE, stack[depth - 1],
+                LLVMConstNull(LLVMTypeOf(stack[depth - 1])), "");
+            stack[depth - 1] = LLVMBuildSelect(e->b, c, stack[depth],
+                                               stack[depth + 1], "");
         } else {
             depth--;
             stack[depth - 1] =

@@ -142,7 +142,8 @@ struct be_view {
     LLVMValueRef base, row_stride, column_stride;
     bool dense_columns; /* column_stride is known to be 1 */
 };
-/* The row itself for an `input`, read in the caller's dtype; else a buffer. */
+/* The row itself for an `input`, read in the caller's dtype; the data of a
+ * `constant`; else a buffer. */
 struct be_view be_view_of(struct be_emitter *e, const struct ir_value *value);
 LLVMValueRef be_view_at(struct be_emitter *e, const struct be_view *view,
                         LLVMValueRef row, LLVMValueRef column);
@@ -177,8 +178,12 @@ int64_t be_stack_bytes(const struct be_emitter *e);
  * its results. */
 typedef void be_lower_fn(struct be_emitter *e, const struct ir_op *op);
 extern be_lower_fn *const be_lower_table[IR_N_OPS]; /* NULL at MODEL level */
-be_lower_fn be_lower_input, be_lower_forest, be_lower_map, be_lower_reduce;
+be_lower_fn be_lower_input, be_lower_forest, be_lower_map, be_lower_reduce,
+    be_lower_constant, be_lower_gather, be_lower_concat, be_lower_lookup,
+    be_lower_bucketize, be_lower_interp, be_lower_dense;
 int be_op_number(const struct be_emitter *e, const struct ir_op *op);
+/* The elements of a `constant`. */
+LLVMValueRef be_constant_data(struct be_emitter *e, const struct ir_op *op);
 
 /* --------------------------------------------------------- emit_math.c -- */
 

@@ -20,6 +20,13 @@ LLVMValueRef be_buffer(struct be_emitter *e, const struct ir_value *value)
 struct be_view be_view_of(struct be_emitter *e, const struct ir_value *value)
 {
     struct be_view view = {.dtype = value->type.dtype};
+    if (value->op->kind == IR_OP_constant) {
+        view.base = be_constant_data(e, value->op);
+        view.row_stride = be_i64(e, 0);
+        view.column_stride = be_i64(e, 1);
+        view.dense_columns = true;
+        return view;
+    }
     if (value->op->kind != IR_OP_input) {
         view.base = be_buffer(e, value);
         view.row_stride = be_i64(e, ir_type_volume(&value->type));

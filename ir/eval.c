@@ -7,14 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct ir_eval_context {
-    const struct ir_module *module;
-    const struct ir_rows *rows;
-    int64_t row;
-    void **value; /* by id: the row's value */
-};
-
-static void *data_of(struct ir_eval_context *c, const struct ir_value *v)
+void *ir_eval_data(struct ir_eval_context *c, const struct ir_value *v)
 {
     return c->value[v->id];
 }
@@ -24,18 +17,16 @@ static int64_t volume_of(const struct ir_value *v)
     return ir_type_volume(&v->type);
 }
 
-static double get(struct ir_eval_context *c, const struct ir_value *v,
-                  int64_t i)
+double ir_eval_get(struct ir_eval_context *c, const struct ir_value *v,
+                   int64_t i)
 {
-    return ir_real(data_of(c, v), v->type.dtype, (size_t)i);
+    return ir_real(ir_eval_data(c, v), v->type.dtype, (size_t)i);
 }
 
-/* Stores v rounded to the value's dtype; i32 truncates, and is only ever given
- * whole numbers in range. */
-static void set(struct ir_eval_context *c, const struct ir_value *to,
-                int64_t i, double v)
+void ir_eval_set(struct ir_eval_context *c, const struct ir_value *to,
+                 int64_t i, double v)
 {
-    void *data = data_of(c, to);
+    void *data = ir_eval_data(c, to);
     switch (to->type.dtype) {
     case IR_F32: ((float *)data)[i] = (float)v; break;
     case IR_F64: ((double *)data)[i] = v; break;
@@ -53,19 +44,8 @@ void ir_eval_input(struct ir_eval_context *c, const struct ir_op *op)
     for (int64_t i = 0; i < volume_of(&op->result[0]); i++) {
         const int64_t at = c->row * rows->row_stride +
                            (first + i) * rows->column_stride;
-        set(c, &op->result[0], i, ir_real(rows->data, rows->dtype, (size_t)at));
-    }
-}
-
-void ir_eval_concat(struct ir_eval_context *c, const struct ir_op *op)
-{
-    uint8_t *to = data_of(c, &op->result[0]);
-    for (int o = 0; o < op->n_operands; o++) {
-        const struct ir_value *x = op->operand[o];
-        const size_t bytes =
-            (size_t)volume_of(x) * ir_dtype_bytes(x->type.dtype);
-        memcpy(to, data_of(c, x), bytes);
-        to += bytes;
+        ir_eval_set(c, &op->result[0], i,
+                    ir_real(rows->data, rows->dtype, (size_t)at));
     }
 }
 
@@ -173,23 +153,24 @@ void ir_eval_trees(struct ir_eval_context *c, const struct ir_op *op)
 {
     struct ir_forest f;
     const struct ir_value *margin = &op->result[0];
-    int32_t *leaf = data_of(c, &op->result[1]);
-    const void *x = data_of(c, op->operand[0]);
+    int32_t *leaf = ir_eval_data(c, &op->result[1]);
+    const void *x = ir_eval_data(c, op->operand[0]);
     ir_forest_view(op, &f);
     for (int k = 0; k < f.n_targets; k++)
-        set(c, margin, k, ir_real(f.base, f.sum_dtype, (size_t)k));
+        ir_eval_set(c, margin, k, ir_real(f.base, f.sum_dtype, (size_t)k));
     for (int t = 0; t < f.n_trees; t++) {
         const int32_t number = find_leaf(&f, t, x);
         const int64_t at = (int64_t)f.leaf_start[t] + number;
         leaf[t] = f.leaf_id ? f.leaf_id[at] : number;
         for (int k = 0; k < f.leaf_width; k++) {
             const int64_t to = (int64_t)f.target[t] + k;
-            /* Rounded to f32 by set() where sums are f32. */
-            set(c, margin, to, get(c, margin, to) + leaf_value(&f, at, k, x));
+            /* Rounded to f32 by ir_eval_set() where sums are f32. */
+            ir_eval_set(c, margin, to, ir_eval_get(c, margin, to) +
+                                           leaf_value(&f, at, k, x));
         }
     }
     for (int k = 0; f.divisor != 1 && k < f.n_targets; k++)
-        set(c, margin, k, get(c, margin, k) / f.divisor);
+        ir_eval_set(c, margin, k, ir_eval_get(c, margin, k) / f.divisor);
 }
 
 void ir_eval_forest(struct ir_eval_context *c, const struct ir_op *op)
@@ -211,9 +192,9 @@ static void run_program(struct ir_eval_context *c, const struct ir_op *op,
     ir_diag_release(&diag);
     for (int64_t i = 0; i < volume_of(result); i++) {
         for (int o = 0; o < op->n_operands; o++)
-            x[o] = get(c, op->operand[o],
+            x[o] = ir_eval_get(c, op->operand[o],
                        volume_of(op->operand[o]) == 1 ? 0 : i);
-        set(c, result, i,
+        ir_eval_set(c, result, i,
             ir_program_eval(steps, n, x, op->operand[0]->type.dtype));
     }
 }
@@ -230,14 +211,17 @@ void ir_eval_map_op(struct ir_eval_context *c, const struct ir_op *op)
 
 /* ----------------------------------------------------------------- reduces */
 
-/* The first of the largest; a NaN is never larger than another number, but as
- * the first element it stays. */
-static int64_t largest(struct ir_eval_context *c, const struct ir_value *x)
+/* The first of the largest (or smallest); a NaN is neither larger nor smaller
+ * than another number, but as the first element it stays. */
+static int64_t extreme(struct ir_eval_context *c, const struct ir_value *x,
+                       bool largest)
 {
     int64_t best = 0;
-    for (int64_t i = 1; i < volume_of(x); i++)
-        if (get(c, x, i) > get(c, x, best))
+    for (int64_t i = 1; i < volume_of(x); i++) {
+        const double v = ir_eval_get(c, x, i), b = ir_eval_get(c, x, best);
+        if (largest ? v > b : v < b)
             best = i;
+    }
     return best;
 }
 
@@ -246,29 +230,38 @@ static double round_to(enum ir_dtype dtype, double v)
     return dtype == IR_F32 ? (double)(float)v : v;
 }
 
-static double sum_of(struct ir_eval_context *c, const struct ir_value *x)
+/* In the dtype that the op has for it, then rounded to that of x. */
+static double sum_of(struct ir_eval_context *c, const struct ir_op *op,
+                     const struct ir_value *x)
 {
+    const enum ir_dtype dtype = ir_sum_dtype(op, x->type.dtype);
     double sum = 0;
     for (int64_t i = 0; i < volume_of(x); i++)
-        sum = round_to(x->type.dtype, sum + get(c, x, i));
-    return sum;
+        sum = round_to(dtype, sum + ir_eval_get(c, x, i));
+    return round_to(x->type.dtype, sum);
+}
+
+/* As the step exp of a map has it. */
+static double exp_of(enum ir_dtype dtype, double x)
+{
+    return dtype == IR_F32 ? (double)ir_expf((float)x) : ir_exp(x);
 }
 
 void ir_eval_softmax(struct ir_eval_context *c, const struct ir_op *op)
 {
     const struct ir_value *x = op->operand[0], *y = &op->result[0];
     const enum ir_dtype dtype = x->type.dtype;
-    const double max = get(c, x, largest(c, x));
+    const double max = ir_eval_get(c, x, extreme(c, x, true));
     for (int64_t i = 0; i < volume_of(x); i++)
-        set(c, y, i, ir_exp(round_to(dtype, get(c, x, i) - max)));
-    const double sum = sum_of(c, y);
+        ir_eval_set(c, y, i, exp_of(dtype, ir_eval_get(c, x, i) - max));
+    const double sum = sum_of(c, op, y);
     for (int64_t i = 0; i < volume_of(x); i++)
-        set(c, y, i, get(c, y, i) / sum);
+        ir_eval_set(c, y, i, ir_eval_get(c, y, i) / sum);
 }
 
 void ir_eval_argmax(struct ir_eval_context *c, const struct ir_op *op)
 {
-    set(c, &op->result[0], 0, (double)largest(c, op->operand[0]));
+    ir_eval_set(c, &op->result[0], 0, (double)extreme(c, op->operand[0], true));
 }
 
 void ir_eval_reduce(struct ir_eval_context *c, const struct ir_op *op)
@@ -276,11 +269,12 @@ void ir_eval_reduce(struct ir_eval_context *c, const struct ir_op *op)
     const char *kind = ir_attr_string(op, "kind");
     const struct ir_value *x = op->operand[0], *y = &op->result[0];
     if (!strcmp(kind, "sum"))
-        set(c, y, 0, sum_of(c, x));
-    else if (!strcmp(kind, "max"))
-        set(c, y, 0, get(c, x, largest(c, x)));
+        ir_eval_set(c, y, 0, sum_of(c, op, x));
+    else if (strcmp(kind, "argmax") != 0)
+        ir_eval_set(c, y, 0,
+                    ir_eval_get(c, x, extreme(c, x, !strcmp(kind, "max"))));
     else
-        set(c, y, 0, (double)largest(c, x));
+        ir_eval_set(c, y, 0, (double)extreme(c, x, true));
 }
 
 /* --------------------------------------------------------------------- API */

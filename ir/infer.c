@@ -82,28 +82,6 @@ bool ir_infer_input(const struct ir_module *module, struct ir_op *op,
 
 /* ------------------------------------------------------------- MODEL level */
 
-bool ir_infer_concat(const struct ir_module *module, struct ir_op *op,
-                     struct ir_diag *diag)
-{
-    const struct ir_type *first = &op->operand[0]->type;
-    int64_t n = 0;
-    (void)module;
-    for (int i = 0; i < op->n_operands; i++) {
-        const struct ir_type *x = &op->operand[i]->type;
-        if (x->rank != 1 || x->dtype != first->dtype)
-            return ir_error(diag, op->loc, "concat: operand %d is of %s and "
-                            "rank %d, not a vector of %s", i,
-                            ir_dtype_name(x->dtype), x->rank,
-                            ir_dtype_name(first->dtype));
-        n += x->dim[0];
-        if (n > IR_MAX_ELEMENTS)
-            return ir_error(diag, op->loc, "concat: more than %d elements",
-                            IR_MAX_ELEMENTS);
-    }
-    op->result[0].type = ir_type_vector(first->dtype, n);
-    return true;
-}
-
 bool ir_infer_map_op(const struct ir_module *module, struct ir_op *op,
                      struct ir_diag *diag)
 {
@@ -116,11 +94,28 @@ bool ir_infer_map_op(const struct ir_module *module, struct ir_op *op,
     return true;
 }
 
+enum ir_dtype ir_sum_dtype(const struct ir_op *op, enum ir_dtype dtype)
+{
+    const struct ir_attr *attr = ir_find_attr(op, "sum_dtype");
+    if (attr)
+        ir_dtype_parse(attr->s, &dtype);
+    return dtype;
+}
+
+static bool check_sum_dtype(const struct ir_op *op, struct ir_diag *diag)
+{
+    const struct ir_attr *attr = ir_find_attr(op, "sum_dtype");
+    enum ir_dtype dtype;
+    return !attr || (ir_dtype_parse(attr->s, &dtype) && is_real(dtype)) ||
+           ir_error(diag, op->loc, "%s: sum_dtype is '%s', not 'f32' or "
+                    "'f64'", ir_op_table[op->kind].name, attr->s);
+}
+
 bool ir_infer_softmax(const struct ir_module *module, struct ir_op *op,
                       struct ir_diag *diag)
 {
     (void)module;
-    if (!check_real(op, diag))
+    if (!check_real(op, diag) || !check_sum_dtype(op, diag))
         return false;
     op->result[0].type = op->operand[0]->type;
     return true;
@@ -135,8 +130,6 @@ bool ir_infer_argmax(const struct ir_module *module, struct ir_op *op,
     op->result[0].type = ir_type_vector(IR_I32, 1);
     return true;
 }
-
-/* ------------------------------------------------------------ KERNEL level */
 
 bool ir_infer_map(const struct ir_module *module, struct ir_op *op,
                   struct ir_diag *diag)
@@ -177,10 +170,12 @@ bool ir_infer_reduce(const struct ir_module *module, struct ir_op *op,
     (void)module;
     if (!check_real(op, diag))
         return false;
-    if (strcmp(kind, "max") != 0 && strcmp(kind, "sum") != 0 &&
-        strcmp(kind, "argmax") != 0)
+    if (strcmp(kind, "max") != 0 && strcmp(kind, "min") != 0 &&
+        strcmp(kind, "sum") != 0 && strcmp(kind, "argmax") != 0)
         return ir_error(diag, op->loc, "reduce: kind is '%s', not 'max', "
-                        "'sum' or 'argmax'", kind);
+                        "'min', 'sum' or 'argmax'", kind);
+    if (!check_sum_dtype(op, diag))
+        return false;
     const enum ir_dtype dtype = op->operand[0]->type.dtype;
     op->result[0].type =
         ir_type_vector(!strcmp(kind, "argmax") ? IR_I32 : dtype, 1);
@@ -200,7 +195,6 @@ bool ir_infer_reduce(const struct ir_module *module, struct ir_op *op,
         return true;                                                          \
     }
 NO_MORE_RULES(input)
-NO_MORE_RULES(concat)
 NO_MORE_RULES(softmax)
 NO_MORE_RULES(argmax)
 NO_MORE_RULES(reduce)
@@ -246,7 +240,13 @@ bool ir_verify_map(const struct ir_module *module, const struct ir_op *op,
         return false;
     /* Other steps may give what no i32 is, and then the conversion would be
      * undefined. */
-    return op->result[0].type.dtype != IR_I32 || ends_in(program, "gt") ||
-           ends_in(program, "sign") ||
-           bad_type(op, diag, "a program of dtype i32 ends in gt or sign");
+    static const char *const whole[] = {"gt", "lt", "ge", "le", "eq", "sign",
+                                        "isnan"};
+    if (op->result[0].type.dtype != IR_I32)
+        return true;
+    for (int i = 0; i < 7; i++)
+        if (ends_in(program, whole[i]))
+            return true;
+    return bad_type(op, diag, "a program of dtype i32 ends in a comparison, "
+                    "isnan or sign");
 }

@@ -12,8 +12,22 @@ typedef bool ir_infer_fn(const struct ir_module *module, struct ir_op *op,
 /* Checks the rules beyond schema and types. */
 typedef bool ir_verify_fn(const struct ir_module *module,
                           const struct ir_op *op, struct ir_diag *diag);
-/* Computes the op's results for one row (eval.c). */
-struct ir_eval_context;
+/* A row that goes through the ops (eval.c). */
+struct ir_eval_context {
+    const struct ir_module *module;
+    const struct ir_rows *rows;
+    int64_t row;
+    void **value; /* by id: the row's value */
+};
+/* The elements of a value of the row; and element i of a real one. */
+void *ir_eval_data(struct ir_eval_context *c, const struct ir_value *v);
+double ir_eval_get(struct ir_eval_context *c, const struct ir_value *v,
+                   int64_t i);
+/* Stores v rounded to the value's dtype; i32 truncates, and is only ever given
+ * whole numbers in range. */
+void ir_eval_set(struct ir_eval_context *c, const struct ir_value *to,
+                 int64_t i, double v);
+/* Computes the op's results for one row. */
 typedef void ir_eval_fn(struct ir_eval_context *context,
                         const struct ir_op *op);
 

@@ -48,6 +48,11 @@ double ir_exp(double x)
     return math_exp(x);
 }
 
+float ir_expf(float x)
+{
+    return (float)math_expf((double)x);
+}
+
 double ir_log1p(double x)
 {
     return math_log1p(x);
@@ -66,7 +71,11 @@ static const struct {
     [IR_STEP_ADD] = {"add", 2},     [IR_STEP_SUB] = {"sub", 2},
     [IR_STEP_MUL] = {"mul", 2},     [IR_STEP_DIV] = {"div", 2},
     [IR_STEP_MIN] = {"min", 2},     [IR_STEP_MAX] = {"max", 2},
-    [IR_STEP_GT] = {"gt", 2},
+    [IR_STEP_FLOOR] = {"floor", 1}, [IR_STEP_RINT] = {"rint", 1},
+    [IR_STEP_ISNAN] = {"isnan", 1}, [IR_STEP_GT] = {"gt", 2},
+    [IR_STEP_GE] = {"ge", 2},       [IR_STEP_LT] = {"lt", 2},
+    [IR_STEP_LE] = {"le", 2},       [IR_STEP_EQ] = {"eq", 2},
+    [IR_STEP_WHERE] = {"where", 3},
 };
 
 /* One word as a step; false when it is none. */
@@ -155,7 +164,6 @@ char *ir_program_bind(struct ir_arena *arena, const struct ir_op *op)
     return bound;
 }
 
-/* NaN: sign gives 0; min and max give their second operand; gt gives 0. */
 static double unary(enum ir_step_kind kind, double x)
 {
     switch (kind) {
@@ -164,6 +172,9 @@ static double unary(enum ir_step_kind kind, double x)
     case IR_STEP_SIGN: return (double)((x > 0) - (x < 0));
     case IR_STEP_SQRT: return sqrt(x);
     case IR_STEP_EXP: return ir_exp(x);
+    case IR_STEP_FLOOR: return floor(x);
+    case IR_STEP_RINT: return rint(x);
+    case IR_STEP_ISNAN: return isnan(x) ? 1 : 0;
     default: return ir_log1p(x);
     }
 }
@@ -177,7 +188,11 @@ static double binary(enum ir_step_kind kind, double x, double y)
     case IR_STEP_DIV: return x / y;
     case IR_STEP_MIN: return x < y ? x : y;
     case IR_STEP_MAX: return x > y ? x : y;
-    default: return x > y ? 1 : 0;
+    case IR_STEP_GT: return x > y ? 1 : 0;
+    case IR_STEP_GE: return x >= y ? 1 : 0;
+    case IR_STEP_LT: return x < y ? 1 : 0;
+    case IR_STEP_LE: return x <= y ? 1 : 0;
+    default: return x == y ? 1 : 0;
     }
 }
 
@@ -192,8 +207,13 @@ double ir_program_eval(const struct ir_step *steps, int n, const double *x,
             v = x[steps[i].index];
         } else if (steps[i].kind == IR_STEP_NUMBER) {
             v = steps[i].number;
+        } else if (steps[i].kind == IR_STEP_EXP && dtype == IR_F32) {
+            v = (double)ir_expf((float)stack[--depth]);
         } else if (steps_known[steps[i].kind].n_taken == 1) {
             v = unary(steps[i].kind, stack[--depth]);
+        } else if (steps[i].kind == IR_STEP_WHERE) {
+            depth -= 3;
+            v = stack[depth] != 0 ? stack[depth + 1] : stack[depth + 2];
         } else {
             depth -= 2;
             v = binary(steps[i].kind, stack[depth], stack[depth + 1]);

@@ -6,8 +6,7 @@
  * one type throughout are fused: a program's every step is rounded to the
  * dtype of its operands, so there no bit can change.
  *
- * concat must join columns that lie side by side in the row; it becomes one
- * input. Other ones are refused here: no kernel gathers yet.
+ * A concat of columns that lie side by side in the row becomes one input.
  */
 #include "passes/rewrite.h"
 
@@ -218,6 +217,15 @@ static struct ir_op *append_reduce(struct rewriter *w, const char *kind,
     return append(w, IR_OP_reduce, 1, &x, 1, &attr);
 }
 
+/* In the dtype that the old op sums in. */
+static struct ir_op *append_sum(struct rewriter *w, struct ir_value *x)
+{
+    const struct ir_attr *dtype = ir_find_attr(w->old, "sum_dtype");
+    const struct ir_attr attrs[] = {ir_string("kind", "sum"),
+                                    dtype ? *dtype : ir_int("", 0)};
+    return append(w, IR_OP_reduce, 1, &x, dtype ? 2 : 1, attrs);
+}
+
 /* exp(x - max) / sum, each step rounded as softmax has it. */
 static bool rewrite_softmax(struct rewriter *w)
 {
@@ -230,11 +238,21 @@ static bool rewrite_softmax(struct rewriter *w)
     const struct ir_op *e = append_map(w, "x0 x1 sub exp", dtype, 2, shifted);
     if (!e)
         return false;
-    const struct ir_op *sum = append_reduce(w, "sum", &e->result[0]);
+    const struct ir_op *sum = append_sum(w, &e->result[0]);
     if (!sum)
         return false;
     struct ir_value *parts[] = {&e->result[0], &sum->result[0]};
     return become(w, append_map(w, "x0 x1 div", dtype, 2, parts));
+}
+
+static bool copy_op(struct rewriter *w)
+{
+    const int n = w->old->n_operands;
+    struct ir_value **x = ir_alloc_array(&w->scratch, (size_t)n, sizeof(*x));
+    for (int i = 0; i < n; i++)
+        x[i] = operand(w, i);
+    return become(w, append(w, w->old->kind, n, x, w->old->n_attrs,
+                            w->old->attr));
 }
 
 /* --------------------------------------------------------------- concat -- */
@@ -254,16 +272,12 @@ static bool rewrite_concat(struct rewriter *w)
         return true;
     }
     if (first->op->kind != IR_OP_input)
-        return ir_error(w->diag, w->old->loc,
-                        "concat of computed values cannot be compiled yet");
+        return copy_op(w);
     const int64_t start = ir_attr_int(first->op, "first");
     int64_t end = start;
     for (int i = 0; i < w->old->n_operands; i++) {
         if (!follows(w, i, end))
-            return ir_error(w->diag, w->old->loc,
-                            "concat cannot be compiled yet when its operands "
-                            "are not columns side by side: operand %d does "
-                            "not begin at column %lld", i, (long long)end);
+            return copy_op(w);
         end += ir_attr_int(operand(w, i)->op, "count");
     }
     const struct ir_attr attrs[] = {
@@ -284,16 +298,6 @@ static bool rewrite_trees(struct rewriter *w)
     attrs[n] = ir_int("code_bits", 0);
     struct ir_value *x = operand(w, 0);
     return become(w, append(w, IR_OP_forest, 1, &x, n + 1, attrs));
-}
-
-static bool copy_op(struct rewriter *w)
-{
-    const int n = w->old->n_operands;
-    struct ir_value **x = ir_alloc_array(&w->scratch, (size_t)n, sizeof(*x));
-    for (int i = 0; i < n; i++)
-        x[i] = operand(w, i);
-    return become(w, append(w, w->old->kind, n, x, w->old->n_attrs,
-                            w->old->attr));
 }
 
 static bool rewrite_op(struct rewriter *w)

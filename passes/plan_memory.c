@@ -1,12 +1,12 @@
 /* plan_memory.c: which buffers a tile needs, and which of them share memory.
  *
- * A result that an op reads has a buffer; one that is only an output goes
- * straight to the caller's memory, but for the margins of `select`, which are
- * added to in whole blocks of rows. A forest needs room for its work besides:
- * codes, or a row in its own dtype. Buffers are given slots by lifetime, in the
- * order of the ops: a slot is free again after the last op that reads it. How
- * large slots are and where they lie follows from the rows of a tile, and is
- * the backend's to add up.
+ * A result that an op reads has a buffer, unless it is a constant; one that is
+ * only an output goes straight to the caller's memory, but for the margins of
+ * `select`, which are added to in whole blocks of rows. A forest needs room for
+ * its work besides: codes, or a row in its own dtype. Buffers are given slots by
+ * lifetime, in the order of the ops: a slot is free again after the last op that
+ * reads it. How large slots are and where they lie follows from the rows of a
+ * tile, and is the backend's to add up.
  */
 #include "passes/rewrite.h"
 
@@ -79,7 +79,8 @@ static void plan_op(struct planner *p, struct ir_module *module, int number)
         const struct ir_value *v = &op->result[r];
         const bool in_blocks = r == 0 && is_select(op);
         slots[r] = -1;
-        if (in_blocks || p->last_use[v->id] >= 0)
+        if (in_blocks ||
+            (p->last_use[v->id] >= 0 && op->kind != IR_OP_constant))
             slots[r] = take_slot(
                 p, ir_type_volume(&v->type) *
                        (int64_t)ir_dtype_bytes(v->type.dtype));
@@ -117,7 +118,7 @@ bool pass_plan_memory(struct ir_module *module,
         p.slot[i] = -1;
     for (int i = 0; i < module->n_ops; i++) {
         const enum ir_op_kind kind = module->ops[i]->kind;
-        if (kind != IR_OP_input && ir_op_table[kind].level == IR_KERNEL)
+        if (kind != IR_OP_input && ir_op_table[kind].level & IR_KERNEL)
             plan_op(&p, module, i);
     }
     ir_arena_release(&p.scratch);

@@ -126,6 +126,60 @@ static const struct test_case cases[] = {
     {IR_OP_reduce, THREE_F32
      "%1 = reduce(%0) {kind = \"sum\"} : f32[1]\n"
      "output \"y\" %1 }", {16777216, 1, 1}, 1, {16777216}},
+    {IR_OP_reduce, THREE_F32
+     "%1 = reduce(%0) {kind = \"sum\", sum_dtype = \"f64\"} : f32[1]\n"
+     "output \"y\" %1 }", {16777216, 1, 1}, 1, {16777218}},
+    {IR_OP_reduce, THREE
+     "%1 = reduce(%0) {kind = \"min\"} : f64[1]\n"
+     "output \"y\" %1 }", {3, NAN, -1}, 1, {-1}},
+    {IR_OP_map, THREE
+     "%1 = map(%0) {program = \"x0 floor x0 rint 10 mul add x0 isnan "
+     "7 mul add\", dtype = \"f64\"} : f64[3]\n"
+     "output \"y\" %1 }", {2.5, -0.5, NAN}, 3, {22, -1, NAN}},
+    {IR_OP_map, THREE
+     "%1 = map(%0) {program = \"x0 isnan 9 x0 0 lt x0 neg x0 where where\", "
+     "dtype = \"f64\"} : f64[3]\n"
+     "output \"y\" %1 }", {2.5, -0.5, NAN}, 3, {2.5, 0.5, 9}},
+    {IR_OP_map, THREE
+     "%1 = map(%0) {program = \"x0 1 ge x0 1 le 2 mul add x0 1 eq 4 mul "
+     "add\", dtype = \"f64\"} : f64[3]\n"
+     "output \"y\" %1 }", {1, 0, NAN}, 3, {7, 2, 0}},
+    {IR_OP_map, THREE
+     "%1 = map(%0) {program = \"x0 x0 5 where\", dtype = \"f64\"} : f64[3]\n"
+     "output \"y\" %1 }", {NAN, -0.0, 3}, 3, {NAN, 5, 3}},
+    {IR_OP_constant, THREE
+     "%1 = constant {value = f64[2](4 -0.0)} : f64[2]\n"
+     "output \"y\" %1 }", {1, 2, 3}, 2, {4, -0.0}},
+    {IR_OP_gather, THREE
+     "%1 = gather(%0) {index = i32[3](2 0 2)} : f64[3]\n"
+     "output \"y\" %1 }", {1, 2, NAN}, 3, {NAN, 1, NAN}},
+    {IR_OP_lookup, THREE
+     "%1 = lookup(%0) {keys = f64[3](-1 0 nan), values = f64[3](10 20 30), "
+     "default = 5} : f64[3]\n"
+     "output \"y\" %1 }", {-0.0, 0.5, NAN}, 3, {20, 5, 30}},
+    {IR_OP_lookup, THREE
+     "%1 = lookup(%0) {keys = f64[2](-1 4), values = i32[2](10 20), "
+     "default = -5} : i32[3]\n"
+     "output \"y\" %1 }", {4, INFINITY, NAN}, 3, {20, -5, -5}},
+    {IR_OP_bucketize, THREE
+     "%1 = bucketize(%0) {edges = f64[3](0 1 1), right = 1} : f64[3]\n"
+     "output \"y\" %1 }", {1, NAN, -1}, 3, {3, 3, 0}},
+    {IR_OP_bucketize, THREE
+     "%1 = bucketize(%0) {edges = f64[3](0 1 1), right = 0} : f64[3]\n"
+     "output \"y\" %1 }", {1, 0, 2}, 3, {1, 0, 3}},
+    {IR_OP_interp, THREE
+     "%1 = interp(%0) {x = f64[4](0 1 1 3), y = f64[4](0 10 20 30)} : f64[3]\n"
+     "output \"y\" %1 }", {1, 2, 0.25}, 3, {20, 25, 2.5}},
+    {IR_OP_interp, THREE
+     "%1 = interp(%0) {x = f64[2](0 1), y = f64[2](5 10)} : f64[3]\n"
+     "output \"y\" %1 }", {NAN, -INFINITY, INFINITY}, 3, {NAN, 5, 10}},
+    {IR_OP_dense, THREE
+     "%1 = dense(%0) {weights = f64[2,3](1 2 3 0 0 1), bias = f64[2](0.5 0)} "
+     ": f64[2]\n"
+     "output \"y\" %1 }", {1, 10, 100}, 2, {321.5, 100}},
+    {IR_OP_dense, THREE_F32 /* each sum is rounded */
+     "%1 = dense(%0) {weights = f32[1,3](1 1 1)} : f32[1]\n"
+     "output \"y\" %1 }", {16777216, 1, 1}, 1, {16777216}},
 };
 enum { n_cases = sizeof(cases) / sizeof(cases[0]) };
 
