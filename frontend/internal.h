@@ -1,5 +1,5 @@
-/* internal.h: what importers of text formats share, and the two halves of the
- * LightGBM importer. Private to this folder.
+/* internal.h: what importers share, and the halves of the LightGBM importer.
+ * Private to this folder.
  */
 #ifndef TREENAIL_FRONTEND_INTERNAL_H
 #define TREENAIL_FRONTEND_INTERNAL_H
@@ -49,6 +49,145 @@ bool fe_error_at(struct ir_diag *diag, const struct fe_reader *reader,
 /* For "%.*s": the length of a span, cut so that a message stays readable. */
 int fe_shown(const struct fe_span *span);
 #define FE_SHOW(span) fe_shown(span), (span)->begin
+
+/* ------------------------------------ json.c, json_text.c, ubjson.c -- */
+
+/* A document of JSON or UBJSON. Its syntax is checked once, as a whole; then
+ * values are found by walking its bytes. Nothing is copied and no tree of it is
+ * made, so a document may be large; passing over a value is fast.
+ *
+ *     static const char *const keys[] = {"name", "trees"};
+ *     struct fe_value field[2];
+ *     if (!fe_json_fields(&json, &root, 2, keys, field)) return false;
+ *     struct fe_walk walk;
+ *     struct fe_value tree;
+ *     if (!fe_json_begin(&json, &field[1], "trees", &walk)) return false;
+ *     while (fe_json_next(&walk, &tree)) ...
+ *
+ * NaN, Infinity and -Infinity are numbers, as frameworks write them. */
+struct fe_json {
+    const char *path; /* for messages */
+    struct ir_diag *diag;
+    const uint8_t *data, *end;
+    bool binary;      /* UBJSON; messages give the offset, else the line */
+    char context[64]; /* what each message begins with: "tree 3: " */
+    /* How far lines were counted for messages. */
+    const uint8_t *counted, *line_begin;
+    uint32_t line;
+};
+
+/* A value of the document, by its place. */
+struct fe_value {
+    const uint8_t *at; /* NULL: there is none, as for a field that is absent */
+    uint8_t type;      /* of UBJSON: its marker */
+};
+
+enum fe_kind {
+    FE_ABSENT,
+    FE_NULL,
+    FE_BOOL,
+    FE_NUMBER,
+    FE_STRING,
+    FE_ARRAY,
+    FE_OBJECT
+};
+
+#define FE_JSON_DEPTH 128 /* arrays and objects within another */
+
+/* Takes `file` for JSON or, by its second byte, for UBJSON, and checks all of
+ * it. `path` and the bytes must outlive what is read. */
+bool fe_json_open(struct fe_json *json, const struct ir_file *file,
+                  const char *path, struct ir_diag *diag);
+struct fe_value fe_json_root(const struct fe_json *json);
+enum fe_kind fe_json_kind(const struct fe_json *json,
+                          const struct fe_value *value);
+/* Where a value stands. The lines before it are counted, from where they were
+ * counted last if that is before it. */
+struct ir_loc fe_json_loc(struct fe_json *json, const struct fe_value *value);
+/* An error at `value`, or about the whole file when it is absent. Returns
+ * false. */
+bool fe_json_error(struct fe_json *json, const struct fe_value *value,
+                   const char *fmt, ...) IR_PRINTF(3, 4);
+
+/* A walk over the elements of an array or the members of an object. */
+struct fe_walk {
+    const struct fe_json *json;
+    const uint8_t *next;
+    int64_t left; /* elements of a counted container of UBJSON, or -1 */
+    uint8_t type; /* of a typed one, or 0 */
+    bool object;
+    struct fe_value key; /* of the newest value, in an object */
+};
+/* False with a message when `array` is none; `name` is what it is called. */
+bool fe_json_begin(struct fe_json *json, const struct fe_value *array,
+                   const char *name, struct fe_walk *walk);
+bool fe_json_begin_object(struct fe_json *json, const struct fe_value *object,
+                          const char *name, struct fe_walk *walk);
+/* The next value; false after the last. */
+bool fe_json_next(struct fe_walk *walk, struct fe_value *value);
+/* Element i of an array that has it: for messages, as it takes i steps. */
+struct fe_value fe_json_element(const struct fe_json *json,
+                                const struct fe_value *array, int64_t i);
+
+/* Finds the values of n keys in the object `object`, which is called `name`;
+ * other keys are passed over. A key of these that stands twice is an error. */
+bool fe_json_fields(struct fe_json *json, const struct fe_value *object,
+                    const char *name, int n, const char *const *keys,
+                    struct fe_value *fields);
+
+/* The value called `name`, or false with a message: when it is absent, of
+ * another kind, or out of range. */
+bool fe_json_int(struct fe_json *json, const struct fe_value *value,
+                 const char *name, int64_t low, int64_t high, int64_t *i);
+bool fe_json_double(struct fe_json *json, const struct fe_value *value,
+                    const char *name, double *d);
+bool fe_json_float(struct fe_json *json, const struct fe_value *value,
+                   const char *name, float *f);
+bool fe_json_bool(struct fe_json *json, const struct fe_value *value,
+                  const char *name, bool *b);
+/* A string without a NUL in it, decoded into the arena. */
+bool fe_json_string(struct fe_json *json, const struct fe_value *value,
+                    const char *name, struct ir_arena *arena, char **s);
+/* Whether a string, or the key of a walk, is `text`. */
+bool fe_json_is(const struct fe_json *json, const struct fe_value *value,
+                const char *text);
+
+/* A growing array of numbers; starts as all zero, free() owns `data`. */
+struct fe_numbers {
+    union {
+        void *data;
+        int64_t *i;
+        double *d;
+        float *f;
+    };
+    int64_t n;
+    size_t bytes; /* that there is room for */
+};
+/* Replaces what `numbers` holds by an array of numbers: i for ints (in which
+ * true is 1 and false 0), d or f. Decimals are rounded once, to that type. */
+bool fe_json_ints(struct fe_json *json, const struct fe_value *array,
+                  const char *name, struct fe_numbers *numbers);
+bool fe_json_doubles(struct fe_json *json, const struct fe_value *array,
+                     const char *name, struct fe_numbers *numbers);
+bool fe_json_floats(struct fe_json *json, const struct fe_value *array,
+                    const char *name, struct fe_numbers *numbers);
+/* Its length, without reading it. */
+bool fe_json_length(struct fe_json *json, const struct fe_value *array,
+                    const char *name, int64_t *n);
+
+/* The two syntaxes, for json.c. What is checked holds for the others. */
+bool fe_text_check(struct fe_json *json);
+const uint8_t *fe_text_skip(const uint8_t *at, const uint8_t *end);
+bool fe_text_next(struct fe_walk *walk, struct fe_value *value);
+bool fe_ubjson_check(struct fe_json *json);
+const uint8_t *fe_ubjson_skip(const struct fe_value *value);
+void fe_ubjson_begin(const struct fe_value *container, struct fe_walk *walk);
+bool fe_ubjson_next(struct fe_walk *walk, struct fe_value *value);
+/* The bytes of a string. */
+size_t fe_ubjson_string(const struct fe_value *value, const uint8_t **bytes);
+/* A number: of a whole one *is_int is set and *i is it; *d is the nearest. */
+double fe_ubjson_number(const struct fe_value *value, bool *is_int,
+                        int64_t *i);
 
 /* ------------------------------------------------------------ import.c -- */
 
