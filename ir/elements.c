@@ -202,6 +202,19 @@ void ir_eval_concat(struct ir_eval_context *c, const struct ir_op *op)
 
 /* ------------------------------------------------------------------ search */
 
+static double rounded(enum ir_dtype dtype, double v)
+{
+    return dtype == IR_F32 ? (double)(float)v : v;
+}
+
+/* Element by element what ir_element() says. */
+static void eval_elements(struct ir_eval_context *c, const struct ir_op *op)
+{
+    for (int64_t i = 0; i < ir_type_volume(&op->operand[0]->type); i++)
+        ir_eval_set(c, &op->result[0], i,
+                    ir_element(op, ir_eval_get(c, op->operand[0], i)));
+}
+
 /* How many of the n ascending numbers are below v, or not above it. */
 static int64_t count_below(const struct ir_tensor *t, int64_t n, double v,
                            bool or_equal)
@@ -252,23 +265,22 @@ bool ir_verify_lookup(const struct ir_module *module, const struct ir_op *op,
     return check_ascending(op, "keys", true, diag);
 }
 
-void ir_eval_lookup(struct ir_eval_context *c, const struct ir_op *op)
+static double look_up(const struct ir_op *op, double v)
 {
-    const struct ir_value *x = op->operand[0];
     const struct ir_tensor *keys = ir_attr_tensor(op, "keys");
     const struct ir_tensor *values = ir_attr_tensor(op, "values");
     const int64_t n = keys->type.dim[0];
     const bool has_nan = isnan(number_at(keys, n - 1));
-    for (int64_t i = 0; i < ir_type_volume(&x->type); i++) {
-        const double v = ir_eval_get(c, x, i);
-        const int64_t at = isnan(v) ? n - 1
-                                    : count_below(keys, n - has_nan, v, false);
-        const bool found = isnan(v) ? has_nan
-                                    : at < n && number_at(keys, at) == v;
-        ir_eval_set(c, &op->result[0], i,
-                    found ? number_at(values, at)
-                          : ir_attr_float(op, "default"));
-    }
+    const int64_t at = isnan(v) ? n - 1
+                                : count_below(keys, n - has_nan, v, false);
+    const bool found = isnan(v) ? has_nan : at < n && number_at(keys, at) == v;
+    return found ? number_at(values, at)
+                 : rounded(values->type.dtype, ir_attr_float(op, "default"));
+}
+
+void ir_eval_lookup(struct ir_eval_context *c, const struct ir_op *op)
+{
+    eval_elements(c, op);
 }
 
 /* --------------------------------------------------------------- bucketize */
@@ -295,18 +307,19 @@ bool ir_verify_bucketize(const struct ir_module *module,
     return check_ascending(op, "edges", false, diag);
 }
 
+static double bucket_of(const struct ir_op *op, double v)
+{
+    const struct ir_tensor *edges = ir_attr_tensor(op, "edges");
+    const int64_t n = edges->type.dim[0];
+    const bool or_equal = ir_attr_int(op, "right") == 1;
+    return rounded(edges->type.dtype,
+                   (double)(isnan(v) ? n
+                                     : count_below(edges, n, v, or_equal)));
+}
+
 void ir_eval_bucketize(struct ir_eval_context *c, const struct ir_op *op)
 {
-    const struct ir_value *x = op->operand[0];
-    const struct ir_tensor *edges = ir_attr_tensor(op, "edges");
-    const bool or_equal = ir_attr_int(op, "right") == 1;
-    const int64_t n = edges->type.dim[0];
-    for (int64_t i = 0; i < ir_type_volume(&x->type); i++) {
-        const double v = ir_eval_get(c, x, i);
-        ir_eval_set(c, &op->result[0], i,
-                    (double)(isnan(v) ? n
-                                      : count_below(edges, n, v, or_equal)));
-    }
+    eval_elements(c, op);
 }
 
 /* ------------------------------------------------------------------ interp */
@@ -340,11 +353,6 @@ bool ir_verify_interp(const struct ir_module *module, const struct ir_op *op,
     return check_ascending(op, "x", false, diag);
 }
 
-static double rounded(enum ir_dtype dtype, double v)
-{
-    return dtype == IR_F32 ? (double)(float)v : v;
-}
-
 /* numpy's interp, each step rounded to the dtype. */
 static double interpolate(const struct ir_tensor *x, const struct ir_tensor *y,
                           double v)
@@ -367,11 +375,22 @@ static double interpolate(const struct ir_tensor *x, const struct ir_tensor *y,
 
 void ir_eval_interp(struct ir_eval_context *c, const struct ir_op *op)
 {
-    const struct ir_tensor *x = ir_attr_tensor(op, "x");
-    const struct ir_tensor *y = ir_attr_tensor(op, "y");
-    for (int64_t i = 0; i < ir_type_volume(&op->operand[0]->type); i++)
-        ir_eval_set(c, &op->result[0], i,
-                    interpolate(x, y, ir_eval_get(c, op->operand[0], i)));
+    eval_elements(c, op);
+}
+
+double ir_element(const struct ir_op *op, double v)
+{
+    switch (op->kind) {
+    case IR_OP_lookup:
+        return look_up(op, v);
+    case IR_OP_bucketize:
+        return bucket_of(op, v);
+    case IR_OP_interp:
+        return interpolate(ir_attr_tensor(op, "x"), ir_attr_tensor(op, "y"),
+                           v);
+    default:
+        ir_bug("%s gives no element by itself", ir_op_table[op->kind].name);
+    }
 }
 
 /* ------------------------------------------------------------------- dense */

@@ -622,6 +622,8 @@ struct ir_step {
 #define IR_MAX_STEPS 256
 #define IR_MAX_STEP_DEPTH 16
 
+/* How many values a step takes. */
+int ir_step_operands(enum ir_step_kind kind);
 /* Parses a program; parameters found in `op` (which may be NULL) stand for
  * their value. Returns the number of steps, or -1 with a message. */
 int ir_program_parse(const char *program, const struct ir_op *op,
@@ -638,6 +640,10 @@ double ir_program_eval(const struct ir_step *steps, int n, const double *x,
 enum ir_dtype ir_sum_dtype(const struct ir_op *op, enum ir_dtype dtype);
 
 /* -------------------------------------------------------------- eval.c -- */
+
+/* What an op of kind lookup, bucketize or interp makes of an element of value
+ * v, in the dtype of its result. */
+double ir_element(const struct ir_op *op, double v);
 
 /* A batch as the ABI has it: dtype f32 or f64, strides in elements. */
 struct ir_rows {

@@ -78,6 +78,11 @@ static const struct {
     [IR_STEP_WHERE] = {"where", 3},
 };
 
+int ir_step_operands(enum ir_step_kind kind)
+{
+    return steps_known[kind].n_taken;
+}
+
 /* One word as a step; false when it is none. */
 static bool read_step(const char *word, size_t n, const struct ir_op *op,
                       struct ir_step *step)
