@@ -7,7 +7,7 @@ from . import (boosters, compose, ensembles, linear, neural,  # noqa: F401
 from .errors import unsupported
 from .frame import Cell, Frame
 from .ir import Module
-from .registry import predict
+from .registry import Prediction, predict, transform
 
 
 def column_names(estimator, columns):
@@ -90,6 +90,13 @@ def check_columns(module, estimator):
                               "as strings and as numbers")
 
 
+def answer(estimator, row):
+    """What it predicts; of a transformer, what it makes of the row."""
+    if hasattr(estimator, "transform") and not hasattr(estimator, "predict"):
+        return Prediction(value=transform(estimator, row).vector())
+    return predict(estimator, row)
+
+
 def build(estimator, columns=None, name=None):
     """The module of a fitted estimator or pipeline."""
     from sklearn import __version__
@@ -102,7 +109,7 @@ def build(estimator, columns=None, name=None):
     module.fact("estimator", kind)
     row = Frame(module, [Cell(None, i, column)
                          for i, column in enumerate(module.columns)])
-    put_outputs(module, estimator, predict(estimator, row))
+    put_outputs(module, estimator, answer(estimator, row))
     check_columns(module, estimator)
     return module
 

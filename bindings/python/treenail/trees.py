@@ -153,14 +153,23 @@ def boosting_regressor(estimator, frame):
     return Prediction(value=margin, leaf=leaf)
 
 
+def by_logsumexp(module, x):
+    """Softmax as it was before 1.4: exp(x - log(sum(exp(x))))."""
+    top = module.reduce("max", x)
+    total = module.reduce("sum", module.map("x0 x1 sub exp", x, top))
+    return module.map("x0 x1 x2 log add sub exp", x, top, total)
+
+
 @predictor("GradientBoostingClassifier")
 def boosting_classifier(estimator, frame):
     module = frame.module
     raw, leaf = boosted_margins(estimator, frame)
-    if raw.size > 1:
+    if raw.size > 1 and sklearn_version() < (1, 4):
+        probability = by_logsumexp(module, raw)
+        label = module.argmax(probability)
+    elif raw.size > 1:
         probability = module.softmax(raw)
-        label = module.argmax(raw if sklearn_version() >= (1, 4)
-                              else probability)
+        label = module.argmax(raw)
     else:
         alpha = 2.0 if estimator.loss == "exponential" else 1.0
         probability = binary_probability(module, module.sigmoid(raw, alpha))
