@@ -256,10 +256,28 @@ class Pipelines(Case):
     def test_near(self):
         x, y = DIABETES
         p = preprocessing
-        for step in (p.PowerTransformer(), decomposition.PCA(4, whiten=True),
+        for step in (p.PowerTransformer(), p.FunctionTransformer(np.exp),
+                     p.QuantileTransformer(n_quantiles=20,
+                                           output_distribution="normal"),
+                     decomposition.PCA(4, whiten=True),
                      p.Normalizer()):
             estimator = pipeline.make_pipeline(step, linear_model.Ridge())
             self.compare_all(estimator.fit(x, y), x, tolerance=1e-11)
+
+
+    def test_target(self):
+        x, y = DIABETES
+        forest = ensemble.RandomForestRegressor(5, max_depth=4)
+        for more in (dict(func=np.log1p, inverse_func=np.expm1),
+                     dict(transformer=preprocessing.StandardScaler())):
+            estimator = compose.TransformedTargetRegressor(forest, **more)
+            self.compare_all(estimator.fit(x, y), x, tolerance=1e-15)
+
+    def test_transformer_alone(self):
+        x, y = DIABETES
+        estimator = pipeline.make_pipeline(preprocessing.StandardScaler(),
+                                           preprocessing.PolynomialFeatures())
+        self.compare(estimator.fit(x), x, "value", estimator.transform(x))
 
 
 class Linear(Case):
@@ -341,14 +359,13 @@ class Files(Case):
         x, y = DIABETES
         self.refused(svm.SVR().fit(x, y), "SVR", "README")
         self.refused(pipeline.make_pipeline(
-            preprocessing.FunctionTransformer(np.abs),
-            linear_model.Ridge()).fit(x, y), "FunctionTransformer", "func")
+            preprocessing.FunctionTransformer(lambda x: x),
+            linear_model.Ridge()).fit(x, y), "FunctionTransformer", "Python")
         self.refused(ensemble.GradientBoostingRegressor(
             init=linear_model.Ridge()).fit(x, y), "init", "Ridge")
         self.refused(pipeline.make_pipeline(
-            preprocessing.QuantileTransformer(
-                n_quantiles=9, output_distribution="normal"),
-            linear_model.Ridge()).fit(x, y), "QuantileTransformer", "uniform")
+            preprocessing.SplineTransformer(),
+            linear_model.Ridge()).fit(x, y), "SplineTransformer", "transform")
 
         class Mine(tree.DecisionTreeRegressor):
             pass

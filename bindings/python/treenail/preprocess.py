@@ -9,6 +9,7 @@ import numpy as np
 
 from .errors import unsupported
 from .frame import Cell, Frame, category_keys, frame_of, is_missing, join
+from .normal import normal_quantile
 from .registry import transformer
 
 UNKNOWN = "\x01 a string that nobody fits on"
@@ -138,27 +139,35 @@ def power_transformer(estimator, frame):
     return frame
 
 
+def ranked(module, column, q, p):
+    """The mean of an interpolation upwards and one downwards, as quantiles may
+    be there several times."""
+    up = module.interp(column, q, p)
+    down = module.interp(module.map("x0 neg", column), -q[::-1], -p[::-1])
+    return module.map("0.5 x0 x1 sub mul", up, down)
+
+
+NEAR_BOUND = 1e-7  # scikit-learn's BOUNDS_THRESHOLD
+
+
 @transformer("QuantileTransformer")
 def quantile_transformer(estimator, frame):
-    """The mean of an interpolation upwards and one downwards, as quantiles may
-    be there several times; the bounds themselves become 0 and 1."""
-    if estimator.output_distribution != "uniform":
-        raise unsupported(estimator, "output_distribution='normal' needs the "
-                          "normal distribution's inverse",
-                          "use output_distribution='uniform'")
-    module, x = frame.module, frame.vector()
-    p = estimator.references_
-    cells = []
-    for i in range(len(frame)):
-        q = estimator.quantiles_[:, i]
-        column = module.gather(x, [i])
-        up = module.interp(column, q, p)
-        down = module.interp(module.map("x0 neg", column), -q[::-1], -p[::-1])
-        y = module.map(["x0", q[0], "eq", "0", "x0", q[-1], "eq", "1", "0.5",
-                        "x1", "x2", "sub", "mul", "where", "where"],
-                       column, up, down)
-        cells.append(Cell(y, 0))
-    return Frame(module, cells)
+    """Uniform: the bounds themselves are 0 and 1. Normal: what is near a
+    bound, or past it, is the last number there is."""
+    module, x, q = frame.module, frame.vector(), estimator.quantiles_
+    y = module.concat([ranked(module, module.gather(x, [i]), q[:, i],
+                              estimator.references_) for i in range(x.size)])
+    bounds = module.constant(q[0]), module.constant(q[-1])
+    if estimator.output_distribution == "uniform":
+        return frame_of(module, module.map(
+            "x0 x1 eq 0 x0 x2 eq 1 x3 where where", x, *bounds, y))
+    from scipy import stats
+    edge = NEAR_BOUND - np.spacing(1)
+    low, high = stats.norm.ppf(edge), stats.norm.ppf(1 - edge)
+    y = module.map([high, low, "x0", "max", "min"], normal_quantile(module, y))
+    return frame_of(module, module.map(
+        ["x0", NEAR_BOUND, "sub", "x1", "lt", low, "x0", NEAR_BOUND, "add",
+         "x2", "gt", high, "x3", "where", "where"], x, *bounds, y))
 
 
 @transformer("KBinsDiscretizer")
