@@ -140,6 +140,9 @@ static LLVMValueRef unary(struct math *self, enum ir_step_kind kind,
         return through_f64(self, dtype, x,
                            dtype == IR_F32 ? math_expf : math_exp);
     case IR_STEP_LOG1P: return through_f64(self, dtype, x, math_log1p);
+    case IR_STEP_LOG: return through_f64(self, dtype, x, math_log);
+    case IR_STEP_EXPM1: return through_f64(self, dtype, x, math_expm1);
+    case IR_STEP_TANH: return through_f64(self, dtype, x, math_tanh);
     default: ir_bug("step %d takes no one operand", (int)kind);
     }
 }
@@ -154,6 +157,10 @@ static LLVMValueRef binary(struct math *self, enum ir_step_kind kind,
     case IR_STEP_SUB: return LLVMBuildFSub(e->b, x, y, "");
     case IR_STEP_MUL: return LLVMBuildFMul(e->b, x, y, "");
     case IR_STEP_DIV: return LLVMBuildFDiv(e->b, x, y, "");
+    case IR_STEP_POW:
+        x = be_convert(e, x, dtype, IR_F64);
+        y = be_convert(e, y, dtype, IR_F64);
+        return be_convert(e, math_pow(self, x, y), IR_F64, dtype);
     case IR_STEP_MIN:
         c = LLVMBuildFCmp(e->b, LLVMRealOLT, x, y, "");
         return LLVMBuildSelect(e->b, c, x, y, "");

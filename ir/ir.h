@@ -599,6 +599,10 @@ bool ir_container_detect(const uint8_t *data, size_t size);
  * every machine (math.inc says how). */
 double ir_exp(double x);
 double ir_log1p(double x);
+double ir_log(double x);
+double ir_expm1(double x);
+double ir_tanh(double x);
+double ir_pow(double x, double y);
 float ir_expf(float x);
 
 /* One step of a map's postfix program. */
@@ -606,10 +610,11 @@ enum ir_step_kind {
     IR_STEP_OPERAND, /* push operand `index` */
     IR_STEP_NUMBER,  /* push `number` */
     IR_STEP_NEG, IR_STEP_ABS, IR_STEP_SIGN, IR_STEP_SQRT, /* of one */
-    IR_STEP_EXP, IR_STEP_LOG1P, IR_STEP_FLOOR, IR_STEP_RINT,
+    IR_STEP_EXP, IR_STEP_LOG1P, IR_STEP_LOG, IR_STEP_EXPM1, IR_STEP_TANH,
+    IR_STEP_FLOOR, IR_STEP_RINT,
     IR_STEP_ISNAN, /* 1 or 0, as comparisons */
     IR_STEP_ADD, IR_STEP_SUB, IR_STEP_MUL, IR_STEP_DIV, /* of two */
-    IR_STEP_MIN, IR_STEP_MAX,
+    IR_STEP_MIN, IR_STEP_MAX, IR_STEP_POW,
     IR_STEP_GT, IR_STEP_GE, IR_STEP_LT, IR_STEP_LE, IR_STEP_EQ,
     IR_STEP_WHERE, /* of three: c a b gives a when c is not 0, else b */
     IR_N_STEPS
@@ -630,9 +635,9 @@ int ir_program_parse(const char *program, const struct ir_op *op,
                      struct ir_step steps[IR_MAX_STEPS], struct ir_diag *diag);
 /* The program's text with its parameters replaced by numbers. */
 char *ir_program_bind(struct ir_arena *arena, const struct ir_op *op);
-/* Each step is rounded to dtype, f32 or f64; log1p of f32 is that of f64,
- * rounded. With a NaN sign and comparisons give 0, min and max the second
- * value; where takes a NaN condition for true. */
+/* Each step is rounded to dtype, f32 or f64; the functions of f32, but for exp,
+ * are those of f64, rounded. With a NaN sign and comparisons give 0, min and
+ * max the second value; where takes a NaN condition for true. */
 double ir_program_eval(const struct ir_step *steps, int n, const double *x,
                        enum ir_dtype dtype);
 

@@ -58,6 +58,26 @@ double ir_log1p(double x)
     return math_log1p(x);
 }
 
+double ir_log(double x)
+{
+    return math_log(x);
+}
+
+double ir_expm1(double x)
+{
+    return math_expm1(x);
+}
+
+double ir_tanh(double x)
+{
+    return math_tanh(x);
+}
+
+double ir_pow(double x, double y)
+{
+    return math_pow(x, y);
+}
+
 /* ---------------------------------------------------------------- programs */
 
 /* By step: its name and how many values it takes. */
@@ -71,6 +91,8 @@ static const struct {
     [IR_STEP_ADD] = {"add", 2},     [IR_STEP_SUB] = {"sub", 2},
     [IR_STEP_MUL] = {"mul", 2},     [IR_STEP_DIV] = {"div", 2},
     [IR_STEP_MIN] = {"min", 2},     [IR_STEP_MAX] = {"max", 2},
+    [IR_STEP_LOG] = {"log", 1},     [IR_STEP_EXPM1] = {"expm1", 1},
+    [IR_STEP_TANH] = {"tanh", 1},   [IR_STEP_POW] = {"pow", 2},
     [IR_STEP_FLOOR] = {"floor", 1}, [IR_STEP_RINT] = {"rint", 1},
     [IR_STEP_ISNAN] = {"isnan", 1}, [IR_STEP_GT] = {"gt", 2},
     [IR_STEP_GE] = {"ge", 2},       [IR_STEP_LT] = {"lt", 2},
@@ -177,6 +199,9 @@ static double unary(enum ir_step_kind kind, double x)
     case IR_STEP_SIGN: return (double)((x > 0) - (x < 0));
     case IR_STEP_SQRT: return sqrt(x);
     case IR_STEP_EXP: return ir_exp(x);
+    case IR_STEP_LOG: return ir_log(x);
+    case IR_STEP_EXPM1: return ir_expm1(x);
+    case IR_STEP_TANH: return ir_tanh(x);
     case IR_STEP_FLOOR: return floor(x);
     case IR_STEP_RINT: return rint(x);
     case IR_STEP_ISNAN: return isnan(x) ? 1 : 0;
@@ -191,6 +216,7 @@ static double binary(enum ir_step_kind kind, double x, double y)
     case IR_STEP_SUB: return x - y;
     case IR_STEP_MUL: return x * y;
     case IR_STEP_DIV: return x / y;
+    case IR_STEP_POW: return ir_pow(x, y);
     case IR_STEP_MIN: return x < y ? x : y;
     case IR_STEP_MAX: return x > y ? x : y;
     case IR_STEP_GT: return x > y ? 1 : 0;

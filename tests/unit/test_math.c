@@ -128,6 +128,97 @@ static void both_are_those_of_glibc(void **state)
     }
 }
 
+/* ------------------------------------------- log, expm1, tanh, pow, expf -- */
+
+/* How far `got` is off, in ulps of the result. long double has 11 bits more
+ * than double where this is asked, on x86-64. */
+static double ulps(double got, long double want)
+{
+    int exponent;
+    if (got == (double)want || (isnan(got) && isnan(want)))
+        return 0;
+    if (!isfinite(got) || !isfinite((double)want))
+        return INFINITY;
+    frexpl(want, &exponent);
+    const int place = exponent - 53 < -1074 ? -1074 : exponent - 53;
+    return (double)(fabsl((long double)got - want) / ldexpl(1, place));
+}
+
+static double uniform(uint64_t i, double low, double high)
+{
+    return low + (double)(ir_random(77, i) >> 11) * 0x1p-53 * (high - low);
+}
+
+static void check_ulps(const char *name, double x, double got,
+                       long double want, double most)
+{
+    if (!(ulps(got, want) <= most))
+        fail_msg("%s(%a) is %a, %.3g ulps off", name, x, got,
+                 ulps(got, want));
+}
+
+static void the_others_are_close(void **state)
+{
+    (void)state;
+    if (LDBL_MANT_DIG < 64)
+        skip();
+    for (uint64_t i = 0; i < n_random; i++) {
+        const double wide = f64_of(ir_random(78, i) & INT64_MAX);
+        const double near = uniform(4 * i, 0.5, 2);
+        const double x = uniform(4 * i + 1, -2, 2) * (i % 3 ? 1 : 0x1p-9);
+        const double big = uniform(4 * i + 2, -750, 750);
+        const double y = i & 1 ? uniform(4 * i + 3, -50, 50) : big;
+        check_ulps("log", wide, ir_log(wide), logl(wide), 0.9);
+        check_ulps("log", near, ir_log(near), logl(near), 0.9);
+        check_ulps("expm1", x, ir_expm1(x), expm1l(x), 1.4);
+        check_ulps("expm1", big, ir_expm1(big), expm1l(big), 1.4);
+        check_ulps("tanh", x, ir_tanh(x), tanhl(x), 2.3);
+        check_ulps("pow", near, ir_pow(near, y), powl(near, y), 0.6);
+        check_ulps("pow", wide, ir_pow(wide, x), powl(wide, x), 0.6);
+    }
+}
+
+static void they_know_the_odd_arguments(void **state)
+{
+    static const double odd[] = {
+        0, -0.0, 1, -1, 2, -2, 0.5, -0.5, 3, -3, INFINITY, -INFINITY, NAN,
+        0x1p-1074, -0x1p-1074, DBL_MAX, -DBL_MAX, 0x1p52, 0x1p53,
+        1 - 0x1p53, 0x1p53 - 1, 1 + 0x1p-52, 1 - 0x1p-53, 1e-300};
+    enum { n = sizeof(odd) / sizeof(odd[0]) };
+    (void)state;
+    for (int i = 0; i < n; i++) {
+        const double x = odd[i];
+        check_ulps("log", x, ir_log(x), log(x), 1);
+        check_ulps("expm1", x, ir_expm1(x), expm1(x), 1);
+        check_ulps("tanh", x, ir_tanh(x), tanh(x), 1);
+        for (int k = 0; k < n; k++) {
+            const double got = ir_pow(x, odd[k]), want = pow(x, odd[k]);
+            if (!isnan(want) && !signbit(got) != !signbit(want))
+                fail_msg("pow(%a, %a) is %a", x, odd[k], got);
+            check_ulps("pow", x, got, want, 1);
+        }
+    }
+    assert_true(signbit(ir_tanh(-0.0)) && signbit(ir_expm1(-0.0)));
+}
+
+/* All of 2^32 floats were tried; here every 1,021st is. */
+static void expf_is_that_of_glibc(void **state)
+{
+    float (*volatile library_expf)(float) = expf;
+    (void)state;
+    if (!is_our_library(log1p))
+        skip();
+    for (uint64_t i = 0; i < UINT64_C(1) << 32; i += 1021) {
+        const uint32_t bits = (uint32_t)i;
+        float x;
+        memcpy(&x, &bits, 4);
+        const float got = ir_expf(x), want = library_expf(x);
+        if (memcmp(&got, &want, 4) && !(isnan(got) && isnan(want)))
+            fail_msg("expf(%a) is %a, not %a", (double)x, (double)got,
+                     (double)want);
+    }
+}
+
 /* ------------------------------------------------- without FMA, the same -- */
 
 static double as_float(uint64_t bits)
@@ -174,6 +265,12 @@ static void a_cpu_without_fma_gives_the_same(void **state)
             fail_msg("exp(%a) is %a", x, math_exp(x));
         if (!same_bits(ir_log1p(y), math_log1p(y)))
             fail_msg("log1p(%a) is %a", y, math_log1p(y));
+        if (!same_bits(ir_expm1(x), math_expm1(x)))
+            fail_msg("expm1(%a) is %a", x, math_expm1(x));
+        if (!same_bits(ir_tanh(x), math_tanh(x)))
+            fail_msg("tanh(%a) is %a", x, math_tanh(x));
+        if (!same_bits(ir_pow(y, x), math_pow(y, x)))
+            fail_msg("pow(%a, %a) is %a", y, x, math_pow(y, x));
     }
 }
 
@@ -335,6 +432,9 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exp_is_accurate),
         cmocka_unit_test(log1p_is_accurate),
+        cmocka_unit_test(the_others_are_close),
+        cmocka_unit_test(they_know_the_odd_arguments),
+        cmocka_unit_test(expf_is_that_of_glibc),
         cmocka_unit_test(both_are_those_of_glibc),
         cmocka_unit_test(a_cpu_without_fma_gives_the_same),
         cmocka_unit_test(special_arguments),
