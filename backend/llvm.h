@@ -180,7 +180,7 @@ typedef void be_lower_fn(struct be_emitter *e, const struct ir_op *op);
 extern be_lower_fn *const be_lower_table[IR_N_OPS]; /* NULL at MODEL level */
 be_lower_fn be_lower_input, be_lower_forest, be_lower_map, be_lower_reduce,
     be_lower_constant, be_lower_gather, be_lower_concat, be_lower_lookup,
-    be_lower_bucketize, be_lower_interp, be_lower_dense;
+    be_lower_bucketize, be_lower_interp, be_lower_dense, be_lower_hash_lookup;
 int be_op_number(const struct be_emitter *e, const struct ir_op *op);
 /* The elements of a `constant`. */
 LLVMValueRef be_constant_data(struct be_emitter *e, const struct ir_op *op);

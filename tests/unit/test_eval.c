@@ -161,6 +161,18 @@ static const struct test_case cases[] = {
      "%1 = lookup(%0) {keys = f64[2](-1 4), values = i32[2](10 20), "
      "default = -5} : i32[3]\n"
      "output \"y\" %1 }", {4, INFINITY, NAN}, 3, {20, -5, -5}},
+    {IR_OP_hash_lookup, THREE /* 81 * 2 + 27 * -1 + 9 * 1 */
+     "%1 = hash_lookup(%0) {multiplier = 3, keys = i64[2](0 144), "
+     "values = f64[4](1 2 3 4), default = f64[2](5 6)} : f64[2]\n"
+     "output \"y\" %1 }", {2.5, -1, 1}, 2, {3, 4}},
+    {IR_OP_hash_lookup, THREE
+     "%1 = hash_lookup(%0) {multiplier = 3, keys = i64[2](0 144), "
+     "values = f32[2](1 2), default = f32[1](5)} : f32[1]\n"
+     "output \"y\" %1 }", {0, NAN, 0}, 1, {5}},
+    {IR_OP_hash_lookup, THREE /* the hash wraps */
+     "%1 = hash_lookup(%0) {multiplier = 4611686018427387905, "
+     "keys = i64[1](4611686018427387911), values = f32[1](1), default = f32[1](5)} : f32[1]\n"
+     "output \"y\" %1 }", {0, 3, 4}, 1, {1}},
     {IR_OP_bucketize, THREE
      "%1 = bucketize(%0) {edges = f64[3](0 1 1), right = 1} : f64[3]\n"
      "output \"y\" %1 }", {1, NAN, -1}, 3, {3, 3, 0}},
