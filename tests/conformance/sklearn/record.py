@@ -453,7 +453,8 @@ class Matrix:
                 "normalized": p.Normalizer(),
                 "pca": decomposition.PCA(4),
                 "pca_whitened": decomposition.PCA(4, whiten=True),
-                "svd": decomposition.TruncatedSVD(3)}.items():
+                "svd": decomposition.TruncatedSVD(
+                    3, random_state=1)}.items():
             self.add(name + "_linear", pipe(
                 step, linear_model.Ridge()), self.wine, "value", BLAS,
                 odd=False)
