@@ -11,10 +11,11 @@
 #include <string.h>
 
 const struct predictor predictors[] = {
-    {"interpreter", NULL, NULL},
-    {"select", "select", "branch"},
-    {"branch", "branch", "walk"},
-    {"walk", "walk", "branch"},
+    {"interpreter", false, NULL, NULL},
+    {"scheduled", true, NULL, NULL},
+    {"select", true, "select", "branch"},
+    {"branch", true, "branch", "walk"},
+    {"walk", true, "walk", "branch"},
 };
 const int predictor_count = CLI_COUNT(predictors);
 
@@ -79,7 +80,7 @@ struct predictor_state *predictor_open(const struct predictor *predictor,
     struct predictor_state *s = ir_realloc_array(NULL, 1, sizeof(*s));
     *s = (struct predictor_state){.module = module};
     *absent = false;
-    if (!predictor->strategy || compile(s, predictor, absent, diag))
+    if (!predictor->compiled || compile(s, predictor, absent, diag))
         return s;
     predictor_close(s);
     return NULL;

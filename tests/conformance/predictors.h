@@ -8,10 +8,11 @@
 
 struct predictor_state;
 
-/* A line of the table: the interpreter, or compiled code of one strategy. */
+/* A line of the table: the interpreter, or compiled code. */
 struct predictor {
     const char *name;
-    const char *strategy, *row_strategy; /* both NULL: the interpreter */
+    bool compiled;
+    const char *strategy, *row_strategy; /* NULL: the schedule pass chooses */
 };
 
 extern const struct predictor predictors[];

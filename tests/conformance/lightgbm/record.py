@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Records what LightGBM itself answers, for test_lightgbm.c to compare with.
+"""Records what LightGBM itself answers, for test_recordings.c to compare with.
 
     pip install -r ../requirements.txt
     ./record.py            writes NAME.txt and NAME.rec beside this file
@@ -12,18 +12,8 @@ real ones, and ones made to sit on thresholds, one ulp off, or on values that
 break things (NaN, infinities, zeros of both signs, denormals, 1e-35, unseen,
 negative and fractional categories).
 
-A .rec file is little-endian:
-
-    8 bytes   "TNREC1", two NULs
-    4 x u32   rows R, features F, targets K, trees T
-    f64       rows   [R][F]
-    f64       value  [R][K]   Booster.predict(x)
-    f64       raw    [R][K]   Booster.predict(x, raw_score=True)
-    i32       leaf   [R][T]   Booster.predict(x, pred_leaf=True)
-    i32       class  [R]      LGBMClassifier.predict, -1 where it is none
-
-MANIFEST names the versions and each model's SHA-256. Models from the shared
-data folder are recorded without their text.
+The files are as ../README.md has them. Models from the shared data folder are
+recorded without their text.
 """
 import hashlib
 import pathlib
@@ -150,21 +140,30 @@ class Recorder:
         k = booster.num_model_per_iteration()
         r, t = len(rows), booster.num_trees()
         objective = re.search(r"^objective=(\S*)", text, re.M)
-        cls = np.full(r, -1)
+        cls = None
         if objective and objective.group(1) == "binary":
             cls = np.argmax(np.stack([1.0 - value, value], axis=1), axis=1)
         elif objective and objective.group(1).startswith("multiclass"):
             cls = np.argmax(value, axis=1)
-        data = b"TNREC1\0\0" + struct.pack("<4I", r, rows.shape[1], k, t)
-        for array, kind in ((rows, "<f8"), (value, "<f8"), (raw, "<f8"),
-                            (leaf, "<i4"), (cls, "<i4")):
+        outputs = [("value", 1, value.reshape(r, k), "<f8"),
+                   ("raw", 1, raw.reshape(r, k), "<f8"),
+                   ("leaf", 2, np.asarray(leaf).reshape(r, t), "<i4")]
+        if cls is not None:
+            outputs.append(("class", 2, cls.reshape(r, 1), "<i4"))
+        data = struct.pack("<8s4I", b"TNREC2", *rows.shape, len(outputs), 1)
+        data += rows.astype("<f8").tobytes()
+        for output, dtype, array, kind in outputs:
+            data += struct.pack("<16s2I", output.encode(), dtype,
+                                array.shape[1])
             data += np.ascontiguousarray(array).astype(kind).tobytes()
         (HERE / (name + ".rec")).write_bytes(data)
         if keep_text:
             (HERE / (name + ".txt")).write_bytes(text.encode())
         digest = hashlib.sha256(text.encode()).hexdigest()
-        where = "here" if keep_text else "shared"
-        self.lines.append(f"{name} {where} {digest}")
+        file = name + ".txt"
+        if not keep_text:
+            file = "@" + file.removeprefix("shared_")
+        self.lines.append(f"{name} {file} {digest}")
         return value, cls
 
     def train(self, name, x, y, rounds=6, rows=150, cats="auto", group=None,
