@@ -17,6 +17,8 @@
 const struct pass pass_table[] = {
     {"canonicalise", "drop dead ops, give equal tests one form",
      pass_canonicalise},
+    {"fold", "put preprocessing into the tests of the forest it feeds",
+     pass_fold},
     {"prune", "drop branches that no row takes, merge equal leaves",
      pass_prune},
     {"kernelise", "turn model ops into kernel ops, fuse maps", pass_kernelise},

@@ -54,6 +54,13 @@ bool pass_canonicalise(struct ir_module *module,
                        const struct pass_options *options,
                        struct ir_diag *diag);
 
+/* --------------------------------------------------------------- fold.c -- */
+/* Preprocessing goes into the forests it feeds: a test of a feature that is
+ * computed from one number becomes the test of that number which every float
+ * passes or fails as before; features that nothing needs any more die. */
+bool pass_fold(struct ir_module *module, const struct pass_options *options,
+               struct ir_diag *diag);
+
 /* -------------------------------------------------------------- prune.c -- */
 /* Walks each tree with the interval of values, and the side of NaN, that can
  * still reach a node; a node whose test is decided gives way to that child.
