@@ -2,7 +2,8 @@
 """Records what LightGBM itself answers, for test_recordings.c to compare with.
 
     pip install -r ../requirements.txt
-    ./record.py            writes NAME.txt and NAME.rec beside this file
+    ./record.py                            NAME.txt and NAME.rec beside this
+    ./record.py --rows 2000 --out DIR      the same models, more rows
 
 Models are trained on scikit-learn's bundled data, small but over the whole
 matrix of objectives, boosting kinds, missing types and leaf kinds; others are
@@ -15,6 +16,7 @@ negative and fractional categories).
 The files are as ../README.md has them. Models from the shared data folder are
 recorded without their text.
 """
+import argparse
 import hashlib
 import pathlib
 import re
@@ -106,6 +108,7 @@ def near(rng, points):
 
 def make_rows(text, x, n, rng):
     """Rows that try the model: see the file's docstring."""
+    n = ARGS.rows or n
     width = x.shape[1]
     points, categorical = thresholds(text, width)
     rows = x[rng.integers(len(x), size=n)].copy()
@@ -156,9 +159,9 @@ class Recorder:
             data += struct.pack("<16s2I", output.encode(), dtype,
                                 array.shape[1])
             data += np.ascontiguousarray(array).astype(kind).tobytes()
-        (HERE / (name + ".rec")).write_bytes(data)
+        (ARGS.out / (name + ".rec")).write_bytes(data)
         if keep_text:
-            (HERE / (name + ".txt")).write_bytes(text.encode())
+            (ARGS.out / (name + ".txt")).write_bytes(text.encode())
         digest = hashlib.sha256(text.encode()).hexdigest()
         file = name + ".txt"
         if not keep_text:
@@ -272,7 +275,7 @@ def train_shapes(r):
     r.train("continued", x, y, objective="regression", rounds=4)
     # Retrained from the text of the model above, and cut short on saving.
     more = lgb.train({**BASE, "objective": "regression"}, lgb.Dataset(x, y),
-                     4, init_model=str(HERE / "continued.txt"))
+                     4, init_model=str(ARGS.out / "continued.txt"))
     text = more.model_to_string(start_iteration=1, num_iteration=5)
     r.record("sliced", text, make_rows(text, x, 100, r.rng))
 
@@ -535,7 +538,8 @@ def record_shared(r):
 
 
 def main():
-    for old in (*HERE.glob("*.rec"), *HERE.glob("*.txt")):
+    ARGS.out.mkdir(parents=True, exist_ok=True)
+    for old in (*ARGS.out.glob("*.rec"), *ARGS.out.glob("*.txt")):
         old.unlink()
     r = Recorder()
     for step in (train_objectives, train_boosting, train_shapes,
@@ -543,10 +547,18 @@ def main():
                  write_decisions, write_sets, write_leaves, write_linear,
                  write_objectives, write_versions, record_shared):
         step(r)
-    (HERE / "MANIFEST").write_text(
+    (ARGS.out / "MANIFEST").write_text(
         f"# lightgbm {lgb.__version__}, numpy {np.__version__}\n"
         + "".join(line + "\n" for line in sorted(r.lines)))
 
 
+def arguments():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, help="rows of each model")
+    parser.add_argument("--out", type=pathlib.Path, default=HERE)
+    return parser.parse_args()
+
+
 if __name__ == "__main__":
+    ARGS = arguments()
     main()
