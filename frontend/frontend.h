@@ -35,7 +35,7 @@ struct ir_module *fe_import(const char *path, struct ir_diag *diag);
 struct ir_module *fe_import_bytes(const uint8_t *data, size_t size,
                                   const char *name, struct ir_diag *diag);
 
-/* -------------------------------------- tn.c, tnir.c, lightgbm.c -- */
+/* --------------------------- tn.c, tnir.c, lightgbm.c, xgboost.c -- */
 
 bool fe_detect_tn(const uint8_t *data, size_t size);
 struct ir_module *fe_import_tn(struct ir_file file, struct ir_diag *diag);
@@ -44,5 +44,7 @@ struct ir_module *fe_import_tnir(struct ir_file file, struct ir_diag *diag);
 bool fe_detect_lightgbm(const uint8_t *data, size_t size);
 struct ir_module *fe_import_lightgbm(struct ir_file file,
                                      struct ir_diag *diag);
+bool fe_detect_xgboost(const uint8_t *data, size_t size);
+struct ir_module *fe_import_xgboost(struct ir_file file, struct ir_diag *diag);
 
 #endif

@@ -13,6 +13,8 @@ const struct fe_importer fe_importers[] = {
     {"tnir", "treenail's text form (.tnir)", fe_detect_tnir, fe_import_tnir},
     {"lightgbm", "LightGBM text model, v2 to v4 (Booster.save_model)",
      fe_detect_lightgbm, fe_import_lightgbm},
+    {"xgboost", "XGBoost model, JSON or UBJSON, 1.x to 3.x (save_model)",
+     fe_detect_xgboost, fe_import_xgboost},
 };
 const int fe_importer_count = sizeof fe_importers / sizeof *fe_importers;
 
