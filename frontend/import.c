@@ -15,6 +15,8 @@ const struct fe_importer fe_importers[] = {
      fe_detect_lightgbm, fe_import_lightgbm},
     {"xgboost", "XGBoost model, JSON or UBJSON, 1.x to 3.x (save_model)",
      fe_detect_xgboost, fe_import_xgboost},
+    {"catboost", "CatBoost JSON model (save_model(format=\"json\", pool=pool))",
+     fe_detect_catboost, fe_import_catboost},
 };
 const int fe_importer_count = sizeof fe_importers / sizeof *fe_importers;
 
@@ -77,6 +79,11 @@ static void refuse(const struct ir_file *file, struct ir_diag *diag)
         ir_error(diag, loc,
                  "this is compiled code, not a model: give the model that it "
                  "was made from");
+    else if (begins(file, "CBM1"))
+        ir_error(diag, loc,
+                 "this is CatBoost's binary format (.cbm), which is not read: "
+                 "save the model with save_model(path, format=\"json\", "
+                 "pool=pool)");
     else if (begins(file, "{") && contains(file, "\"tree_info\""))
         ir_error(diag, loc,
                  "this is LightGBM's JSON dump, which is not read yet; save "
