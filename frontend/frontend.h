@@ -49,5 +49,7 @@ struct ir_module *fe_import_catboost(struct ir_file file,
                                      struct ir_diag *diag);
 bool fe_detect_xgboost(const uint8_t *data, size_t size);
 struct ir_module *fe_import_xgboost(struct ir_file file, struct ir_diag *diag);
+bool fe_detect_onnx(const uint8_t *data, size_t size);
+struct ir_module *fe_import_onnx(struct ir_file file, struct ir_diag *diag);
 
 #endif

@@ -17,6 +17,8 @@ const struct fe_importer fe_importers[] = {
      fe_detect_xgboost, fe_import_xgboost},
     {"catboost", "CatBoost JSON model (save_model(format=\"json\", pool=pool))",
      fe_detect_catboost, fe_import_catboost},
+    {"onnx", "ONNX model: trees, linear models and what is around them",
+     fe_detect_onnx, fe_import_onnx},
 };
 const int fe_importer_count = sizeof fe_importers / sizeof *fe_importers;
 

@@ -1,0 +1,94 @@
+/* onnx.c: an ONNX model (ModelProto) -> module.
+ *
+ * What is read: graphs whose first dim everywhere is the batch, of the ops of
+ * ai.onnx.ml and of the plain ones that converters put around them. The bytes
+ * are decoded (onnx_wire.c), then the graph is built node by node from the
+ * table in onnx_graph.c: each name of the graph becomes a constant or a value
+ * of the row, and the outputs become the module's (onnx_io.c).
+ *
+ * Control flow, functions, sparse tensors and data in other files are not
+ * read; a file's paths are never followed.
+ */
+#include "frontend/onnx.h"
+
+#include <string.h>
+
+/* Elements of a row's values and of ops' tensors that any file may have; a
+ * large one may have 16 for each of its bytes. */
+#define FREE_ELEMENTS (1 << 20)
+
+/* The version of an operator set that the model imports; 0: none. */
+static int64_t find_opset(const Onnx__ModelProto *model, const char *domain)
+{
+    for (size_t i = 0; i < model->n_opset_import; i++) {
+        const Onnx__OperatorSetIdProto *set = model->opset_import[i];
+        const char *name = set->domain ? set->domain : "";
+        if (!strcmp(name, domain))
+            return set->has_version ? set->version : 1;
+    }
+    return 0;
+}
+
+static bool check_model(struct fe_onnx *g)
+{
+    if (!g->model->graph)
+        return fe_onnx_error(g, "the model has no graph");
+    if (g->model->n_functions)
+        return fe_onnx_error(g, "the model has functions of its own (%zu), "
+                             "which are not read", g->model->n_functions);
+    if (g->opset < 0 || g->opset > 1000 || g->ml_opset < 0 ||
+        g->ml_opset > 1000)
+        return fe_onnx_error(g, "the operator sets have versions %lld and "
+                             "%lld (ai.onnx.ml)", (long long)g->opset,
+                             (long long)g->ml_opset);
+    return true;
+}
+
+static void set_facts(struct fe_onnx *g)
+{
+    const char *producer = g->model->producer_name;
+    const char *version = g->model->producer_version;
+    ir_set_fact(g->module, "source_format", "onnx");
+    if (producer && *producer && strlen(producer) < 200 &&
+        (!version || strlen(version) < 200))
+        ir_set_fact(g->module, "source_version",
+                    ir_sprintf(&g->scratch, "%s%s%s", producer,
+                               version && *version ? " " : "",
+                               version ? version : ""));
+}
+
+static bool build(struct fe_onnx *g)
+{
+    g->opset = find_opset(g->model, "");
+    if (g->opset == 0)
+        g->opset = find_opset(g->model, "ai.onnx");
+    g->ml_opset = find_opset(g->model, "ai.onnx.ml");
+    if (!check_model(g))
+        return false;
+    set_facts(g);
+    return fe_onnx_build(g) && ir_verify(g->module, g->diag);
+}
+
+struct ir_module *fe_import_onnx(struct ir_file file, struct ir_diag *diag)
+{
+    struct fe_onnx g = {.diag = diag, .path = file.path};
+    ir_arena_init(&g.scratch);
+    Onnx__ModelProto *model = fe_onnx_decode(&file, diag);
+    g.model = model;
+    bool ok = model != NULL;
+    if (ok) {
+        g.module = ir_module_new(fe_name_of(&g.scratch, file.path));
+        g.module_path = ir_strdup(&g.module->arena, file.path);
+        g.elements_limit = FREE_ELEMENTS + 16 * (int64_t)file.size;
+        g.elements_left = g.elements_limit;
+        ok = build(&g);
+    }
+    fe_onnx_discard(model);
+    ir_arena_release(&g.scratch);
+    ir_file_close(&file);
+    if (ok)
+        return g.module;
+    if (g.module)
+        ir_module_free(g.module);
+    return NULL;
+}

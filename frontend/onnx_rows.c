@@ -1,0 +1,235 @@
+/* onnx_rows.c: ops on what is of each row, as builders of nodes use them, and
+ * what a budget allows of them: no file, however small, may stand for values
+ * without end. */
+#include "frontend/onnx.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --------------------------------------------------------------- budget -- */
+
+bool fe_onnx_take_elements(struct fe_onnx *g, int64_t n)
+{
+    if (n >= 0 && n <= g->elements_left) {
+        g->elements_left -= n;
+        return true;
+    }
+    return fe_onnx_error(g, "the values of a row have more elements than a "
+                         "file of this size should need (%lld)",
+                         (long long)g->elements_limit);
+}
+
+/* ------------------------------------------------------------------ ops -- */
+
+struct ir_value *fe_onnx_op(struct fe_onnx *g, enum ir_op_kind kind, int n,
+                            struct ir_value *const *operands, int n_attrs,
+                            const struct ir_attr *attrs)
+{
+    for (int i = 0; i < n; i++)
+        if (!operands[i])
+            return NULL;
+    struct ir_op *op =
+        ir_add_op(g->module, kind, n, operands, n_attrs, attrs, g->diag);
+    if (!op)
+        return NULL;
+    op->loc = ir_loc_file(g->module_path);
+    const int64_t volume = ir_type_volume(&op->result[0].type);
+    return fe_onnx_take_elements(g, volume) ? &op->result[0] : NULL;
+}
+
+struct ir_value *fe_onnx_map(struct fe_onnx *g, const char *program,
+                             enum ir_dtype to, struct ir_value *x0,
+                             struct ir_value *x1, struct ir_value *x2)
+{
+    struct ir_value *const operands[] = {x0, x1, x2};
+    const struct ir_attr attrs[] = {ir_string("program", program),
+                                    ir_string("dtype", ir_dtype_name(to))};
+    const int n = strstr(program, "x2") ? 3 : strstr(program, "x1") ? 2 : 1;
+    return fe_onnx_op(g, IR_OP_map, n, operands, 2, attrs);
+}
+
+struct ir_value *fe_onnx_convert(struct fe_onnx *g, struct ir_value *x,
+                                 enum ir_dtype to)
+{
+    if (!x || x->type.dtype == to)
+        return x;
+    return fe_onnx_map(g, "x0", to, x, NULL, NULL);
+}
+
+/* A tensor of `dtype` in the module, of numbers that it can hold. */
+static const struct ir_tensor *tensor_of(struct fe_onnx *g,
+                                         enum ir_dtype dtype, int64_t n,
+                                         const double *numbers)
+{
+    void *data =
+        ir_alloc_array(&g->module->arena, (size_t)n, ir_dtype_bytes(dtype));
+    for (int64_t i = 0; i < n; i++)
+        if (dtype == IR_F64)
+            ((double *)data)[i] = numbers[i];
+        else if (dtype == IR_F32)
+            ((float *)data)[i] = (float)numbers[i];
+        else
+            ((int32_t *)data)[i] = (int32_t)numbers[i];
+    return ir_tensor_view(g->module, dtype, n, data);
+}
+
+struct ir_value *fe_onnx_vector(struct fe_onnx *g, enum ir_dtype dtype,
+                                int64_t n, const double *numbers)
+{
+    const struct ir_attr attr =
+        ir_tensor_attr("value", tensor_of(g, dtype, n, numbers));
+    return fe_onnx_op(g, IR_OP_constant, 0, NULL, 1, &attr);
+}
+
+struct ir_value *fe_onnx_gather(struct fe_onnx *g, struct ir_value *x,
+                                int64_t n, const int32_t *index)
+{
+    if (!x)
+        return NULL;
+    bool is_same = n == ir_type_volume(&x->type);
+    for (int64_t i = 0; is_same && i < n; i++)
+        is_same = index[i] == i;
+    if (is_same)
+        return x;
+    const struct ir_attr attr = ir_tensor_attr(
+        "index", ir_tensor_copy(g->module, IR_I32, n, index));
+    return fe_onnx_op(g, IR_OP_gather, 1, &x, 1, &attr);
+}
+
+struct ir_value *fe_onnx_concat(struct fe_onnx *g, int n,
+                                struct ir_value *const *parts)
+{
+    return n == 1 ? parts[0] : fe_onnx_op(g, IR_OP_concat, n, parts, 0, NULL);
+}
+
+struct ir_value *fe_onnx_reduce(struct fe_onnx *g, struct ir_value *x,
+                                const char *kind)
+{
+    const struct ir_attr attr = ir_string("kind", kind);
+    return fe_onnx_op(g, IR_OP_reduce, 1, &x, 1, &attr);
+}
+
+/* --------------------------------------------------------------- lookup -- */
+
+struct pair {
+    double key, value;
+};
+
+/* Ascending, a NaN last. */
+static int compare_pairs(const void *a, const void *b)
+{
+    const double x = ((const struct pair *)a)->key;
+    const double y = ((const struct pair *)b)->key;
+    if (isnan(x) || isnan(y))
+        return isnan(x) - isnan(y);
+    return (x > y) - (x < y);
+}
+
+struct ir_value *fe_onnx_lookup(struct fe_onnx *g, struct ir_value *x,
+                                int64_t n, const double *keys,
+                                const double *values, double fallback,
+                                enum ir_dtype to)
+{
+    static const double nan = NAN;
+    if (!x || !fe_onnx_take_elements(g, n))
+        return NULL;
+    if (n == 0) /* there has to be a key */
+        return fe_onnx_lookup(g, x, 1, &nan, &fallback, fallback, to);
+    struct pair *pair = ir_alloc_array(&g->scratch, (size_t)n, sizeof *pair);
+    double *key = ir_alloc_array(&g->scratch, (size_t)n, sizeof *key);
+    double *value = ir_alloc_array(&g->scratch, (size_t)n, sizeof *value);
+    for (int64_t i = 0; i < n; i++)
+        pair[i] = (struct pair){keys[i], values[i]};
+    qsort(pair, (size_t)n, sizeof *pair, compare_pairs);
+    for (int64_t i = 0; i < n; i++) {
+        key[i] = pair[i].key;
+        value[i] = pair[i].value;
+    }
+    const struct ir_attr attrs[] = {
+        ir_tensor_attr("keys", tensor_of(g, x->type.dtype, n, key)),
+        ir_tensor_attr("values", tensor_of(g, to, n, value)),
+        ir_float("default", fallback)};
+    return fe_onnx_op(g, IR_OP_lookup, 1, &x, 3, attrs);
+}
+
+/* --------------------------------------------------------------- values -- */
+
+enum ir_dtype fe_onnx_dtype(int type)
+{
+    return type == FE_ONNX_FLOAT ? IR_F32 : IR_F64;
+}
+
+/* Labels that are numbers, by the index. */
+static struct ir_value *label_numbers(struct fe_onnx *g,
+                                      const struct fe_onnx_value *value)
+{
+    const struct fe_onnx_tensor *labels = value->labels;
+    double *keys = ir_alloc_array(&g->scratch, (size_t)labels->n, sizeof *keys);
+    for (int64_t i = 0; i < labels->n; i++)
+        keys[i] = (double)i;
+    return fe_onnx_lookup(g, value->index, labels->n, keys, labels->real, 0,
+                          fe_onnx_dtype(value->type));
+}
+
+struct ir_value *fe_onnx_numbers(struct fe_onnx *g,
+                                 const struct fe_onnx_value *value)
+{
+    if (value->type == FE_ONNX_STRING) {
+        fe_onnx_error(g, "'%.200s' holds strings, where numbers are expected",
+                      value->name);
+        return NULL;
+    }
+    if (value->constant)
+        return fe_onnx_vector(g, fe_onnx_dtype(value->type), value->n,
+                              value->constant->real);
+    return value->labels ? label_numbers(g, value) : value->rows;
+}
+
+/* ---------------------------------------------------------------- words -- */
+
+struct fe_onnx_words *fe_onnx_new_words(struct fe_onnx *g)
+{
+    struct fe_onnx_words *words = ir_alloc(&g->scratch, sizeof *words);
+    words->column = -1;
+    return words;
+}
+
+static int *word_slot(const struct fe_onnx_words *words, const char *word)
+{
+    const size_t mask = 2 * (size_t)words->capacity - 1;
+    size_t i = fe_onnx_hash(word) & mask;
+    while (words->table[i] >= 0 &&
+           strcmp(words->word[words->table[i]], word) != 0)
+        i = (i + 1) & mask;
+    return &words->table[i];
+}
+
+static void grow_words(struct fe_onnx *g, struct fe_onnx_words *words)
+{
+    const int n = words->n, capacity = n ? 2 * n : 8;
+    const char **more =
+        ir_alloc_array(&g->scratch, (size_t)capacity, sizeof *more);
+    if (n)
+        memcpy(more, words->word, (size_t)n * sizeof *more);
+    words->word = more;
+    words->capacity = capacity;
+    words->table =
+        ir_alloc_array(&g->scratch, 2 * (size_t)capacity, sizeof(int));
+    memset(words->table, 0xff, 2 * (size_t)capacity * sizeof(int));
+    for (int i = 0; i < n; i++)
+        *word_slot(words, more[i]) = i;
+}
+
+int fe_onnx_code(struct fe_onnx *g, struct fe_onnx_words *words,
+                 const char *word)
+{
+    if (words->n == words->capacity)
+        grow_words(g, words);
+    int *slot = word_slot(words, word);
+    if (*slot < 0) {
+        words->word[words->n] = word;
+        *slot = words->n++;
+    }
+    return *slot;
+}

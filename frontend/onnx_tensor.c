@@ -1,0 +1,211 @@
+/* onnx_tensor.c: TensorProto -> a constant. Numbers become doubles, whole
+ * ones also int64. Data in another file, half precision and complex numbers
+ * are refused by name. A tensor is as large as its data: nothing is believed
+ * of its dims before they were compared. */
+#include "frontend/onnx.h"
+
+#include <string.h>
+
+static const char *const type_names[] = {
+    "UNDEFINED", "FLOAT", "UINT8", "INT8", "UINT16", "INT16", "INT32", "INT64",
+    "STRING", "BOOL", "FLOAT16", "DOUBLE", "UINT32", "UINT64", "COMPLEX64",
+    "COMPLEX128", "BFLOAT16"};
+enum { N_TYPE_NAMES = sizeof type_names / sizeof *type_names };
+
+const char *fe_onnx_type_name(int type)
+{
+    return type >= 0 && type < N_TYPE_NAMES ? type_names[type] : "unknown";
+}
+
+bool fe_onnx_is_whole(int type)
+{
+    return type == FE_ONNX_INT64 || type == FE_ONNX_INT32 ||
+           type == FE_ONNX_UINT8 || type == FE_ONNX_INT8 ||
+           type == FE_ONNX_BOOL;
+}
+
+/* Bytes of an element of raw_data; 0: not read. */
+static size_t raw_bytes(int type)
+{
+    switch (type) {
+    case FE_ONNX_FLOAT:
+    case FE_ONNX_INT32: return 4;
+    case FE_ONNX_DOUBLE:
+    case FE_ONNX_INT64: return 8;
+    case FE_ONNX_UINT8:
+    case FE_ONNX_INT8:
+    case FE_ONNX_BOOL: return 1;
+    default: return 0;
+    }
+}
+
+struct fe_onnx_tensor *fe_onnx_new_tensor(struct fe_onnx *g, int type,
+                                          int rank, const int64_t *dim)
+{
+    struct fe_onnx_tensor *t = ir_alloc(&g->scratch, sizeof *t);
+    *t = (struct fe_onnx_tensor){.type = type, .rank = rank, .n = 1};
+    for (int i = 0; i < rank; i++) {
+        t->dim[i] = dim[i];
+        t->n *= dim[i];
+    }
+    const size_t n = (size_t)t->n;
+    if (type == FE_ONNX_STRING) {
+        t->text = ir_alloc_array(&g->scratch, n, sizeof *t->text);
+        return t;
+    }
+    t->real = ir_alloc_array(&g->scratch, n, sizeof *t->real);
+    if (fe_onnx_is_whole(type))
+        t->whole = ir_alloc_array(&g->scratch, n, sizeof *t->whole);
+    return t;
+}
+
+const char *fe_onnx_string(struct fe_onnx *g, const ProtobufCBinaryData *s,
+                           const char *what)
+{
+    if (s->len && memchr(s->data, 0, s->len)) {
+        fe_onnx_error(g, "%s: a string holds a NUL character", what);
+        return NULL;
+    }
+    if (s->len > IR_MAX_NAME) {
+        fe_onnx_error(g, "%s: a string of %zu bytes (the limit is %d)", what,
+                      s->len, IR_MAX_NAME);
+        return NULL;
+    }
+    return s->len ? ir_strndup(&g->scratch, (const char *)s->data, s->len)
+                  : "";
+}
+
+/* ---------------------------------------------------------------- shape -- */
+
+static bool read_dims(struct fe_onnx *g, const Onnx__TensorProto *p,
+                      const char *what, int64_t *n)
+{
+    if (p->n_dims > IR_MAX_RANK)
+        return fe_onnx_error(g, "%s has %zu dims (the limit is %d)", what,
+                             p->n_dims, IR_MAX_RANK);
+    *n = 1;
+    for (size_t i = 0; i < p->n_dims; i++) {
+        if (p->dims[i] < 0)
+            return fe_onnx_error(g, "%s: dim %zu is %lld", what, i,
+                                 (long long)p->dims[i]);
+        if (p->dims[i] && *n > IR_MAX_NODES / p->dims[i])
+            return fe_onnx_error(g, "%s: its dims multiply to more than %d "
+                                 "elements", what, IR_MAX_NODES);
+        *n *= p->dims[i];
+    }
+    return true;
+}
+
+/* How many elements the file has of it. */
+static bool count_data(struct fe_onnx *g, const Onnx__TensorProto *p,
+                       const char *what, size_t *n)
+{
+    const size_t each = raw_bytes(p->data_type);
+    if (p->has_raw_data && p->data_type != FE_ONNX_STRING) {
+        *n = each ? p->raw_data.len / each : 0;
+        return p->raw_data.len % each == 0 ||
+               fe_onnx_error(g, "%s: raw_data has %zu bytes, which is no "
+                             "multiple of the %zu of %s", what,
+                             p->raw_data.len, each,
+                             fe_onnx_type_name(p->data_type));
+    }
+    switch (p->data_type) {
+    case FE_ONNX_FLOAT: *n = p->n_float_data; break;
+    case FE_ONNX_DOUBLE: *n = p->n_double_data; break;
+    case FE_ONNX_INT64: *n = p->n_int64_data; break;
+    case FE_ONNX_STRING: *n = p->n_string_data; break;
+    default: *n = p->n_int32_data;
+    }
+    return true;
+}
+
+static bool check_tensor(struct fe_onnx *g, const Onnx__TensorProto *p,
+                         const char *what)
+{
+    if (p->n_external_data || p->data_location)
+        return fe_onnx_error(
+            g, "%s keeps its data in another file ('%.200s'), and other files "
+            "are not read; save the model as one file", what,
+            p->n_external_data && p->external_data[0]->value
+                ? p->external_data[0]->value : "");
+    if (p->segment)
+        return fe_onnx_error(g, "%s is a segment of a tensor, which is not "
+                             "read", what);
+    if (p->data_type != FE_ONNX_STRING && !raw_bytes(p->data_type))
+        return fe_onnx_error(g, "%s is of type %s (%d), which is not read",
+                             what, fe_onnx_type_name(p->data_type),
+                             (int)p->data_type);
+    int64_t n = 0;
+    size_t given = 0;
+    if (!read_dims(g, p, what, &n) || !count_data(g, p, what, &given))
+        return false;
+    return given == (size_t)n ||
+           fe_onnx_error(g, "%s: the data has %zu elements, its dims multiply "
+                         "to %lld", what, given, (long long)n);
+}
+
+/* ----------------------------------------------------------------- data -- */
+
+static void read_raw(struct fe_onnx_tensor *t, const uint8_t *raw)
+{
+    for (int64_t i = 0; i < t->n; i++) {
+        const uint8_t *at = raw + (size_t)i * raw_bytes(t->type);
+        float single;
+        int32_t word;
+        switch (t->type) {
+        case FE_ONNX_FLOAT:
+            memcpy(&single, at, 4);
+            t->real[i] = (double)single;
+            break;
+        case FE_ONNX_DOUBLE: memcpy(&t->real[i], at, 8); break;
+        case FE_ONNX_INT64: memcpy(&t->whole[i], at, 8); break;
+        case FE_ONNX_INT32:
+            memcpy(&word, at, 4);
+            t->whole[i] = word;
+            break;
+        case FE_ONNX_INT8: t->whole[i] = (int8_t)*at; break;
+        default: t->whole[i] = *at;
+        }
+    }
+}
+
+static void read_typed(struct fe_onnx_tensor *t, const Onnx__TensorProto *p)
+{
+    for (int64_t i = 0; i < t->n; i++)
+        switch (t->type) {
+        case FE_ONNX_FLOAT: t->real[i] = (double)p->float_data[i]; break;
+        case FE_ONNX_DOUBLE: t->real[i] = p->double_data[i]; break;
+        case FE_ONNX_INT64: t->whole[i] = p->int64_data[i]; break;
+        default: t->whole[i] = p->int32_data[i];
+        }
+}
+
+static bool read_strings(struct fe_onnx *g, struct fe_onnx_tensor *t,
+                         const Onnx__TensorProto *p, const char *what)
+{
+    for (int64_t i = 0; i < t->n; i++) {
+        t->text[i] = fe_onnx_string(g, &p->string_data[i], what);
+        if (!t->text[i])
+            return false;
+    }
+    return true;
+}
+
+struct fe_onnx_tensor *fe_onnx_read_tensor(struct fe_onnx *g,
+                                           const Onnx__TensorProto *p,
+                                           const char *what)
+{
+    if (!check_tensor(g, p, what))
+        return NULL;
+    struct fe_onnx_tensor *t = fe_onnx_new_tensor(g, p->data_type,
+                                                  (int)p->n_dims, p->dims);
+    if (t->type == FE_ONNX_STRING)
+        return read_strings(g, t, p, what) ? t : NULL;
+    if (p->has_raw_data)
+        read_raw(t, p->raw_data.data);
+    else
+        read_typed(t, p);
+    for (int64_t i = 0; t->whole && i < t->n; i++)
+        t->real[i] = (double)t->whole[i];
+    return t;
+}
