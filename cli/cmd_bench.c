@@ -5,6 +5,7 @@
  */
 #include "cli/cli.h"
 
+#include "passes/passes.h"
 #include "trainer/trainer.h"
 
 #include <inttypes.h>
@@ -76,7 +77,7 @@ static bool draw_from_model(const struct rows *rows,
     double *row = cli_alloc((uint64_t)width, sizeof(*row), "numbers", diag);
     if (!row)
         return false;
-    struct ir_probe *probe = ir_probe_new(module, seed);
+    struct ir_probe *probe = pass_probe_new(module, seed);
     const int64_t first = ir_probe_count(probe);
     for (int64_t r = 0; r < rows->n; r++) {
         ir_probe_row(probe, first + r, row);

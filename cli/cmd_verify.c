@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 
 #include "frontend/frontend.h"
+#include "passes/passes.h"
 #include "trainer/trainer.h"
 
 #include <inttypes.h>
@@ -107,8 +108,8 @@ static bool verify_all(struct verify *v, const char *data,
     const struct options *o = v->options;
     if (data && !verify_data(v, data, diag))
         return false;
-    struct ir_probe *probe = ir_probe_new(v->compare.module,
-                                          (uint64_t)o->seed);
+    struct ir_probe *probe = pass_probe_new(v->compare.module,
+                                            (uint64_t)o->seed);
     const int64_t derived = ir_probe_count(probe);
     v->n_derived = derived < o->max_derived ? derived : o->max_derived;
     v->n_drawn = o->rows;

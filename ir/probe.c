@@ -53,6 +53,11 @@ static int64_t source_of(const struct ir_module *m,
         const struct ir_op *op = value->op;
         if (op->kind == IR_OP_input)
             return ir_column_offset(m, (int)ir_attr_int(op, "first")) + i;
+        if (op->kind == IR_OP_gather) {
+            i = ((const int32_t *)ir_attr_tensor(op, "index")->data)[i];
+            value = op->operand[0];
+            continue;
+        }
         if (op->kind != IR_OP_concat)
             return -1;
         int o = 0;

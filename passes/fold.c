@@ -516,14 +516,16 @@ static void fold_forest(struct folder *folder, struct ir_op *op)
     ir_arena_release(&p.arena);
 }
 
-/* Whether the forest reads columns and nothing else. */
-static bool reads_columns(const struct ir_op *op)
+/* Whether it is a forest that reads anything but columns. */
+static bool is_fed(const struct ir_op *op)
 {
+    if (op->kind != IR_OP_trees)
+        return false;
     const struct ir_op *x = op->operand[0]->op;
     for (int i = 0; x->kind == IR_OP_concat && i < x->n_operands; i++)
         if (x->operand[i]->op->kind != IR_OP_input)
-            return false;
-    return x->kind == IR_OP_input || x->kind == IR_OP_concat;
+            return true;
+    return x->kind != IR_OP_input && x->kind != IR_OP_concat;
 }
 
 /* Puts the ops that were appended, those of the i-th of the n old ones from
@@ -543,6 +545,24 @@ static void order_ops(struct folder *folder, int n, const int *end)
     ir_renumber(m);
 }
 
+struct ir_probe *pass_probe_new(const struct ir_module *module, uint64_t seed)
+{
+    const struct pass_options options = {0};
+    struct ir_diag diag;
+    ir_diag_init(&diag);
+    bool any = false;
+    for (int i = 0; i < module->n_ops; i++)
+        any = any || is_fed(module->ops[i]);
+    struct ir_module *folded = any ? ir_module_clone(module) : NULL;
+    if (folded && (!pass_canonicalise(folded, &options, &diag) ||
+                   !pass_fold(folded, &options, &diag)))
+        ir_bug("fold: %s", diag.message[0]);
+    struct ir_probe *probe = ir_probe_new(folded ? folded : module, seed);
+    ir_module_free(folded);
+    ir_diag_release(&diag);
+    return probe;
+}
+
 bool pass_fold(struct ir_module *module, const struct pass_options *options,
                struct ir_diag *diag)
 {
@@ -550,8 +570,7 @@ bool pass_fold(struct ir_module *module, const struct pass_options *options,
     const int n = module->n_ops;
     bool any = false;
     for (int i = 0; i < n; i++)
-        any = any || (module->ops[i]->kind == IR_OP_trees &&
-                      !reads_columns(module->ops[i]));
+        any = any || is_fed(module->ops[i]);
     if (!any)
         return true;
     ir_renumber(module);
@@ -563,8 +582,7 @@ bool pass_fold(struct ir_module *module, const struct pass_options *options,
                                      sizeof(*folder.slot));
         memset(folder.slot, -1, (size_t)n_elements * sizeof(*folder.slot));
         for (int i = 0; i < n; i++) {
-            if (module->ops[i]->kind == IR_OP_trees &&
-                !reads_columns(module->ops[i]))
+            if (is_fed(module->ops[i]))
                 fold_forest(&folder, module->ops[i]);
             end[i] = module->n_ops;
         }

@@ -315,6 +315,15 @@ static struct fold_range absolute(struct fold_range a)
     return r;
 }
 
+static struct fold_range round_range(struct fold_range a)
+{
+    struct fold_range r = nothing;
+    if (a.number)
+        r = between((double)(float)a.low, (double)(float)a.high);
+    r.nan = a.nan;
+    return r;
+}
+
 static struct fold_range is_nan(struct fold_range a)
 {
     struct fold_range r = nothing;
@@ -328,12 +337,9 @@ static struct fold_range map_range(const struct fold_step *s,
 {
     const struct fold_range a = range[s->x[0]];
     const struct fold_range b = range[s->x[1]], c = range[s->x[2]];
-    struct fold_range r = a;
     switch (s->map) {
     case IR_STEP_NEG:
-        r.low = -a.high;
-        r.high = -a.low;
-        return r;
+        return (struct fold_range){-a.high, -a.low, a.number, a.nan};
     case IR_STEP_ABS:
         return absolute(a);
     case IR_STEP_ISNAN:
@@ -483,9 +489,7 @@ struct fold_range fold_range(const struct fold_function *f, double low,
             range[i] = join_value(nothing, s->number);
             break;
         case FOLD_ROUND:
-            range[i] = a;
-            range[i].low = (double)(float)a.low;
-            range[i].high = (double)(float)a.high;
+            range[i] = round_range(a);
             break;
         case FOLD_ELEMENT:
             range[i] = element_range(s, a);

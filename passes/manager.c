@@ -140,7 +140,7 @@ static void draw_rows(struct answers *a, const struct ir_module *module,
     double *f64 = ir_alloc_array(&a->arena, n, sizeof(*f64));
     a->number = ir_alloc_array(&a->arena, (size_t)a->n_rows,
                                sizeof(*a->number));
-    struct ir_probe *probe = ir_probe_new(module, seed);
+    struct ir_probe *probe = pass_probe_new(module, seed);
     const int64_t derived = ir_probe_count(probe);
     for (int64_t r = 0; r < a->n_rows; r++) {
         a->number[r] = choose_row(r, a->n_rows, derived, seed);

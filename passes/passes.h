@@ -61,6 +61,10 @@ bool pass_canonicalise(struct ir_module *module,
 bool pass_fold(struct ir_module *module, const struct pass_options *options,
                struct ir_diag *diag);
 
+/* ir_probe_new() of the module as pass_fold makes it: rows around the numbers
+ * at which preprocessing and tests together change their answer. */
+struct ir_probe *pass_probe_new(const struct ir_module *module, uint64_t seed);
+
 /* -------------------------------------------------------------- prune.c -- */
 /* Walks each tree with the interval of values, and the side of NaN, that can
  * still reach a node; a node whose test is decided gives way to that child.
