@@ -338,24 +338,6 @@ static struct ir_value *add_expectiles(struct build *b, struct ir_value *raw)
     return join(b, n, output);
 }
 
-/* The class as a float, as multi:softmax gives it. */
-static struct ir_value *class_as_float(struct build *b, struct ir_value *class)
-{
-    const int64_t n = b->model->n_groups;
-    int32_t *keys = ir_alloc_array(&b->model->scratch, (size_t)n, sizeof *keys);
-    float *values =
-        ir_alloc_array(&b->model->scratch, (size_t)n, sizeof *values);
-    for (int64_t i = 0; i < n; i++) {
-        keys[i] = (int32_t)i;
-        values[i] = (float)i;
-    }
-    const struct ir_attr attrs[] = {
-        ir_tensor_attr("keys", ir_tensor_copy(b->module, IR_I32, n, keys)),
-        ir_tensor_attr("values", ir_tensor_copy(b->module, IR_F32, n, values)),
-        ir_float("default", 0)};
-    return add(b, IR_OP_lookup, 1, &class, 3, attrs);
-}
-
 static struct ir_value *softmax(struct build *b, struct ir_value *raw)
 {
     const struct ir_attr attr = ir_string("sum_dtype", "f64");
@@ -390,8 +372,7 @@ static void transform(struct build *b, struct ir_value *raw,
         break;
     case FE_XGBOOST_SOFTMAX:
         out->probability = softmax(b, raw);
-        out->class = add(b, IR_OP_argmax, 1, &raw, 0, NULL);
-        out->value = out->class ? class_as_float(b, out->class) : NULL;
+        out->value = out->class = add(b, IR_OP_argmax, 1, &raw, 0, NULL);
         break;
     case FE_XGBOOST_SOFTPROB:
         out->value = out->probability = softmax(b, raw);
