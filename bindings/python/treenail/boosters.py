@@ -16,10 +16,6 @@ from .registry import Prediction, predictor
 ZERO_MISSING = 2
 
 
-def both(module, positive):
-    return module.concat([module.map("1 x0 sub", positive), positive])
-
-
 # ------------------------------------------------------------------- LightGBM
 
 ZERO = float(np.float32(1e-35))  # LightGBM makes 0 of what is no larger
@@ -134,7 +130,7 @@ def lightgbm_regressor(estimator, frame):
 @predictor("LGBMClassifier", package="lightgbm")
 def lightgbm_classifier(estimator, frame):
     module, p = frame.module, lightgbm(estimator, frame)
-    p.probability = p.value if p.value.size > 1 else both(module, p.value)
+    p.probability = p.value if p.value.size > 1 else module.both(p.value)
     p.label, p.value = module.argmax(p.probability), None
     p.classes = estimator.classes_
     return p
@@ -230,7 +226,7 @@ def xgboost_classifier(estimator, frame):
     if p.value.size > 1:
         p.probability, p.label = p.value, module.argmax(p.value)
     else:
-        p.probability = both(module, p.value)
+        p.probability = module.both(p.value)
         p.label = module.above(p.value, 0.5)
     p.classes, p.value = estimator.classes_, None
     return p
@@ -314,7 +310,7 @@ def catboost_classifier(estimator, frame):
     p = catboost(estimator, frame)
     p.value, p.classes = None, np.asarray(estimator.classes_)
     if loss in ("Logloss", "CrossEntropy"):
-        p.probability = both(module, module.sigmoid(p.raw))
+        p.probability = module.both(module.sigmoid(p.raw))
         p.label = module.above(p.raw, 0.0)
     elif loss == "MultiClass":
         p.probability = module.softmax(p.raw)

@@ -6,8 +6,7 @@ from .errors import name_of, unsupported
 from .forest import Forest
 from .frame import frame_of, join
 from .registry import Prediction, predict, predictor
-from .trees import (CLASSIFIERS, REGRESSORS, add_tree, class_lists,
-                    node_probabilities)
+from .trees import CLASSIFIERS, REGRESSORS, add_tree, node_probabilities
 from .version import sklearn_version
 
 
@@ -320,8 +319,7 @@ def calibrate_one(classifier, frame, n):
     parts = [apply_calibrator(module, c, module.gather(x, [k]))
              for k, c in enumerate(classifier.calibrators)]
     if n == 2:
-        p = parts[0]
-        p = module.concat([module.map("1 x0 sub", p), p])
+        p = module.both(parts[0])
     else:
         p = module.concat(parts)
         total = module.reduce("sum", p)

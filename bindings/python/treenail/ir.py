@@ -182,6 +182,10 @@ class Module:
         """1 where x >= bound, which is x > the number before bound."""
         return self.above(x, np.nextafter(bound, -np.inf))
 
+    def both(self, positive):
+        """The probabilities of two classes from that of the second."""
+        return self.concat([self.map("1 x0 sub", positive), positive])
+
     # ------------------------------------------------------------- writing --
 
     def needed(self):

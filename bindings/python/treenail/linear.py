@@ -45,15 +45,11 @@ def scored(module, raw, classes):
     return Prediction(raw=raw, label=label, classes=classes)
 
 
-def both(module, positive):
-    return module.concat([module.map("1 x0 sub", positive), positive])
-
-
 def one_vs_rest(module, raw):
     """Each class's own probability, divided by their sum."""
     p = module.sigmoid(raw)
     if raw.size == 1:
-        return both(module, p)
+        return module.both(p)
     return module.map("x0 x1 div", p, module.reduce("sum", p))
 
 
@@ -102,7 +98,7 @@ def sgd_classifier(estimator, frame):
     if estimator.loss in ("log_loss", "log"):
         p.probability = one_vs_rest(module, raw)
     elif estimator.loss == "modified_huber" and raw.size == 1:
-        p.probability = both(module, hinged(module, raw))
+        p.probability = module.both(hinged(module, raw))
     elif estimator.loss == "modified_huber":
         q = hinged(module, raw)
         total = module.reduce("sum", q)
@@ -123,6 +119,6 @@ def linear_discriminant(estimator, frame):
     module = frame.module
     raw = linear(frame, estimator.coef_, estimator.intercept_)
     p = scored(module, raw, estimator.classes_)
-    p.probability = both(module, module.sigmoid(raw)) if raw.size == 1 \
+    p.probability = module.both(module.sigmoid(raw)) if raw.size == 1 \
         else module.softmax(raw)
     return p

@@ -48,6 +48,5 @@ def mlp_classifier(estimator, frame):
     if x.size > 1:
         return Prediction(probability=x, label=module.argmax(x),
                           classes=estimator.classes_)
-    probability = module.concat([module.map("1 x0 sub", x), x])
-    return Prediction(probability=probability, label=module.above(x, 0.5),
+    return Prediction(probability=module.both(x), label=module.above(x, 0.5),
                       classes=estimator.classes_)

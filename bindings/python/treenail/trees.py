@@ -123,11 +123,6 @@ def forest_regressor(estimator, frame):
 
 # ---------------------------------------------------------- gradient boosting
 
-def binary_probability(module, positive):
-    """The probabilities of both classes from that of the second."""
-    return module.concat([module.map(["1", "x0", "sub"], positive), positive])
-
-
 def boosted_margins(estimator, frame):
     """GradientBoosting's: the initial prediction, then learning_rate * value
     tree by tree."""
@@ -172,7 +167,7 @@ def boosting_classifier(estimator, frame):
         label = module.argmax(raw)
     else:
         alpha = 2.0 if estimator.loss == "exponential" else 1.0
-        probability = binary_probability(module, module.sigmoid(raw, alpha))
+        probability = module.both(module.sigmoid(raw, alpha))
         if estimator.loss == "exponential" or sklearn_version() >= (1, 4):
             label = module.not_below(raw, 0.0)
         else:
@@ -325,7 +320,7 @@ def hist_classifier(estimator, frame):
     if raw.size > 1:
         probability = module.softmax(raw)
     else:
-        probability = binary_probability(module, module.sigmoid(raw))
+        probability = module.both(module.sigmoid(raw))
     if sklearn_version() < (1, 5):
         label = module.argmax(probability)
     elif raw.size > 1:
