@@ -5,7 +5,7 @@
  *            7 nodes and leaves numbered backwards
  *   byte  1  bits 0-3 columns less 1, 4 the last column is a tensor of three,
  *            5 the columns are joined by concat, 6 the margins too,
- *            7 no forest but ops of level KERNEL, see build_kernels()
+ *            7 no forest but ops on values, see add_value()
  *   byte  2  a bit for each of the first eight columns: a category
  *   byte  3  bits 0-1 targets less 1, 2-7 a divisor
  *   byte  4  a bit each: output of margin, leaf, and all that links give;
@@ -13,65 +13,16 @@
  *            6 leaves have ids, 7 each leaf has a value for each target
  *   byte  5-7  two links each, 4 bits: see add_link()
  *   byte  8-15 the targets' base margins, two bytes each
- *   byte 16-   records of 8 bytes: see add_record()
+ *   byte 16-   records of 8 bytes: see add_record(); those of kind 12 are ops
+ *            before the forest, see add_value()
  */
-#include "fuzz/gen_model.h"
+#include "fuzz/gen_parts.h"
 
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
-enum { header_bytes = 16, record_bytes = 8, max_records = 512 };
-enum { max_nodes = max_records + 1 };
-
-/* ------------------------------------------------------------- reading -- */
-
-struct bytes {
-    const uint8_t *data;
-    size_t size;
-};
-
-static unsigned at(struct bytes b, size_t i)
-{
-    return i < b.size ? b.data[i] : 0;
-}
-
-static unsigned pair_at(struct bytes b, size_t i)
-{
-    return at(b, i) | at(b, i + 1) << 8;
-}
-
-/* A number as odd as `kind` (5 bits) says; `payload` is of 16 bits. */
-static double odd_number(unsigned kind, unsigned payload, double zero_bound,
-                         double previous)
-{
-    switch (kind & 31) {
-    case 1: return -0.0;
-    case 2: return INFINITY;
-    case 3: return -INFINITY;
-    case 4: return 4.9e-324;
-    case 5: return -4.9e-324;
-    case 6: return DBL_MAX;
-    case 7: return -DBL_MAX;
-    case 8: return FLT_MAX;
-    case 9: return zero_bound;
-    case 10: return -zero_bound;
-    case 11: return nextafter(zero_bound, INFINITY);
-    case 12: return nextafter(-zero_bound, -INFINITY);
-    case 13: return previous;
-    case 14: return nextafter(previous, INFINITY);
-    case 15: return nextafter(previous, -INFINITY);
-    case 16: return 1e-45f;
-    case 17: return nextafterf((float)previous, INFINITY);
-    case 18: return nextafterf((float)previous, -INFINITY);
-    case 19: return -(double)nextafterf((float)zero_bound, -INFINITY);
-    case 20: return ldexp((double)payload, (int)(payload >> 8) - 128);
-    case 21: return -ldexp((double)payload, (int)(payload >> 8) - 128);
-    case 22: return (int16_t)payload / 3.0;
-    case 23: return (int16_t)payload;
-    default: return (int8_t)payload / 8.0;
-    }
-}
+enum { max_records = 512, max_nodes = max_records + 1 };
 
 /* ---------------------------------------------------------------- trees -- */
 
@@ -92,7 +43,7 @@ struct leaf {
     double coef[4];
 };
 struct growth {
-    struct bytes bytes;
+    struct gen_bytes bytes;
     struct ir_forest_builder *builder;
     bool narrow, narrow_sums, backwards, ids, wide;
     int n_features, n_targets;
@@ -179,8 +130,8 @@ static void split_leaf(struct growth *g, size_t r)
 {
     if (g->n_nodes >= max_nodes - 1)
         return;
-    const struct bytes b = g->bytes;
-    const int l = (int)(at(b, r + 1) % (unsigned)g->n_leaves);
+    const struct gen_bytes b = g->bytes;
+    const int l = (int)(gen_at(b, r + 1) % (unsigned)g->n_leaves);
     struct leaf *old = &g->leaf[l];
     if (l > 0 && !old->parent) /* is not in the tree */
         return;
@@ -188,39 +139,40 @@ static void split_leaf(struct growth *g, size_t r)
     if (old->parent)
         *old->parent = n;
     struct node *node = &g->node[n];
-    *node = (struct node){.feature = at(b, r + 2) % (unsigned)g->n_features,
-                          .flags = at(b, r + 3) & 7};
-    node->threshold = odd_number(at(b, r + 3) >> 3, pair_at(b, r + 4),
+    *node = (struct node){.feature = gen_at(b, r + 2) % (unsigned)g->n_features,
+                          .flags = gen_at(b, r + 3) & 7};
+    node->threshold = gen_odd_number(gen_at(b, r + 3) >> 3,
+                                     gen_pair_at(b, r + 4),
                                  g->zero_bound, g->previous);
     if (g->narrow)
         node->threshold = (float)node->threshold;
     if (node->flags & IR_NODE_CATEGORICAL) {
         static const uint8_t reading[] = {0, 0, IR_NODE_FLOOR, IR_NODE_EXACT};
         node->flags &= ~IR_NODE_ZERO_MISSING; /* set tests do not have it */
-        node->flags |= reading[at(b, r + 3) >> 3 & 3];
-        read_set(node, pair_at(b, r + 4));
+        node->flags |= reading[gen_at(b, r + 3) >> 3 & 3];
+        read_set(node, gen_pair_at(b, r + 4));
     } else {
         g->previous = node->threshold;
     }
     const int m = g->n_leaves++;
-    const bool swapped = at(b, r) & 0x80;
+    const bool swapped = gen_at(b, r) & 0x80;
     node->left = ~(swapped ? m : l);
     node->right = ~(swapped ? l : m);
     old->parent = swapped ? &node->right : &node->left;
     g->leaf[m] = (struct leaf){.parent = swapped ? &node->left : &node->right,
-                               .value = leaf_value(g, pair_at(b, r + 6))};
+                               .value = leaf_value(g, gen_pair_at(b, r + 6))};
 }
 
 static void make_linear(struct growth *g, size_t r)
 {
-    const struct bytes b = g->bytes;
-    struct leaf *leaf = &g->leaf[at(b, r + 1) % (unsigned)g->n_leaves];
-    leaf->n_coefs = at(b, r + 3) & 3;
-    leaf->constant = (int8_t)at(b, r + 4) / 7.0;
+    const struct gen_bytes b = g->bytes;
+    struct leaf *leaf = &g->leaf[gen_at(b, r + 1) % (unsigned)g->n_leaves];
+    leaf->n_coefs = gen_at(b, r + 3) & 3;
+    leaf->constant = (int8_t)gen_at(b, r + 4) / 7.0;
     for (int i = 0; i < leaf->n_coefs; i++) {
-        leaf->feature[i] = (int32_t)((at(b, r + 2) + 3 * (unsigned)i) %
+        leaf->feature[i] = (int32_t)((gen_at(b, r + 2) + 3 * (unsigned)i) %
                                      (unsigned)g->n_features);
-        leaf->coef[i] = (int8_t)at(b, r + 5 + (size_t)i) / 3.0;
+        leaf->coef[i] = (int8_t)gen_at(b, r + 5 + (size_t)i) / 3.0;
     }
 }
 
@@ -229,19 +181,21 @@ static void make_linear(struct growth *g, size_t r)
  * the set, 6-7 the new leaf's value. */
 static void add_record(struct growth *g, size_t r)
 {
-    const struct bytes b = g->bytes;
-    switch (at(b, r) & 15) {
+    const struct gen_bytes b = g->bytes;
+    switch (gen_at(b, r) & 15) {
     case 15: /* another tree; byte 2: its target */
         end_tree(g);
-        begin_tree(g, (int)(at(b, r + 2) % (unsigned)g->n_targets),
-                   leaf_value(g, pair_at(b, r + 6)));
+        begin_tree(g, (int)(gen_at(b, r + 2) % (unsigned)g->n_targets),
+                   leaf_value(g, gen_pair_at(b, r + 6)));
         break;
     case 14: /* a leaf that no node leads to */
         g->leaf[g->n_leaves++] =
-            (struct leaf){.value = leaf_value(g, pair_at(b, r + 6))};
+            (struct leaf){.value = leaf_value(g, gen_pair_at(b, r + 6))};
         break;
     case 13: /* a leaf becomes linear */
         make_linear(g, r);
+        break;
+    case 12: /* was an op */
         break;
     default:
         split_leaf(g, r);
@@ -251,12 +205,12 @@ static void add_record(struct growth *g, size_t r)
 
 /* --------------------------------------------------------------- columns -- */
 
-static void add_columns(struct ir_module *module, struct bytes b)
+static void add_columns(struct ir_module *module, struct gen_bytes b)
 {
-    const int n = 1 + (at(b, 1) & 15);
+    const int n = 1 + (gen_at(b, 1) & 15);
     for (int i = 0; i < n; i++) {
-        const bool tensor = i == n - 1 && (at(b, 1) & 0x10);
-        const bool category = !tensor && i < 8 && (at(b, 2) >> i & 1);
+        const bool tensor = i == n - 1 && (gen_at(b, 1) & 0x10);
+        const bool category = !tensor && i < 8 && (gen_at(b, 2) >> i & 1);
         const char name[] = {'c', (char)('a' + i), 0};
         ir_add_column(module, name,
                       tensor ? IR_TENSOR_COLUMN
@@ -265,56 +219,19 @@ static void add_columns(struct ir_module *module, struct bytes b)
     }
 }
 
-static struct ir_value *checked(struct ir_op *op, struct ir_diag *diag)
-{
-    if (!op) {
-        ir_diag_print(diag, stderr);
-        ir_bug("the generator made a bad op");
-    }
-    return &op->result[0];
-}
-
-static struct ir_value *add_op(struct ir_module *module, enum ir_op_kind kind,
-                               int n, struct ir_value *const *x, int n_attrs,
-                               const struct ir_attr *attrs,
-                               struct ir_diag *diag)
-{
-    return checked(ir_add_op(module, kind, n, x, n_attrs, attrs, diag), diag);
-}
-
-static struct ir_value *add_input(struct ir_module *module, int first,
-                                  int count, bool narrow,
-                                  struct ir_diag *diag)
-{
-    const struct ir_attr attrs[] = {ir_int("first", first),
-                                    ir_int("count", count),
-                                    ir_string("dtype", narrow ? "f32" : "f64")};
-    return add_op(module, IR_OP_input, 0, NULL, 3, attrs, diag);
-}
-
-static struct ir_value *add_inputs(struct ir_module *module, struct bytes b,
+static struct ir_value *add_inputs(struct ir_module *module, struct gen_bytes b,
                                    bool narrow, struct ir_diag *diag)
 {
     const int n = module->n_columns;
-    if (!(at(b, 1) & 0x20))
-        return add_input(module, 0, n, narrow, diag);
+    if (!(gen_at(b, 1) & 0x20))
+        return gen_input(module, 0, n, narrow, diag);
     struct ir_value *part[16];
     for (int i = 0; i < n; i++)
-        part[i] = add_input(module, i, 1, narrow, diag);
-    return add_op(module, IR_OP_concat, n, part, 0, NULL, diag);
+        part[i] = gen_input(module, i, 1, narrow, diag);
+    return gen_op(module, IR_OP_concat, n, part, 0, NULL, diag);
 }
 
 /* ---------------------------------------------------------------- links -- */
-
-static void add_output(struct ir_module *module, const char *kind,
-                       struct ir_value *value)
-{
-    struct ir_text name;
-    ir_text_init(&name);
-    ir_text_printf(&name, "%s%d", kind, module->n_outputs);
-    ir_add_output(module, name.data, value);
-    ir_text_release(&name);
-}
 
 /* Adds what 4 bits of the header say; NULL when the chain ends, because
  * nothing here computes on classes. */
@@ -327,166 +244,36 @@ static struct ir_value *add_link(struct ir_module *module, unsigned kind,
     const struct ir_attr bound = ir_float("bound", alpha[kind & 3]);
     switch (kind) {
     case 1: case 2: case 3: case 4:
-        return add_op(module, IR_OP_sigmoid, 1, &x, 1, &sigmoid, diag);
-    case 5: return add_op(module, IR_OP_exp, 1, &x, 0, NULL, diag);
-    case 6: return add_op(module, IR_OP_log1p_exp, 1, &x, 0, NULL, diag);
-    case 7: return add_op(module, IR_OP_signed_square, 1, &x, 0, NULL, diag);
-    case 8: case 9: return add_op(module, IR_OP_softmax, 1, &x, 0, NULL, diag);
+        return gen_op(module, IR_OP_sigmoid, 1, &x, 1, &sigmoid, diag);
+    case 5: return gen_op(module, IR_OP_exp, 1, &x, 0, NULL, diag);
+    case 6: return gen_op(module, IR_OP_log1p_exp, 1, &x, 0, NULL, diag);
+    case 7: return gen_op(module, IR_OP_signed_square, 1, &x, 0, NULL, diag);
+    case 8: case 9: return gen_op(module, IR_OP_softmax, 1, &x, 0, NULL, diag);
     case 10: case 11:
-        return add_op(module, IR_OP_divide, 1, &x, 1, &divisor, diag);
+        return gen_op(module, IR_OP_divide, 1, &x, 1, &divisor, diag);
     case 12: case 13:
-        add_output(module, "class",
-                   add_op(module, IR_OP_above, 1, &x, 1, &bound, diag));
+        gen_output(module, "class",
+                   gen_op(module, IR_OP_above, 1, &x, 1, &bound, diag));
         return NULL;
     case 14: case 15:
-        add_output(module, "class",
-                   add_op(module, IR_OP_argmax, 1, &x, 0, NULL, diag));
+        gen_output(module, "class",
+                   gen_op(module, IR_OP_argmax, 1, &x, 0, NULL, diag));
         return NULL;
     default: return x;
     }
 }
 
-static void add_links(struct ir_module *module, struct bytes b,
+static void add_links(struct ir_module *module, struct gen_bytes b,
                       struct ir_value *x, struct ir_diag *diag)
 {
     for (int i = 0; i < 6 && x; i++) {
         struct ir_value *y = add_link(
-            module, at(b, 5 + (size_t)i / 2) >> (i % 2 ? 4 : 0) & 15, x, diag);
-        if (y && y != x && ((at(b, 4) & 4) || i == 5))
-            add_output(module, "link", y);
+            module, gen_at(b, 5 + (size_t)i / 2) >> (i % 2 ? 4 : 0) & 15, x,
+            diag);
+        if (y && y != x && ((gen_at(b, 4) & 4) || i == 5))
+            gen_output(module, "link", y);
         x = y;
     }
-}
-
-/* -------------------------------------------------------------- kernels -- */
-
-enum { max_kernels = 24, program_bytes = 4 };
-
-/* Values that ops of level KERNEL may take: all but those of i32. */
-struct kernels {
-    struct bytes bytes;
-    struct ir_module *module;
-    struct ir_diag *diag;
-    int n_values;
-    struct ir_value *value[max_kernels + 1];
-};
-
-/* Four bytes, half a byte a step; a step that finds too few values is left
- * out, and values left at the end are added up. True when the result is 0, 1
- * or -1. */
-static bool write_program(struct bytes b, size_t at_byte, int n_operands,
-                          struct ir_text *program)
-{
-    static const char *const unary[] = {"neg", "abs", "sign", "sqrt", "exp",
-                                        "log1p"};
-    static const char *const binary[] = {"sub", "mul", "div", "min", "max",
-                                         "gt"};
-    int depth = 1;
-    bool is_small = false;
-    ir_text_puts(program, "x0");
-    for (size_t i = 0; i < 2 * program_bytes; i++) {
-        const unsigned step = at(b, at_byte + i / 2) >> (i % 2 ? 4 : 0) & 15;
-        if (step < 4) { /* 3: a number */
-            if (step == 3)
-                ir_text_printf(program, " %d", (int)(i % 3) - 1);
-            else
-                ir_text_printf(program, " x%d", (int)step % n_operands);
-            depth++;
-            is_small = false;
-        } else if (step < 10) {
-            ir_text_printf(program, " %s", unary[step - 4]);
-            is_small = step == 6;
-        } else if (depth >= 2) {
-            ir_text_printf(program, " %s", binary[step - 10]);
-            depth--;
-            is_small = step == 15;
-        }
-    }
-    for (; depth > 1; depth--) {
-        ir_text_puts(program, " add");
-        is_small = false;
-    }
-    return is_small;
-}
-
-static struct ir_value *chosen(const struct kernels *k, unsigned n)
-{
-    return k->value[n % (unsigned)k->n_values];
-}
-
-/* Whether `y` may be an operand of a map beside those of `largest` elements. */
-static bool fits(const struct ir_value *x, const struct ir_value *y,
-                 int64_t largest)
-{
-    const int64_t n = ir_type_volume(&y->type);
-    return y->type.dtype == x->type.dtype &&
-           (n == 1 || largest == 1 || n == largest);
-}
-
-/* Bytes 1 to 3: the operands, and the dtype in the first one's top bits. */
-static struct ir_value *add_map(struct kernels *k, size_t r)
-{
-    const struct bytes b = k->bytes;
-    struct ir_value *x[3] = {chosen(k, at(b, r + 1) & 31)};
-    int64_t largest = ir_type_volume(&x[0]->type);
-    int n = 1;
-    for (size_t i = 2; i < 4; i++) {
-        struct ir_value *y = chosen(k, at(b, r + i));
-        if (!at(b, r + i) || !fits(x[0], y, largest))
-            continue;
-        x[n++] = y;
-        if (ir_type_volume(&y->type) > largest)
-            largest = ir_type_volume(&y->type);
-    }
-    struct ir_text program;
-    ir_text_init(&program);
-    const bool is_small = write_program(b, r + 4, n, &program);
-    const char *dtype = at(b, r + 1) & 0x80 && is_small ? "i32"
-                        : at(b, r + 1) & 0x40           ? "f32" : "f64";
-    const struct ir_attr attrs[] = {ir_string("program", program.data),
-                                    ir_string("dtype", dtype)};
-    struct ir_value *y =
-        add_op(k->module, IR_OP_map, n, x, 2, attrs, k->diag);
-    ir_text_release(&program);
-    return y;
-}
-
-static struct ir_value *add_kernel(struct kernels *k, size_t r)
-{
-    static const char *const kinds[] = {"max", "sum", "argmax"};
-    const unsigned what = at(k->bytes, r) & 15;
-    if (what < 10)
-        return add_map(k, r);
-    if (what < 13) {
-        struct ir_value *x = chosen(k, at(k->bytes, r + 1));
-        const struct ir_attr kind = ir_string("kind", kinds[what - 10]);
-        return add_op(k->module, IR_OP_reduce, 1, &x, 1, &kind, k->diag);
-    }
-    const unsigned first =
-        at(k->bytes, r + 1) % (unsigned)k->module->n_columns;
-    return add_input(k->module, (int)first,
-                     what == 13 ? 1 : k->module->n_columns - (int)first,
-                     at(k->bytes, r + 2) & 1, k->diag);
-}
-
-/* Record by record an op on values before it: byte 0 says which. */
-static void build_kernels(struct ir_module *module, struct bytes b, size_t n,
-                          struct ir_diag *diag)
-{
-    struct kernels k = {.bytes = b, .module = module, .diag = diag};
-    struct ir_value *last = add_input(module, 0, module->n_columns,
-                                      at(b, 0) & 1, diag);
-    k.value[k.n_values++] = last;
-    n = n < max_kernels ? n : max_kernels;
-    for (size_t i = 0; i < n; i++) {
-        const size_t r = header_bytes + i * record_bytes;
-        last = add_kernel(&k, r);
-        if (last->type.dtype != IR_I32)
-            k.value[k.n_values++] = last;
-        if ((at(b, r) & 0x10) && i + 1 < n)
-            add_output(module, "kernel", last);
-    }
-    add_output(module, "kernel", last);
 }
 
 /* ---------------------------------------------------------------- model -- */
@@ -494,21 +281,22 @@ static void build_kernels(struct ir_module *module, struct bytes b, size_t n,
 static struct ir_op *add_forest(struct ir_module *module, struct growth *g,
                                 struct ir_value *x, struct ir_diag *diag)
 {
-    const struct bytes b = g->bytes;
+    const struct gen_bytes b = g->bytes;
     double base[4];
     for (int i = 0; i < g->n_targets; i++)
-        base[i] = leaf_value(g, pair_at(b, 8 + 2 * (size_t)i));
-    const double divisor = at(b, 0) & 8 ? (double)(1 + (at(b, 3) >> 2)) : 1;
+        base[i] = leaf_value(g, gen_pair_at(b, 8 + 2 * (size_t)i));
+    const double divisor =
+        gen_at(b, 0) & 8 ? (double)(1 + (gen_at(b, 3) >> 2)) : 1;
     struct ir_op *op = ir_forest_finish(
-        g->builder, module, x, at(b, 0) & 4 ? "lt" : "le",
-        at(b, 4) & 32 ? base : NULL, divisor, g->zero_bound, ir_loc_file(NULL),
-        diag);
-    checked(op, diag);
+        g->builder, module, x, gen_at(b, 0) & 4 ? "lt" : "le",
+        gen_at(b, 4) & 32 ? base : NULL, divisor, g->zero_bound,
+        ir_loc_file(NULL), diag);
+    gen_checked(op, diag);
     return op;
 }
 
 /* The records [first, last) as a forest on `x`. */
-static struct ir_op *grow_forest(struct ir_module *module, struct bytes b,
+static struct ir_op *grow_forest(struct ir_module *module, struct gen_bytes b,
                                  struct ir_value *x, size_t first, size_t last,
                                  struct ir_diag *diag)
 {
@@ -517,61 +305,64 @@ static struct ir_op *grow_forest(struct ir_module *module, struct bytes b,
     *g = (struct growth){
         .bytes = b,
         .narrow = x->type.dtype == IR_F32,
-        .narrow_sums = at(b, 0) & 2,
-        .backwards = at(b, 0) & 0x80,
-        .ids = at(b, 4) & 0x40,
-        .wide = at(b, 4) & 0x80,
+        .narrow_sums = gen_at(b, 0) & 2,
+        .backwards = gen_at(b, 0) & 0x80,
+        .ids = gen_at(b, 4) & 0x40,
+        .wide = gen_at(b, 4) & 0x80,
         .n_features = (int)x->type.dim[0],
-        .n_targets = 1 + (at(b, 3) & 3),
-        .zero_bound = bound[at(b, 0) >> 4 & 3],
+        .n_targets = 1 + (gen_at(b, 3) & 3),
+        .zero_bound = bound[gen_at(b, 0) >> 4 & 3],
     };
     g->builder = ir_forest_begin(x->type.dtype,
                                  g->narrow_sums ? IR_F32 : IR_F64,
                                  g->n_targets);
     if (g->wide)
         ir_forest_width(g->builder, g->n_targets);
-    begin_tree(g, 0, leaf_value(g, pair_at(b, 8)));
+    begin_tree(g, 0, leaf_value(g, gen_pair_at(b, 8)));
     for (size_t i = first; i < last; i++)
-        add_record(g, header_bytes + i * record_bytes);
+        add_record(g, gen_header_bytes + i * gen_record_bytes);
     end_tree(g);
     struct ir_op *op = add_forest(module, g, x, diag);
     free(g);
     return op;
 }
 
-static void build_model(struct ir_module *module, struct bytes b,
+static void build_model(struct ir_module *module, struct gen_bytes b,
                         struct ir_diag *diag)
 {
-    const size_t bytes = b.size > header_bytes ? b.size - header_bytes : 0;
-    size_t n = (bytes + record_bytes - 1) / record_bytes;
+    const size_t bytes =
+        b.size > gen_header_bytes ? b.size - gen_header_bytes : 0;
+    size_t n = (bytes + gen_record_bytes - 1) / gen_record_bytes;
     n = n < max_records ? n : max_records;
-    const bool two = at(b, 0) & 0x40;
+    const bool two = gen_at(b, 0) & 0x40;
     add_columns(module, b);
-    if (at(b, 1) & 0x80) {
-        build_kernels(module, b, n, diag);
+    if (gen_at(b, 1) & 0x80) {
+        gen_values(module, b, n, diag);
         return;
     }
-    struct ir_value *x = add_inputs(module, b, at(b, 0) & 1, diag);
+    struct ir_value *x = add_inputs(module, b, gen_at(b, 0) & 1, diag);
+    if (ir_type_volume(&x->type) <= gen_max_width)
+        x = gen_preprocess(module, b, x, n, diag);
     struct ir_op *trees = grow_forest(module, b, x, 0, two ? n / 2 : n, diag);
     struct ir_value *margin = &trees->result[0];
-    if (at(b, 4) & 1)
-        add_output(module, "margin", margin);
-    if (at(b, 4) & 2)
-        add_output(module, "leaf", &trees->result[1]);
+    if (gen_at(b, 4) & 1)
+        gen_output(module, "margin", margin);
+    if (gen_at(b, 4) & 2)
+        gen_output(module, "leaf", &trees->result[1]);
     if (two) {
-        struct ir_value *y = add_inputs(module, b, !(at(b, 0) & 1), diag);
+        struct ir_value *y = add_inputs(module, b, !(gen_at(b, 0) & 1), diag);
         struct ir_op *more = grow_forest(module, b, y, n / 2, n, diag);
-        if (at(b, 4) & 8)
-            add_output(module, "margin", &more->result[0]);
-        if (at(b, 4) & 16)
-            add_output(module, "leaf", &more->result[1]);
+        if (gen_at(b, 4) & 8)
+            gen_output(module, "margin", &more->result[0]);
+        if (gen_at(b, 4) & 16)
+            gen_output(module, "leaf", &more->result[1]);
         struct ir_value *margins[] = {margin, &more->result[0]};
-        if (at(b, 1) & 0x40)
-            margin = add_op(module, IR_OP_concat, 2, margins, 0, NULL, diag);
+        if (gen_at(b, 1) & 0x40)
+            margin = gen_op(module, IR_OP_concat, 2, margins, 0, NULL, diag);
     }
     add_links(module, b, margin, diag);
     if (module->n_outputs == 0)
-        add_output(module, "value", margin);
+        gen_output(module, "value", margin);
 }
 
 struct ir_module *gen_model(const uint8_t *data, size_t size)
@@ -579,7 +370,7 @@ struct ir_module *gen_model(const uint8_t *data, size_t size)
     struct ir_diag diag;
     ir_diag_init(&diag);
     struct ir_module *module = ir_module_new("generated");
-    build_model(module, (struct bytes){data, size}, &diag);
+    build_model(module, (struct gen_bytes){data, size}, &diag);
     if (!ir_verify(module, &diag)) {
         ir_diag_print(&diag, stderr);
         ir_bug("the generator made a bad model");
@@ -591,13 +382,13 @@ struct ir_module *gen_model(const uint8_t *data, size_t size)
 void gen_row(const struct ir_module *module, const uint8_t *data, size_t size,
              double *row)
 {
-    const struct bytes b = {data, size};
+    const struct gen_bytes b = {data, size};
     const int64_t n = ir_row_elements(module);
     double previous = 0;
     for (int64_t i = 0; i < n; i++) {
-        const unsigned word = pair_at(b, 2 * (size_t)i);
+        const unsigned word = gen_pair_at(b, 2 * (size_t)i);
         row[i] = (word & 31) == 31 ? NAN
-                 : odd_number(word, word >> 5, 1e-35f, previous);
+                 : gen_odd_number(word, word >> 5, 1e-35f, previous);
         previous = isnan(row[i]) ? 0 : row[i];
     }
 }
