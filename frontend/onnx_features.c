@@ -262,13 +262,14 @@ static double key_number(struct fe_onnx *g, const struct mapping *m,
                          : m->keys->real[k];
 }
 
-/* The first of equal keys counts. */
+/* The first of equal keys counts. A NaN is a key from opset 4 on; before, it
+ * equals nothing. */
 static int64_t distinct(double *keys, double *values, int64_t n,
-                        const double *from)
+                        const double *from, bool nan_equals)
 {
     int64_t kept = 0;
     for (int64_t k = 0; k < n; k++) {
-        bool is_new = true;
+        bool is_new = nan_equals || !isnan(keys[k]);
         for (int64_t i = 0; i < kept && is_new && n <= 4096; i++)
             is_new = keys[i] != keys[k] &&
                      !(isnan(keys[i]) && isnan(keys[k]));
@@ -308,8 +309,9 @@ static struct ir_value *map_part(struct fe_onnx *g, const struct mapping *m,
     double *values = ir_alloc_array(&g->scratch, (size_t)n, sizeof *values);
     for (int64_t k = 0; k < n; k++)
         keys[k] = key_number(g, m, k, words);
-    return fe_onnx_lookup(g, x, distinct(keys, values, n, numbers), keys,
-                          values, other, to);
+    return fe_onnx_lookup(g, x, distinct(keys, values, n, numbers,
+                                         g->ml_opset >= 4),
+                          keys, values, other, to);
 }
 
 static bool map_rows(struct fe_onnx *g, const struct mapping *m,

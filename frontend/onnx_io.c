@@ -239,12 +239,21 @@ static bool add_output(struct fe_onnx *g, const char *name,
     return true;
 }
 
+/* Numbers beside a class of as many labels are its probabilities, whatever
+ * they went through. */
+static void mark_probabilities(struct fe_onnx_value *const *values, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t c = 0; c < n; c++)
+            values[i]->is_probability |=
+                values[c]->labels && !is_class(values[i]) &&
+                values[i]->n == values[c]->labels->n;
+}
+
 /* The index of the output that the model's user means: the first scores of a
  * classifier, else the first that is no class, else the first. */
-static size_t main_output(const struct fe_onnx *g,
-                          struct fe_onnx_value *const *values, size_t n)
+static size_t main_output(struct fe_onnx_value *const *values, size_t n)
 {
-    (void)g;
     size_t number = n;
     for (size_t i = 0; i < n; i++) {
         if (values[i]->is_probability)
@@ -287,7 +296,8 @@ bool fe_onnx_build_outputs(struct fe_onnx *g)
             return fe_onnx_error(g, "the output '%.200s' is a constant",
                                  name);
     }
-    const size_t first = main_output(g, values, n);
+    mark_probabilities(values, n);
+    const size_t first = main_output(values, n);
     if (!add_output(g, "value", values[first]) ||
         (values[first]->is_probability &&
          !add_output(g, "probability", values[first])))

@@ -128,6 +128,9 @@ static bool read_matrix(struct fe_onnx *g, const struct fe_onnx_value *x,
                              "of type %s are not read", x->rank,
                              fe_onnx_type_name(x->type),
                              fe_onnx_type_name((*w)->type));
+    *n_out = 1;
+    if ((*w)->rank == 1 && (*w)->n == x->n)
+        return true;
     if ((*w)->rank != 2 || (*w)->dim[turned] != x->n ||
         (*w)->dim[!turned] < 1)
         return fe_onnx_error(g, "the matrix has %d dims, %lld x %lld, a row "
@@ -147,7 +150,7 @@ bool fe_onnx_matmul(struct fe_onnx *g)
     return x && read_matrix(g, x, false, &w, &n_out) &&
            fe_onnx_give_rows(g, 0, x->type,
                              dense(g, fe_onnx_numbers(g, x), n_out, w->real,
-                                   1, n_out, NULL), 1, &n_out);
+                                   1, n_out, NULL), w->rank - 1, &n_out);
 }
 
 /* beta * C as n_out numbers; NULL without C, *ok false after a message. */

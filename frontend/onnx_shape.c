@@ -113,8 +113,8 @@ static struct ir_value *cast_rows(struct fe_onnx *g,
     if (to == FE_ONNX_BOOL)
         rows = fe_onnx_map(g, "x0 0 eq 0 1 where", from, rows, NULL, NULL);
     else if (fe_onnx_is_whole(to) && !fe_onnx_is_whole(x->type))
-        rows = fe_onnx_map(g, "x0 0 lt x0 neg floor neg x0 floor where", from,
-                           rows, NULL, NULL);
+        rows = fe_onnx_map(g, "x0 0 lt x0 neg floor neg x0 floor where 0 add",
+                           from, rows, NULL, NULL);
     return fe_onnx_convert(g, rows, fe_onnx_dtype(to));
 }
 

@@ -27,6 +27,7 @@
 /* A feature that says whether another is among some numbers. */
 struct extra {
     int feature;
+    bool cut;
     int64_t n;
     const double *member; /* [n] ascending, distinct */
 };
@@ -37,6 +38,7 @@ struct item {
     int left, right;
     int64_t n_members; /* of a set, after the chain was followed */
     const double *member;
+    bool cut; /* the feature is cut to a whole number before the test */
 };
 
 struct builder {
@@ -113,6 +115,22 @@ static int64_t next_in_chain(const struct fe_onnx_ensemble *e, int64_t i)
                ? next : -1;
 }
 
+/* ONNX Runtime tests members one by one when they are few and within 0 to 30;
+ * else it cuts the feature to an i32 first, and wants members that are. */
+static bool check_large_set(struct builder *b, struct item *item, int64_t n)
+{
+    const int64_t last = item->n_members - 1;
+    item->cut = n > 30 || item->member[0] < 0 || item->member[last] > 30;
+    for (int64_t k = 0; item->cut && k <= last; k++)
+        if (item->member[k] != trunc(item->member[k]) ||
+            !(fabs(item->member[k]) <= INT32_MAX))
+            return fe_onnx_error(b->g, "node %lld: %.9g is a member of a "
+                                 "large set and no whole number",
+                                 node_name(b->e, item->node),
+                                 item->member[k]);
+    return true;
+}
+
 /* Collects what the item tests for; a chain's other nodes count as seen, and
  * *last is its last. */
 static bool collect_members(struct builder *b, struct item *item,
@@ -129,7 +147,7 @@ static bool collect_members(struct builder *b, struct item *item,
                    (size_t)n * sizeof *copy);
         item->n_members = sort_members(copy, n);
         item->member = copy;
-        return true;
+        return check_large_set(b, item, n);
     }
     for (int64_t at = i; (at = next_in_chain(e, at)) >= 0; n++) {
         if (b->seen[at])
@@ -167,7 +185,8 @@ static int extra_feature(struct builder *b, const struct item *item)
     const int feature = b->e->feature[item->node];
     for (int i = 0; i < b->n_extra; i++) {
         const struct extra *x = &b->extra[i];
-        if (x->feature == feature && x->n == item->n_members &&
+        if (x->feature == feature && x->cut == item->cut &&
+            x->n == item->n_members &&
             !memcmp(x->member, item->member,
                     (size_t)x->n * sizeof *x->member))
             return b->n_features + i;
@@ -179,7 +198,7 @@ static int extra_feature(struct builder *b, const struct item *item)
         return -1;
     }
     b->extra[b->n_extra++] =
-        (struct extra){feature, item->n_members, item->member};
+        (struct extra){feature, item->cut, item->n_members, item->member};
     return b->n_features + b->n_extra - 1;
 }
 
@@ -242,7 +261,7 @@ static void emit_set(struct builder *b, const struct item *item, uint8_t flags)
     }
     ir_forest_set_node(b->forest, b->e->feature[item->node], b->words, n,
                        item->left, item->right,
-                       (uint8_t)(flags | IR_NODE_EXACT));
+                       item->cut ? flags : (uint8_t)(flags | IR_NODE_EXACT));
     memset(b->words, 0, (size_t)n * sizeof *b->words);
     b->n_words += n;
 }
@@ -449,9 +468,12 @@ static struct ir_value *with_extras(struct builder *b, struct ir_value *x)
             keys[k] = k < n - 1 ? e->member[k] : NAN;
             values[k] = k < n - 1 ? 1 : NAN;
         }
-        parts[i + 1] = fe_onnx_lookup(
-            b->g, fe_onnx_gather(b->g, x, 1, &feature), (int64_t)n, keys,
-            values, 0, b->dtype);
+        struct ir_value *v = fe_onnx_gather(b->g, x, 1, &feature);
+        if (e->cut)
+            v = fe_onnx_map(b->g, "x0 0 lt x0 neg floor neg x0 floor where",
+                            b->dtype, v, NULL, NULL);
+        parts[i + 1] = fe_onnx_lookup(b->g, v, (int64_t)n, keys, values, 0,
+                                      b->dtype);
         if (!parts[i + 1])
             return NULL;
     }

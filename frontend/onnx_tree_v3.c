@@ -402,7 +402,7 @@ struct classes {
     int64_t n;
     bool one_id;   /* all weights are for one of two classes */
     bool positive; /* no weight is below 0 */
-    bool has_second; /* class 1 has weights */
+    bool has_first, has_second; /* class 0, 1 has weights */
     size_t n_base;
     const double *base;
     enum fe_onnx_post post;
@@ -434,14 +434,23 @@ static struct ir_value *second_class(struct fe_onnx *g,
                                      struct ir_value *score)
 {
     const enum ir_dtype dtype = score->type.dtype;
-    if (c->one_id && c->positive)
-        return pair_of(g, fe_onnx_map(g, "1 x0 sub", dtype, score, NULL, NULL),
-                       score);
     struct ir_value *minus =
         fe_onnx_map(g, "x0 neg", dtype, score, NULL, NULL);
-    if (c->post != FE_ONNX_LOGISTIC)
-        return pair_of(g, minus, score);
-    return pair_of(g, fe_onnx_logistic(g, minus), fe_onnx_logistic(g, score));
+    if (c->post == FE_ONNX_LOGISTIC)
+        return pair_of(g, fe_onnx_logistic(g, minus),
+                       fe_onnx_logistic(g, score));
+    if (c->one_id && c->positive)
+        minus = fe_onnx_map(g, "1 x0 sub", dtype, score, NULL, NULL);
+    return pair_of(g, minus, score);
+}
+
+/* The score of a class that no leaf has a weight for reads as 0, whatever was
+ * added to it. */
+static struct ir_value *if_scored(struct fe_onnx *g, struct ir_value *score,
+                                  bool has)
+{
+    static const double zero = 0;
+    return has ? score : fe_onnx_vector(g, score->type.dtype, 1, &zero);
 }
 
 /* Two classes: the rules that ONNX Runtime has for them and the standard has
@@ -472,7 +481,9 @@ static bool give_two(struct fe_onnx *g, const struct classes *c,
         return fe_onnx_error(g, "PROBIT of two classes of which one has "
                              "weights leaves a score undefined");
     struct ir_value *scores =
-        both ? pair_of(g, s0, s1) : second_class(g, c, s0);
+        both ? pair_of(g, if_scored(g, s0, c->has_first),
+                       if_scored(g, s1, c->has_second))
+             : second_class(g, c, s0);
     g->raw = both ? scores : s0;
     if (both && scores)
         scores = fe_onnx_post(g, c->post, scores);
@@ -516,6 +527,7 @@ static bool read_classes(struct fe_onnx *g, const struct lists *l,
     for (size_t w = 0; w < l->n_weights; w++) {
         c->positive &= !(l->weight[w] < 0);
         c->one_id &= l->weight_target[w] == l->weight_target[0];
+        c->has_first |= l->weight_target[w] == 0;
         c->has_second |= l->weight_target[w] == 1;
     }
     if (c->n_base > (size_t)c->n || (c->n > 2 && c->n_base != 0 &&

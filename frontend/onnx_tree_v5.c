@@ -193,6 +193,11 @@ bool fe_onnx_tree_ensemble(struct fe_onnx *g)
     if (post < 0 || post >= FE_ONNX_N_POSTS)
         return fe_onnx_error(g, "post_transform is %lld (0 to %d are known)",
                              (long long)post, FE_ONNX_N_POSTS - 1);
+    /* The standard has SOFTMAX as 1 and LOGISTIC as 2; ONNX Runtime has them
+     * the other way round, and its answers are what users have seen. */
+    static const enum fe_onnx_post posts[FE_ONNX_N_POSTS] = {
+        FE_ONNX_NONE, FE_ONNX_LOGISTIC, FE_ONNX_SOFTMAX, FE_ONNX_SOFTMAX_ZERO,
+        FE_ONNX_PROBIT};
     e.aggregate = (enum fe_onnx_aggregate)aggregate;
     if (!fe_onnx_take_elements(g, e.n_targets) ||
         !read_lists(g, x->type, &l) || !read_nodes(g, &l, &e) ||
@@ -200,6 +205,6 @@ bool fe_onnx_tree_ensemble(struct fe_onnx *g)
         !read_roots(g, &l, &e))
         return false;
     struct ir_value *sums = fe_onnx_forest(g, &e, fe_onnx_features(g, x));
-    return sums && fe_onnx_give_targets(g, sums, (enum fe_onnx_post)post,
-                                        e.n_targets, x->type);
+    return sums && fe_onnx_give_targets(g, sums, posts[post], e.n_targets,
+                                        x->type);
 }
