@@ -153,6 +153,8 @@ static struct fold_range rising_from(const struct fold_step *s,
     exact.dtype = IR_F64;
     if (!a.number || a.high < domain)
         return r;
+    if (a.low == a.high)
+        return join_value(r, apply1(s, a.low));
     const double low = apply1(&exact, a.low < domain ? domain : a.low);
     return join(r, about(s, low, apply1(&exact, a.high), slack));
 }
@@ -184,10 +186,11 @@ static struct fold_range pow_range(const struct fold_step *s,
         return r;
     if (a.low < 0 || (a.low == 0 && b.low <= 0))
         return anything;
+    const bool one = a.low == a.high && b.low == b.high;
     for (int i = 0; i < 4; i++) {
         const double v = apply2(&exact, i & 1 ? a.high : a.low,
                                 i & 2 ? b.high : b.low);
-        r = join(r, about(s, v, v, SLACK));
+        r = join(r, about(s, v, v, one ? 0 : SLACK));
     }
     r.low = fmax(r.low, 0);
     return r;

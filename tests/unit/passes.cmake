@@ -1,3 +1,4 @@
 treenail_unit_test(test_pass_manager LINKS treenail_passes)
+treenail_unit_test(test_pass_fold LINKS treenail_passes)
 treenail_unit_test(test_pass_rewrite LINKS treenail_passes)
 treenail_unit_test(test_pass_scale LINKS treenail_passes)
