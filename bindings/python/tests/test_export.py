@@ -6,6 +6,7 @@ Exit code 77, skipped, without numpy and scikit-learn. Without $TREENAIL the
 numpy evaluator beside this file answers instead.
 """
 import csv
+import importlib.util
 import json
 import os
 import pathlib
@@ -19,9 +20,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 try:
     import numpy as np
-    from sklearn import (compose, datasets, decomposition, ensemble, impute,
-                         linear_model, neural_network, pipeline, preprocessing,
-                         svm, tree)
+    from sklearn import (base, compose, datasets, decomposition, ensemble,
+                         impute, linear_model, neural_network, pipeline,
+                         preprocessing, svm, tree)
 except ImportError as error:
     print(f"skipped: {error}")
     sys.exit(77)
@@ -94,6 +95,8 @@ class Case(unittest.TestCase):
         if ours.dtype.kind == "U":
             theirs = theirs.astype(str)
         theirs = theirs.reshape(len(theirs), -1)
+        if theirs.dtype == np.float32:
+            ours = ours.astype(np.float32)  # they were printed as such
         self.assertEqual(ours.shape, theirs.shape)
         if tolerance:
             bound = tolerance * np.maximum(1, np.abs(theirs))
@@ -299,6 +302,44 @@ class Linear(Case):
                                   loss="modified_huber"),
                               neural_network.MLPClassifier((6,), max_iter=20)):
                 self.compare_all(estimator.fit(x, y), x, tolerance=1e-11)
+
+
+def has(package):
+    return importlib.util.find_spec(package) is not None
+
+
+class Boosters(Case):
+    """Of other packages, where they are installed, at a pipeline's end."""
+
+    def compare_both(self, regressor, classifier):
+        scale = preprocessing.MaxAbsScaler()
+        x, y = DIABETES
+        estimator = pipeline.make_pipeline(scale, regressor)
+        self.compare_all(estimator.fit(x, y), x)
+        for x, y in (WINE, CANCER):
+            estimator = pipeline.make_pipeline(scale,
+                                               base.clone(classifier))
+            self.compare_all(estimator.fit(x, y), x)
+
+    @unittest.skipUnless(has("lightgbm"), "no lightgbm")
+    def test_lightgbm(self):
+        import lightgbm
+        more = dict(n_estimators=6, verbose=-1)
+        self.compare_both(lightgbm.LGBMRegressor(**more),
+                          lightgbm.LGBMClassifier(**more))
+
+    @unittest.skipUnless(has("xgboost"), "no xgboost")
+    def test_xgboost(self):
+        import xgboost
+        self.compare_both(xgboost.XGBRegressor(n_estimators=6),
+                          xgboost.XGBClassifier(n_estimators=6))
+
+    @unittest.skipUnless(has("catboost"), "no catboost")
+    def test_catboost(self):
+        import catboost
+        more = dict(iterations=6, verbose=0, allow_writing_files=False)
+        self.compare_both(catboost.CatBoostRegressor(**more),
+                          catboost.CatBoostClassifier(**more))
 
 
 class Files(Case):

@@ -165,11 +165,11 @@ def xgboost_base(text, link, n):
     base = np.array(json.loads(text) if text.startswith("[") else [text],
                     dtype=np.float32).ravel()
     one = np.float32(1)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore"):  # logf, as that of f64, rounded
         if link == "sigmoid":
-            base = -np.log(one / base - one)
+            base = -np.log((one / base - one).astype(np.float64))
         elif link == "exp":
-            base = np.log(base)
+            base = np.log(base.astype(np.float64))
     return np.broadcast_to(base.astype(np.float32), n)
 
 
