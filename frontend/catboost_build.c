@@ -325,7 +325,7 @@ static bool check_classes(struct fe_catboost *m)
 
 /* Where CatBoost's exponent begins and ends. */
 #define EXP_LOW -708.39641853226408
-#define EXP_HIGH 709.78271289338397
+#define EXP_HIGH 709.78272569338397 /* gives inf */
 
 /* e^x for x in [EXP_LOW, EXP_HIGH]: 2^(k / 2048) from tables, times a cubic of
  * what is left. */
@@ -358,17 +358,13 @@ static struct ir_value *exponent(struct builder *b, struct ir_value *x)
                "0.16666666685227835064 mul x0 sub 1 add x1 x2 mul mul");
 }
 
-/* One number at a time: past the ends it is 0 or infinite. */
-static struct ir_value *exponent_of_one(struct builder *b, struct ir_value *x)
+/* Bounded, as it is for all rows but the last n % 4 of a batch of n, where
+ * CatBoost has 0 for what is below the bounds. */
+static struct ir_value *bounded_exponent(struct builder *b, struct ir_value *x)
 {
-    const char *low = shown(b, EXP_LOW), *high = shown(b, EXP_HIGH);
-    struct ir_value *inside =
-        map_1(b, x, ir_sprintf(&b->m->scratch, "x0 %s max %s min", low, high));
-    struct ir_value *terms[] = {x, exponent(b, inside)};
-    return map(b, 2, terms,
-               ir_sprintf(&b->m->scratch,
-                          "x0 %s le 0 x0 %s ge inf x1 where where", low,
-                          high));
+    return exponent(
+        b, map_1(b, x, ir_sprintf(&b->m->scratch, "x0 %s max %s min",
+                                  shown(b, EXP_LOW), shown(b, EXP_HIGH))));
 }
 
 /* CatBoost takes four exponents of a row at once, where they are bounded, and
@@ -410,7 +406,7 @@ static struct ir_value *uncertainty(struct builder *b, struct ir_value *x)
     const int32_t first = 0, second = 1;
     struct ir_value *parts[] = {
         gather(b, x, 1, &first),
-        exponent_of_one(b, map_1(b, gather(b, x, 1, &second), "x0 2 mul"))};
+        bounded_exponent(b, map_1(b, gather(b, x, 1, &second), "x0 2 mul"))};
     return add(b, IR_OP_concat, 2, parts, 0, NULL);
 }
 
@@ -422,7 +418,7 @@ static struct ir_value *apply_link(struct builder *b, struct ir_value *raw)
     case FE_CATBOOST_MULTI_LABEL:
         return sigmoid(b, raw);
     case FE_CATBOOST_EXP:
-        return exponent_of_one(b, raw);
+        return bounded_exponent(b, raw);
     case FE_CATBOOST_SOFTMAX:
         return softmax(b, raw);
     case FE_CATBOOST_UNCERTAINTY:
