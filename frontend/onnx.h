@@ -91,6 +91,12 @@ struct fe_onnx_value {
     const struct fe_onnx_tensor *labels;
     struct ir_value *index;
     bool is_probability; /* the scores of a classifier */
+    /* As many values of these dims, one behind the other, with a dim for them
+     * before the batch: how converters average over estimators. 0: none. Only
+     * fe_onnx_any_input() gives such a value. */
+    int64_t stacked;
+    /* What Shape gives: the value whose shape it is, and nothing else. */
+    const struct fe_onnx_value *shape_of;
 };
 
 struct fe_onnx {
@@ -131,6 +137,8 @@ struct fe_onnx_tensor *fe_onnx_strings(struct fe_onnx *g, const char *name,
 /* The value that input i names; an error when there is none. */
 struct fe_onnx_value *fe_onnx_input(struct fe_onnx *g, size_t i);
 bool fe_onnx_has_input(const struct fe_onnx *g, size_t i);
+/* The same, also for what is stacked, or a shape. */
+struct fe_onnx_value *fe_onnx_any_input(struct fe_onnx *g, size_t i);
 /* The same, which has to be a constant or of the row. */
 const struct fe_onnx_tensor *fe_onnx_constant_input(struct fe_onnx *g,
                                                     size_t i);
@@ -302,7 +310,7 @@ fe_onnx_builder fe_onnx_scaler, fe_onnx_imputer, fe_onnx_normalizer,
 /* onnx_shape.c */
 fe_onnx_builder fe_onnx_constant, fe_onnx_identity, fe_onnx_cast,
     fe_onnx_reshape, fe_onnx_flatten, fe_onnx_unsqueeze, fe_onnx_squeeze,
-    fe_onnx_concat_op, fe_onnx_split, fe_onnx_slice, fe_onnx_gather_op,
+    fe_onnx_shape, fe_onnx_constant_of_shape, fe_onnx_concat_op, fe_onnx_split, fe_onnx_slice, fe_onnx_gather_op,
     fe_onnx_transpose;
 /* onnx_math.c */
 fe_onnx_builder fe_onnx_unary, fe_onnx_binary, fe_onnx_clip, fe_onnx_where,

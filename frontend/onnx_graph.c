@@ -77,6 +77,8 @@ static const struct op {
     {"Dropout", false, 1, 3, 1, fe_onnx_identity, "seed:i ratio:f is_test:i"},
     {"Cast", false, 1, 1, 1, fe_onnx_cast, "to:i saturate:i"},
     {"Reshape", false, 1, 2, 1, fe_onnx_reshape, "shape:I allowzero:i"},
+    {"Shape", false, 1, 1, 1, fe_onnx_shape, "start:i end:i"},
+    {"ConstantOfShape", false, 1, 1, 1, fe_onnx_constant_of_shape, "value:t"},
     {"Flatten", false, 1, 1, 1, fe_onnx_flatten, "axis:i"},
     {"Unsqueeze", false, 1, 2, 1, fe_onnx_unsqueeze, "axes:I"},
     {"Squeeze", false, 1, 2, 1, fe_onnx_squeeze, "axes:I"},
@@ -256,7 +258,7 @@ bool fe_onnx_has_input(const struct fe_onnx *g, size_t i)
     return i < g->node->n_input && *g->node->input[i];
 }
 
-struct fe_onnx_value *fe_onnx_input(struct fe_onnx *g, size_t i)
+struct fe_onnx_value *fe_onnx_any_input(struct fe_onnx *g, size_t i)
 {
     if (!fe_onnx_has_input(g, i)) {
         fe_onnx_error(g, "input %zu is missing", i);
@@ -266,6 +268,19 @@ struct fe_onnx_value *fe_onnx_input(struct fe_onnx *g, size_t i)
     if (!value)
         fe_onnx_error(g, "input %zu, '%.200s', is given by no input, "
                       "initializer or earlier node", i, g->node->input[i]);
+    return value;
+}
+
+struct fe_onnx_value *fe_onnx_input(struct fe_onnx *g, size_t i)
+{
+    struct fe_onnx_value *value = fe_onnx_any_input(g, i);
+    if (value && (value->stacked || value->shape_of)) {
+        fe_onnx_error(g, "input %zu, '%.200s', %s", i, value->name,
+                      value->stacked ? "has a dim before the batch"
+                                     : "is a shape, which depends on the "
+                                       "batch");
+        return NULL;
+    }
     return value;
 }
 

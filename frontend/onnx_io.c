@@ -292,9 +292,9 @@ bool fe_onnx_build_outputs(struct fe_onnx *g)
         if (!values[i])
             return fe_onnx_error(g, "the output '%.200s' is given by no node",
                                  name);
-        if (values[i]->constant)
-            return fe_onnx_error(g, "the output '%.200s' is a constant",
-                                 name);
+        if (!values[i]->rows || values[i]->stacked)
+            return fe_onnx_error(g, "the output '%.200s' is a constant, or "
+                                 "not a value of each row", name);
     }
     mark_probabilities(values, n);
     const size_t first = main_output(values, n);

@@ -375,7 +375,7 @@ static const struct {
     {"ReduceSumSquare", "x0 x0 mul", "sum", NULL},
 };
 
-static bool reduced_axis(struct fe_onnx *g, const struct fe_onnx_value *x)
+static bool reduced_axis(struct fe_onnx *g, int64_t *axis)
 {
     const Onnx__AttributeProto *a = fe_onnx_attribute(g, "axes");
     const struct fe_onnx_tensor *t = NULL;
@@ -386,14 +386,48 @@ static bool reduced_axis(struct fe_onnx *g, const struct fe_onnx_value *x)
                              fe_onnx_type_name(t->type));
     if ((a ? (int64_t)a->n_ints : t ? t->n : 0) != 1)
         return fe_onnx_error(g, "one axis is read, that of the row");
-    return check_axis(g, a ? a->ints[0] : t->whole[0], x);
+    *axis = a ? a->ints[0] : t->whole[0];
+    return true;
+}
+
+/* What is stacked, added up or averaged. */
+static bool reduce_stack(struct fe_onnx *g, const struct fe_onnx_value *x)
+{
+    const bool mean = !strcmp(g->node->op_type, "ReduceMean");
+    const enum ir_dtype dtype = fe_onnx_dtype(x->type);
+    if ((!mean && strcmp(g->node->op_type, "ReduceSum") != 0) ||
+        fe_onnx_int(g, "keepdims", 1))
+        return fe_onnx_error(g, "what is stacked is only added up or "
+                             "averaged, without its dim");
+    struct ir_value *sum = NULL;
+    for (int64_t k = 0; k < x->stacked; k++) {
+        if (!fe_onnx_take_elements(g, x->n))
+            return false;
+        int32_t *index = ir_alloc_array(&g->scratch, (size_t)x->n,
+                                        sizeof *index);
+        for (int64_t i = 0; i < x->n; i++)
+            index[i] = (int32_t)(k * x->n + i);
+        struct ir_value *part = fe_onnx_gather(g, x->rows, x->n, index);
+        sum = k ? fe_onnx_map(g, "x0 x1 add", dtype, sum, part, NULL) : part;
+    }
+    if (mean)
+        sum = fe_onnx_map(g, ir_sprintf(&g->scratch, "x0 %lld div",
+                                        (long long)x->stacked),
+                          dtype, sum, NULL, NULL);
+    return fe_onnx_give_rows(g, 0, x->type, sum, 1, &x->n);
 }
 
 bool fe_onnx_reduce_op(struct fe_onnx *g)
 {
-    const struct fe_onnx_value *x = fe_onnx_row_input(g, 0);
+    const struct fe_onnx_value *x = fe_onnx_any_input(g, 0);
+    int64_t axis = 0;
     size_t i = 0;
-    if (!x || !reduced_axis(g, x))
+    if (!x || !reduced_axis(g, &axis))
+        return false;
+    if (x->stacked && axis == 0)
+        return reduce_stack(g, x);
+    x = fe_onnx_row_input(g, 0);
+    if (!x || !check_axis(g, axis, x))
         return false;
     while (strcmp(reductions[i].name, g->node->op_type) != 0)
         i++;

@@ -34,7 +34,7 @@ struct ir_value *fe_onnx_logistic(struct fe_onnx *g, struct ir_value *x)
  * of the inverse of erf; its constants are those of ONNX Runtime, in f32. */
 struct ir_value *fe_onnx_probit(struct fe_onnx *g, struct ir_value *x)
 {
-    const double a = (double)(2 / (3.14159f * 0.147f));
+    const double a = (double)(2 / (3.14159265f * 0.147f));
     const double b = (double)(1 / 0.147f);
     x = fe_onnx_map(g, "2 x0 mul 1 sub", IR_F32,
                     fe_onnx_convert(g, x, IR_F32), NULL, NULL);

@@ -237,11 +237,52 @@ bool fe_onnx_reshape(struct fe_onnx *g)
         dim[open] = x->n / n;
         n = x->n;
     }
+    /* [1, -1, n]: one of those that will be stacked. */
+    if (batch && first == 1 && rank == 2 && open == 0 && dim[1] == x->n) {
+        struct fe_onnx_value one = *x;
+        one.stacked = 1;
+        one.rank = 1;
+        one.dim[0] = x->n;
+        return !x->labels ? fe_onnx_give(g, 0, &one)
+                          : fe_onnx_error(g, "classes are not stacked");
+    }
     if (n != x->n || (batch && first != 0 && first != -1 && first != 1))
         return fe_onnx_error(g, "a row has %lld elements, which the new shape "
                              "mixes with those of others or leaves out",
                              (long long)x->n);
     return give_shaped(g, x, rank, dim);
+}
+
+bool fe_onnx_shape(struct fe_onnx *g)
+{
+    const struct fe_onnx_value *x = fe_onnx_row_input(g, 0);
+    if (!x)
+        return false;
+    if (g->node->n_attribute)
+        return fe_onnx_error(g, "a part of a shape is not read");
+    const struct fe_onnx_value value = {.type = FE_ONNX_INT64,
+                                        .shape_of = x};
+    return fe_onnx_give(g, 0, &value);
+}
+
+/* As large as rows are, the same everywhere: so one element does. */
+bool fe_onnx_constant_of_shape(struct fe_onnx *g)
+{
+    const struct fe_onnx_value *shape = fe_onnx_any_input(g, 0);
+    const Onnx__AttributeProto *a = fe_onnx_attribute(g, "value");
+    if (!shape)
+        return false;
+    if (!shape->shape_of)
+        return fe_onnx_error(g, "only the shape of a value of the row is "
+                             "read");
+    const int64_t one = 1;
+    const struct fe_onnx_tensor *t =
+        a ? fe_onnx_read_tensor(g, a->t, "value")
+          : fe_onnx_new_tensor(g, FE_ONNX_FLOAT, 1, &one);
+    if (t && t->n != 1)
+        return fe_onnx_error(g, "value has %lld elements, not 1",
+                             (long long)t->n);
+    return give_constant(g, t);
 }
 
 bool fe_onnx_flatten(struct fe_onnx *g)
@@ -687,10 +728,38 @@ static bool concat_rows(struct fe_onnx *g, const struct fe_onnx_value *first,
     return all.rows && fe_onnx_give(g, 0, &all);
 }
 
+/* Values of the same dims, stacked. */
+static bool concat_stacked(struct fe_onnx *g,
+                           const struct fe_onnx_value *first)
+{
+    const size_t n = g->node->n_input;
+    struct ir_value **parts = ir_alloc_array(&g->scratch, n, sizeof *parts);
+    struct fe_onnx_value all = *first;
+    all.stacked = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct fe_onnx_value *x = fe_onnx_any_input(g, i);
+        if (!x)
+            return false;
+        if (!x->stacked || x->type != first->type || x->n != first->n ||
+            x->type == FE_ONNX_STRING)
+            return fe_onnx_error(g, "input %zu is not stacked as input 0 is",
+                                 i);
+        all.stacked += x->stacked;
+        parts[i] = x->rows;
+    }
+    all.rows = fe_onnx_concat(g, (int)n, parts);
+    return all.rows && fe_onnx_give(g, 0, &all);
+}
+
 bool fe_onnx_concat_op(struct fe_onnx *g)
 {
-    const struct fe_onnx_value *first = fe_onnx_input(g, 0);
+    const struct fe_onnx_value *first = fe_onnx_any_input(g, 0);
     int axis = 0;
+    if (!first)
+        return false;
+    if (first->stacked && fe_onnx_int(g, "axis", 1) == 0)
+        return concat_stacked(g, first);
+    first = fe_onnx_input(g, 0);
     if (!first)
         return false;
     if (first->constant)
