@@ -328,18 +328,17 @@ static bool check_classes(struct fe_catboost *m)
 #define EXP_HIGH 709.78272569338397 /* gives inf */
 
 /* e^x for x in [EXP_LOW, EXP_HIGH]: 2^(k / 2048) from tables, times a cubic of
- * what is left. */
-static struct ir_value *exponent(struct builder *b, struct ir_value *x)
+ * what is left. The results are below 2^(most + 1). */
+static struct ir_value *exponent(struct builder *b, struct ir_value *x,
+                                 int most)
 {
-    static const struct {
-        int first, n;
-    } powers = {-1022, 2047};
-    double part[2048], power[2047];
+    enum { least = -1022, largest = 1024 };
+    double part[2048], power[largest - least + 1];
     const double per_unit = 2048 / M_LN2, unit = M_LN2 / 2048;
     for (int i = 0; i < 2048; i++)
         part[i] = exp2(i / 2048.0);
-    for (int i = 0; i < powers.n; i++)
-        power[i] = ldexp(1, powers.first + i);
+    for (int i = least; i <= most; i++)
+        power[i - least] = ldexp(1, i);
     struct ir_value *k = map_1(b, x, ir_sprintf(&b->m->scratch,
                                                 "x0 %s mul rint",
                                                 shown(b, per_unit)));
@@ -352,7 +351,7 @@ static struct ir_value *exponent(struct builder *b, struct ir_value *x)
             ir_sprintf(&b->m->scratch, "x1 %s mul x0 sub", shown(b, unit)));
     struct ir_value *terms[] = {
         t, lookup(b, rest, 0, 2048, IR_F64, part, 0),
-        lookup(b, whole, powers.first, powers.n, IR_F64, power, 0)};
+        lookup(b, whole, least, most - least + 1, IR_F64, power, 0)};
     return map(b, 3, terms,
                "3.0000000027955394 x0 sub x0 x0 mul mul "
                "0.16666666685227835064 mul x0 sub 1 add x1 x2 mul mul");
@@ -364,7 +363,8 @@ static struct ir_value *bounded_exponent(struct builder *b, struct ir_value *x)
 {
     return exponent(
         b, map_1(b, x, ir_sprintf(&b->m->scratch, "x0 %s max %s min",
-                                  shown(b, EXP_LOW), shown(b, EXP_HIGH))));
+                                  shown(b, EXP_LOW), shown(b, EXP_HIGH))),
+        1024);
 }
 
 /* CatBoost takes four exponents of a row at once, where they are bounded, and
@@ -380,7 +380,7 @@ static struct ir_value *softmax(struct builder *b, struct ir_value *x)
     struct ir_value *pair[] = {x, add(b, IR_OP_reduce, 1, &x, 1, &max)};
     struct ir_value *below = map(b, 2, pair, "x0 x1 sub");
     struct ir_value *e = exponent(
-        b, map_1(b, below, ir_sprintf(&b->m->scratch, "x0 %s max", low)));
+        b, map_1(b, below, ir_sprintf(&b->m->scratch, "x0 %s max", low)), 0);
     if (n % 4 != 0) {
         double *alone = ir_alloc_array(&b->m->scratch, (size_t)n, 8);
         for (int64_t i = n / 4 * 4; i < n; i++)
