@@ -21,9 +21,11 @@ struct checker {
 static bool fail(struct checker *c, const uint8_t *at, const char *what)
 {
     const struct fe_value value = {.at = at};
+    if (at < c->end && *at < ' ')
+        return fe_json_error(c->json, &value, "%s, not a byte 0x%02x", what,
+                             (unsigned)*at);
     if (at < c->end)
-        return fe_json_error(c->json, &value, "%s, not '%.1s'", what,
-                             (const char *)at);
+        return fe_json_error(c->json, &value, "%s, not '%c'", what, *at);
     return fe_json_error(c->json, &value, "%s, not the end of the file", what);
 }
 

@@ -73,6 +73,8 @@ struct checker {
 static bool need(struct checker *c, uint64_t n, const char *what)
 {
     const uint64_t have = (uint64_t)(c->end - c->p);
+    if (have == 0 && n > 0)
+        return fail(c, c->p, "the file ends where %s should be", what);
     return n <= have ||
            fail(c, c->p, "%s of %llu bytes (the file has %llu more)", what,
                 (unsigned long long)n, (unsigned long long)have);

@@ -39,19 +39,81 @@ static const struct fe_xgboost_objective objectives[] = {
 
 /* -------------------------------------------------------------- detect -- */
 
-static bool has(const uint8_t *data, size_t size, const char *text)
+/* The object "learner", within the first few KB: in JSON the key, a colon and
+ * a brace, in UBJSON the brace alone. */
+static bool has_learner(const uint8_t *data, size_t size)
 {
-    return memmem(data, size, text, strlen(text)) != NULL;
+    static const char key[] = "learner";
+    const size_t n = sizeof key - 1;
+    const uint8_t *end = data + size, *p = data;
+    while ((p = memmem(p, (size_t)(end - p), key, n))) {
+        p += n;
+        while (p < end && *p && strchr("\": \n\r\t", *p))
+            p++;
+        if (p < end && *p == '{')
+            return true;
+    }
+    return false;
 }
 
-/* XGBoost's own keys stand in front: {"learner": or {"version":, in a saved
- * state {"Config": or {"Model":. */
+/* What a length of 8 bytes and a name are read as, up to `end`. */
+static const uint8_t *skip_name(const uint8_t *p, const uint8_t *end)
+{
+    uint64_t n;
+    if (!p || (size_t)(end - p) < sizeof n)
+        return NULL;
+    memcpy(&n, p, sizeof n);
+    p += sizeof n;
+    if (n == 0 || n > 64 || n > (size_t)(end - p))
+        return NULL;
+    for (uint64_t i = 0; i < n; i++)
+        if (p[i] < ' ' || p[i] > '~')
+            return NULL;
+    return p + n;
+}
+
+/* The binary format up to 3.0: a struct of 136 bytes, the objective's name and
+ * the booster's. */
+static bool is_old_binary(const uint8_t *data, size_t size)
+{
+    enum { param_bytes = 136 };
+    const uint8_t *p = data, *end = data + size;
+    if (size >= 4 && !memcmp(p, "binf", 4))
+        p += 4;
+    if (end - p < param_bytes)
+        return false;
+    const uint8_t *name = skip_name(p + param_bytes, end);
+    const uint8_t *after = skip_name(name, end);
+    return after && (!memcmp(after - 4, "tree", 4) ||
+                     !memcmp(after - 4, "dart", 4) ||
+                     !memcmp(after - 4, "near", 4));
+}
+
+static bool starts_with(const uint8_t *data, size_t size, const char *text)
+{
+    return size >= strlen(text) && !memcmp(data, text, strlen(text));
+}
+
+/* What XGBoost writes and cannot be read as a model, by its name. */
+static const char *other_format(const uint8_t *data, size_t size)
+{
+    const size_t n = size < 4096 ? size : 4096;
+    if (is_old_binary(data, size))
+        return "XGBoost's old binary format";
+    if (starts_with(data, n, "CONFIG-offset:"))
+        return "a state saved by XGBoost before 1.6";
+    if (starts_with(data, n, "booster[0]:") ||
+        (starts_with(data, n, "[") && memmem(data, n, "\"nodeid\"", 8)))
+        return "a dump of XGBoost's trees, which lacks what is around them";
+    return NULL;
+}
+
 bool fe_detect_xgboost(const uint8_t *data, size_t size)
 {
     const size_t n = size < 4096 ? size : 4096;
-    if (n == 0 || *data != '{')
+    if (n == 0)
         return false;
-    return has(data, n, "learner") || has(data, n, "gradient_booster");
+    return (*data == '{' && has_learner(data, n)) || other_format(data, size);
 }
 
 /* ---------------------------------------------------------- parameters -- */
@@ -508,7 +570,13 @@ struct ir_module *fe_import_xgboost(struct ir_file file, struct ir_diag *diag)
     struct fe_xgboost m = {.leaf_width = 1};
     struct ir_module *module = NULL;
     ir_arena_init(&m.scratch);
-    if (fe_json_open(&m.json, &file, file.path, diag) && read_model(&m)) {
+    const char *other = other_format(file.data, file.size);
+    if (other)
+        ir_error(diag, ir_loc_file(file.path),
+                 "this is %s: load the model with the XGBoost that wrote it "
+                 "and call Booster.save_model(\"model.json\")",
+                 other);
+    else if (fe_json_open(&m.json, &file, file.path, diag) && read_model(&m)) {
         module = ir_module_new(fe_name_of(&m.scratch, file.path));
         if (!fe_xgboost_build(&m, module)) {
             ir_module_free(module);

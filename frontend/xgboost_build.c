@@ -112,7 +112,7 @@ static bool set_categories(struct build *b, struct ir_column *column,
     struct fe_value field[N_CAT_KEYS];
     const char **names;
     int64_t n;
-    if (!fe_json_fields(&m->json, enc, "enc", N_CAT_KEYS, keys, field) ||
+    if (!fe_json_fields(&m->json, enc, "it", N_CAT_KEYS, keys, field) ||
         !fe_json_ints(&m->json, &field[VALUES], "values", values))
         return false;
     const bool strings = field[OFFSETS].at != NULL;
@@ -163,9 +163,13 @@ static bool read_categories(struct build *b)
                     "%lld)",
                     (long long)n, (long long)m->n_features);
     fe_json_begin(&m->json, &field, "cats.enc", &walk);
-    for (int64_t i = 0; fe_json_next(&walk, &item); i++)
+    for (int64_t i = 0; fe_json_next(&walk, &item); i++) {
+        snprintf(m->json.context, sizeof m->json.context, "cats.enc[%lld]: ",
+                 (long long)i);
         if (!set_categories(b, &b->module->columns[i], &item))
             return false;
+    }
+    m->json.context[0] = '\0';
     return true;
 }
 
@@ -413,7 +417,7 @@ bool fe_xgboost_build(struct fe_xgboost *m, struct ir_module *module)
     if (!read_categories(&b))
         return false;
     const struct ir_attr attrs[] = {ir_int("first", 0),
-                                    ir_int("count", m->n_features),
+                                    ir_int("count", module->n_columns),
                                     ir_string("dtype", "f32")};
     struct ir_value *x = add(&b, IR_OP_input, 0, NULL, 3, attrs);
     if (!x)
