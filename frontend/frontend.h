@@ -44,6 +44,9 @@ struct ir_module *fe_import_tnir(struct ir_file file, struct ir_diag *diag);
 bool fe_detect_lightgbm(const uint8_t *data, size_t size);
 struct ir_module *fe_import_lightgbm(struct ir_file file,
                                      struct ir_diag *diag);
+bool fe_detect_lightgbm_json(const uint8_t *data, size_t size);
+struct ir_module *fe_import_lightgbm_json(struct ir_file file,
+                                          struct ir_diag *diag);
 bool fe_detect_catboost(const uint8_t *data, size_t size);
 struct ir_module *fe_import_catboost(struct ir_file file,
                                      struct ir_diag *diag);

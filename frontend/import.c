@@ -13,6 +13,8 @@ const struct fe_importer fe_importers[] = {
     {"tnir", "treenail's text form (.tnir)", fe_detect_tnir, fe_import_tnir},
     {"lightgbm", "LightGBM text model, v2 to v4 (Booster.save_model)",
      fe_detect_lightgbm, fe_import_lightgbm},
+    {"lightgbm-json", "LightGBM's Booster.dump_model(), written as JSON",
+     fe_detect_lightgbm_json, fe_import_lightgbm_json},
     {"xgboost", "XGBoost model, JSON or UBJSON, 1.x to 3.x (save_model)",
      fe_detect_xgboost, fe_import_xgboost},
     {"catboost", "CatBoost JSON model (save_model(format=\"json\", pool=pool))",

@@ -12,7 +12,7 @@
  * nothing is copied. begin is NULL where an optional piece is absent. */
 struct fe_span {
     const char *begin, *end;
-    const char *line_begin;
+    const char *line_begin; /* NULL: the column is not known */
     uint32_t line; /* from 1 */
 };
 
@@ -254,7 +254,16 @@ struct fe_lightgbm {
 bool fe_lightgbm_fields(struct fe_lightgbm *model, int64_t tree, int n_keys,
                         const char *const *keys, struct fe_span *fields);
 
+/* Whether model->version is known; what model->objective says. */
+bool fe_lightgbm_version(struct fe_lightgbm *model);
+bool fe_lightgbm_objective(struct fe_lightgbm *model);
+
 /* ----------------------------------------------------- lightgbm_tree.c -- */
+
+/* Adds a numeric node. missing: 0 none, 1 zero, 2 NaN, as LightGBM numbers
+ * them. */
+void fe_lightgbm_node(struct fe_lightgbm *model, int feature, double threshold,
+                      int missing, bool missing_left, int left, int right);
 
 /* Reads the block below the line "Tree=n", which is `start`, and adds it to
  * the forest. */

@@ -150,11 +150,9 @@ static bool read_scalar(struct fe_lightgbm *m, enum header_key key, int64_t low,
     return true;
 }
 
-static bool read_version(struct fe_lightgbm *m)
+bool fe_lightgbm_version(struct fe_lightgbm *m)
 {
-    const struct fe_span *v = &m->header[VERSION];
-    if (!need_field(m, VERSION))
-        return false;
+    const struct fe_span *v = &m->version;
     return fe_is(v, "v2") || fe_is(v, "v3") || fe_is(v, "v4") ||
            fe_lightgbm_error(m, v,
                              "version %.*s is not known (v2, v3 and v4 are)",
@@ -351,13 +349,13 @@ static bool has_one_score(enum fe_link link)
            link == FE_LINK_LOG1P_EXP;
 }
 
-static bool read_objective(struct fe_lightgbm *m)
+bool fe_lightgbm_objective(struct fe_lightgbm *m)
 {
     m->link = FE_LINK_IDENTITY;
     m->sigmoid = -1;
-    if (!m->header[OBJECTIVE].begin)
+    if (!m->objective.begin)
         return true; /* trained on a function of the caller's */
-    struct fe_span rest = m->header[OBJECTIVE], word;
+    struct fe_span rest = m->objective, word;
     fe_next_word(&rest, &word);
     const size_t n = sizeof objectives / sizeof *objectives;
     size_t i = 0;
@@ -393,7 +391,10 @@ static bool read_header(struct fe_lightgbm *m)
             m, &magic, "the first line is '%.*s', not 'tree'", FE_SHOW(&magic));
     m->last = magic;
     if (!fe_lightgbm_fields(m, -1, N_KEYS, key_names, m->header) ||
-        !read_version(m) ||
+        !need_field(m, VERSION))
+        return false;
+    m->version = m->header[VERSION];
+    if (!fe_lightgbm_version(m) ||
         !read_scalar(m, NUM_CLASS, 1, IR_MAX_COLUMNS, &m->n_targets))
         return false;
     if (m->header[NUM_TREE_PER_ITERATION].begin) {
@@ -406,10 +407,9 @@ static bool read_header(struct fe_lightgbm *m)
                 "num_tree_per_iteration %lld differs from num_class %lld",
                 (long long)n, (long long)m->n_targets);
     }
-    m->version = m->header[VERSION];
     m->objective = m->header[OBJECTIVE];
     m->average = m->header[AVERAGE_OUTPUT].begin != NULL;
-    return read_names(m) && read_infos(m) && read_objective(m);
+    return read_names(m) && read_infos(m) && fe_lightgbm_objective(m);
 }
 
 /* --------------------------------------------------------------- trees -- */

@@ -287,10 +287,9 @@ static double threshold_seen(double threshold)
 }
 
 /* LightGBM makes 0 of a NaN unless NaN is what is missing. */
-static uint8_t numeric_flags(int decision, double threshold)
+static uint8_t numeric_flags(int missing, bool left, double threshold)
 {
-    const bool left = decision & DECISION_DEFAULT_LEFT;
-    switch (decision >> 2) {
+    switch (missing) {
     case MISSING_NONE:
         return threshold >= 0 ? IR_NODE_MISSING_LEFT : 0;
     case MISSING_ZERO:
@@ -299,6 +298,15 @@ static uint8_t numeric_flags(int decision, double threshold)
     default:
         return left ? IR_NODE_MISSING_LEFT : 0;
     }
+}
+
+void fe_lightgbm_node(struct fe_lightgbm *m, int feature, double threshold,
+                      int missing, bool missing_left, int left, int right)
+{
+    const uint8_t flags = numeric_flags(missing, missing_left, threshold);
+    m->needs_zero_bound |= (flags & IR_NODE_ZERO_MISSING) != 0;
+    ir_forest_node(m->forest, feature, threshold_seen(threshold), left, right,
+                   flags);
 }
 
 /* The set that a categorical node's threshold names. Each belongs to one node,
@@ -417,10 +425,8 @@ static bool read_node(struct tree *t, int64_t i)
         return tree_error(t, &word, "threshold[%lld] is '%.*s', which no "
                           "number can be compared with", (long long)i,
                           FE_SHOW(&word));
-    const uint8_t flags = numeric_flags((int)decision, threshold);
-    m->needs_zero_bound |= (flags & IR_NODE_ZERO_MISSING) != 0;
-    ir_forest_node(m->forest, (int)feature, threshold_seen(threshold), left,
-                   right, flags);
+    fe_lightgbm_node(m, (int)feature, threshold, (int)(decision >> 2),
+                     decision & DECISION_DEFAULT_LEFT, left, right);
     return true;
 }
 

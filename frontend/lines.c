@@ -107,7 +107,8 @@ bool fe_read_double(const struct fe_span *span, double *value)
 bool fe_error_at(struct ir_diag *diag, const struct fe_reader *reader,
                  const struct fe_span *at, const char *fmt, ...)
 {
-    const uint64_t column = (uint64_t)(at->begin - at->line_begin) + 1;
+    const uint64_t column =
+        at->line_begin ? (uint64_t)(at->begin - at->line_begin) + 1 : 0;
     va_list args;
     va_start(args, fmt);
     ir_verror(diag,
