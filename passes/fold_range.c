@@ -594,7 +594,9 @@ static double guess(struct guesser *g, int step, double target)
         return NAN;
     switch (s->kind) {
     case FOLD_SOURCE: return target;
-    case FOLD_ROUND: return guess(g, s->x[0], target);
+    case FOLD_ROUND: /* what is rounded to it ends half a step on */
+        return guess(g, s->x[0],
+                     (target + nextafterf((float)target, INFINITY)) / 2);
     case FOLD_ELEMENT: return guess_element(g, s, target);
     case FOLD_MAP: return guess_map(g, s, target);
     default: return NAN;
