@@ -71,7 +71,8 @@ static bool build(struct fe_onnx *g)
 
 struct ir_module *fe_import_onnx(struct ir_file file, struct ir_diag *diag)
 {
-    struct fe_onnx g = {.diag = diag, .path = file.path};
+    struct fe_onnx g = {.diag = diag, .path = file.path,
+                        .n_messages = diag->n_messages};
     ir_arena_init(&g.scratch);
     Onnx__ModelProto *model = fe_onnx_decode(&file, diag);
     g.model = model;

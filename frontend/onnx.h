@@ -101,6 +101,7 @@ struct fe_onnx_value {
 
 struct fe_onnx {
     struct ir_diag *diag;
+    unsigned n_messages; /* that were there before */
     const char *path;
     const char *module_path; /* the same, in the module's arena */
     struct ir_arena scratch;
@@ -117,7 +118,8 @@ struct fe_onnx {
     struct ir_value *raw, *leaf; /* of the last ensemble */
 };
 
-/* A message about the node that is being built, or the graph. False. */
+/* A message about the node that is being built, or the graph; none when there
+ * is one already. False. */
 bool fe_onnx_error(struct fe_onnx *g, const char *fmt, ...) IR_PRINTF(2, 3);
 
 /* The node's attributes, of the kinds that the table of ops gives. */

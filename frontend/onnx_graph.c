@@ -166,6 +166,8 @@ bool fe_onnx_error(struct fe_onnx *g, const char *fmt, ...)
 {
     char said[1024], where[256] = "";
     va_list args;
+    if (g->diag->n_messages > g->n_messages)
+        return false; /* the first one says it */
     va_start(args, fmt);
     vsnprintf(said, sizeof said, fmt, args);
     va_end(args);
@@ -406,6 +408,20 @@ static bool has_what_it_says(const Onnx__AttributeProto *a, char kind)
     }
 }
 
+static const char *kind_name(char kind)
+{
+    switch (kind) {
+    case 'f': return "a float";
+    case 'i': return "an int";
+    case 's': return "a string";
+    case 't': return "a tensor";
+    case 'F': return "a list of floats";
+    case 'I': return "a list of ints";
+    case 'S': return "a list of strings";
+    default: return "of a kind that is not read";
+    }
+}
+
 static bool check_attribute(struct fe_onnx *g, const struct op *op,
                             const Onnx__AttributeProto *a)
 {
@@ -422,12 +438,12 @@ static bool check_attribute(struct fe_onnx *g, const struct op *op,
     if (a->ref_attr_name && *a->ref_attr_name)
         return fe_onnx_error(g, "the attribute '%s' refers to one of a "
                              "function, and there is none", name);
-    const char kind = entry[n + 1];
-    if (kind_of(a) != kind || !has_what_it_says(a, kind))
-        return fe_onnx_error(g, "the attribute '%s' has the type %d with %s, "
-                             "where %c of \"fistFIS\" is expected", name,
-                             (int)a->type, kind_of(a) ? "its value"
-                                                      : "no value", kind);
+    const char kind = entry[n + 1], given = kind_of(a);
+    if (given != kind || !has_what_it_says(a, kind))
+        return fe_onnx_error(g, "the attribute '%s' is %s, not %s", name,
+                             given == kind ? "without its value"
+                                           : kind_name(given),
+                             kind_name(kind));
     return true;
 }
 

@@ -164,7 +164,7 @@ static void set_words(struct fe_onnx *g)
 /* An output's name as C and CSV files have it, that is not taken yet. */
 static const char *free_name(struct fe_onnx *g, const char *name)
 {
-    char *clean = ir_strndup(&g->scratch, name, 100);
+    char *clean = ir_strndup(&g->scratch, name, strnlen(name, 100));
     for (char *p = clean; *p; p++)
         if (!isalnum((unsigned char)*p))
             *p = '_';

@@ -13,8 +13,6 @@ static struct ir_value *dense(struct fe_onnx *g, struct ir_value *x,
         return NULL;
     const enum ir_dtype dtype = x->type.dtype;
     const int64_t n_in = ir_type_volume(&x->type);
-    if (n_out > IR_MAX_NODES / n_in)
-        return NULL;
     struct ir_tensor *w = ir_alloc(&g->module->arena, sizeof *w);
     void *data = ir_alloc_array(&g->module->arena, (size_t)(n_out * n_in),
                                 ir_dtype_bytes(dtype));
