@@ -161,7 +161,7 @@ void cli_progress_show(struct cli_progress *progress, const char *what,
 /* Removes the line; before anything else is printed. */
 void cli_progress_clear(struct cli_progress *progress);
 
-/* -------------------------------------------------------------- json_writer.c -- */
+/* ------------------------------------------------------- json_writer.c -- */
 
 /* Writes one JSON value, indented by two spaces. A key of NULL is for
  * elements of an array. Strings that are no UTF-8 get U+FFFD for what is not;

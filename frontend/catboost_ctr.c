@@ -204,7 +204,8 @@ static bool is_too_long(struct search *s, const struct fe_catboost_table *t)
     const int bits = t->first->n_elements - n;
     if (n > 2 || bits > MAX_BITS)
         return true;
-    const int64_t each = (n == 2 ? s->m->n_texts + 1 : 1) * (int64_t)(1 << bits);
+    const int64_t each =
+        (n == 2 ? s->m->n_texts + 1 : 1) * (int64_t)(1 << bits);
     if (t->n > (MAX_STEPS - s->steps) / each)
         return true;
     s->steps += t->n * each;
@@ -269,15 +270,32 @@ static bool give_codes(struct search *s, struct fe_catboost_category *category)
                              "more than %d categories in all features so far",
                              MAX_CODES);
     int32_t *hash = ir_alloc_array(&m->scratch, found->n, sizeof *hash);
+    struct fe_catboost_code *codes =
+        ir_alloc_array(&m->scratch, found->n, sizeof *codes);
     category->text =
         ir_alloc_array(&m->scratch, found->n, sizeof *category->text);
     for (size_t i = 0; i < found->n; i++) {
         hash[i] = found->item[i].hash;
         category->text[i] = found->item[i].text;
+        codes[i] = (struct fe_catboost_code){hash[i], (int32_t)i};
     }
+    if (found->n > 0)
+        qsort(codes, found->n, sizeof *codes, compare_i32);
     category->n_codes = (int)found->n;
     category->hash = hash;
+    category->codes = codes;
     return true;
+}
+
+int fe_catboost_find_code(const struct fe_catboost_category *category,
+                          int32_t hash)
+{
+    const struct fe_catboost_code *at =
+        bsearch(&hash, category->codes, (size_t)category->n_codes,
+                sizeof *category->codes, compare_i32);
+    if (!at)
+        ir_bug("no code for a category's hash %d", hash);
+    return at->code;
 }
 
 static bool search_all(struct search *s)
@@ -304,7 +322,7 @@ static bool search_all(struct search *s)
 
 bool fe_catboost_find_codes(struct fe_catboost *m)
 {
-    for (int i = 0; i < m->n_categories && !m->has_texts; i++)
+    for (int i = 0; i < m->n_categories && m->n_texts == 0; i++)
         if (m->n_ctrs > 0 || m->categories[i].n_values > 0)
             return fe_json_error(&m->json, &m->categories[i].feature.at,
                                  "the model tests categories, but the file "

@@ -73,7 +73,7 @@ struct description {
     char *type, *borders; /* borders: how the target was cut */
     int64_t n_borders;
 };
-#define MAX_DESCRIPTIONS 64 /* that are looked at */
+#define MAX_DESCRIPTIONS 16 /* that are looked at */
 
 static bool read_description(struct fe_catboost *m,
                              const struct fe_value *object,
@@ -94,24 +94,34 @@ static bool read_description(struct fe_catboost *m,
                            &d->borders));
 }
 
-/* Whether a CTR of this type is there, that combines or that does not. */
-static bool is_used(const struct fe_catboost *m, const char *type, bool combines)
+/* The types of the CTRs that are there, of those that combine or of others. */
+struct types {
+    int n;
+    const char *name[8]; /* there are 6 */
+};
+
+static bool is_used(const struct types *types, const char *name)
 {
-    for (int i = 0; i < m->n_tables; i++) {
-        const struct fe_catboost_table *t = &m->tables[i];
-        const char *at = strstr(t->key, "\"type\":\"");
-        const size_t n = strlen(type);
-        if ((t->first->n_elements > 1) == combines && at &&
-            !strncmp(at + 8, type, n) && at[8 + n] == '"')
-            return true;
-    }
-    return false;
+    int i = 0;
+    while (i < types->n && strcmp(types->name[i], name) != 0)
+        i++;
+    return i < types->n;
+}
+
+static struct types find_types(const struct fe_catboost *m, bool combines)
+{
+    struct types types = {.n = 0};
+    for (int i = 0; i < m->n_ctrs; i++)
+        if ((m->ctrs[i].n_elements > 1) == combines &&
+            !is_used(&types, m->ctrs[i].type_name))
+            types.name[types.n++] = m->ctrs[i].type_name;
+    return types;
 }
 
 /* Two tables of one type that differ only in how the target was cut have one
  * key in ctr_data: CatBoost writes just one of them. */
 static bool check_list(struct fe_catboost *m, const struct fe_value *list,
-                       bool combines)
+                       const struct types *types)
 {
     struct description d[MAX_DESCRIPTIONS];
     struct fe_walk walk;
@@ -125,7 +135,7 @@ static bool check_list(struct fe_catboost *m, const struct fe_value *list,
             return false;
         for (int i = 0; i < n; i++)
             if (!strcmp(d[i].type, d[n].type) && d[i].borders &&
-                d[n].borders && is_used(m, d[n].type, combines) &&
+                d[n].borders && is_used(types, d[n].type) &&
                 (d[i].n_borders != d[n].n_borders ||
                  strcmp(d[i].borders, d[n].borders) != 0))
                 return fe_json_error(
@@ -151,14 +161,16 @@ static bool check_lists(struct fe_catboost *m, const struct fe_value *params)
         return false;
     if (fe_catboost_is_null(m, &categories))
         return true;
+    const struct types alone = find_types(m, false);
+    const struct types combined = find_types(m, true);
     if (!fe_json_fields(&m->json, &categories, key, 3, keys, list) ||
-        !check_list(m, &list[0], false) || !check_list(m, &list[1], true))
+        !check_list(m, &list[0], &alone) || !check_list(m, &list[1], &combined))
         return false;
     if (fe_json_kind(&m->json, &list[2]) != FE_OBJECT)
         return true;
     fe_json_begin_object(&m->json, &list[2], keys[2], &walk);
     while (fe_json_next(&walk, &value))
-        if (!check_list(m, &value, false))
+        if (!check_list(m, &value, &alone))
             return false;
     return true;
 }
@@ -198,6 +210,25 @@ static bool read_label(struct fe_catboost *m, const struct fe_value *value,
 
 #define MAX_CLASSES (1 << 20)
 
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Labels that differ in Python may be the same as text, as 1 and "1" are. */
+static bool check_labels(struct fe_catboost *m, const struct fe_value *array)
+{
+    const size_t n = (size_t)m->n_labels;
+    const char **sorted = ir_alloc_array(&m->scratch, n, sizeof *sorted);
+    memcpy(sorted, m->labels, n * sizeof *sorted);
+    qsort(sorted, n, sizeof *sorted, by_text);
+    for (size_t i = 1; i < n; i++)
+        if (!strcmp(sorted[i - 1], sorted[i]))
+            return fe_json_error(&m->json, array, "class_names: two classes "
+                                 "are called '%.100s'", sorted[i]);
+    return true;
+}
+
 static bool read_labels(struct fe_catboost *m, const struct fe_value *array)
 {
     struct fe_walk walk;
@@ -214,7 +245,7 @@ static bool read_labels(struct fe_catboost *m, const struct fe_value *array)
     for (int i = 0; fe_json_next(&walk, &value); i++)
         if (!read_label(m, &value, &m->labels[i]))
             return false;
-    return true;
+    return check_labels(m, array);
 }
 
 /* class_to_label: the class of each raw value. Without names of their own,

@@ -11,7 +11,7 @@
 
 #include "onnx.pb-c.h"
 
-/* --------------------------------------------------------- onnx_wire.c -- */
+/* ---------------------------------------------------------- onnx_wire.c -- */
 
 /* The file as protobuf-c's structs, which fe_onnx_discard() frees; NULL with a
  * message. No deeper than 64 messages; at most some 200 times the file's
@@ -20,7 +20,7 @@ Onnx__ModelProto *fe_onnx_decode(const struct ir_file *file,
                                  struct ir_diag *diag);
 void fe_onnx_discard(Onnx__ModelProto *model);
 
-/* ------------------------------------------------------- onnx_tensor.c -- */
+/* -------------------------------------------------------- onnx_tensor.c -- */
 
 /* TensorProto.DataType, as far as it is read. */
 enum fe_onnx_type {
@@ -63,7 +63,7 @@ struct fe_onnx_tensor *fe_onnx_new_tensor(struct fe_onnx *g, int type,
 const char *fe_onnx_string(struct fe_onnx *g, const ProtobufCBinaryData *s,
                            const char *what);
 
-/* -------------------------------------------------------- onnx_graph.c -- */
+/* --------------------------------------------------------- onnx_graph.c -- */
 
 /* The strings that a value may hold: string i is code i. Those of an input are
  * collected from the ops that look at it, and become its categories. */
@@ -167,13 +167,13 @@ size_t fe_onnx_hash(const char *name);
 /* Reads and builds the whole graph. */
 bool fe_onnx_build(struct fe_onnx *g);
 
-/* ----------------------------------------------------------- onnx_io.c -- */
+/* ------------------------------------------------------------ onnx_io.c -- */
 
 /* Columns of the graph's inputs; outputs of its outputs. */
 bool fe_onnx_build_inputs(struct fe_onnx *g);
 bool fe_onnx_build_outputs(struct fe_onnx *g);
 
-/* --------------------------------------------------------- onnx_rows.c -- */
+/* ---------------------------------------------------------- onnx_rows.c -- */
 
 /* Takes n elements, of values and of ops' tensors, from what the file's size
  * allows in all. */
@@ -215,7 +215,7 @@ int fe_onnx_code(struct fe_onnx *g, struct fe_onnx_words *words,
                  const char *word);
 struct fe_onnx_words *fe_onnx_new_words(struct fe_onnx *g);
 
-/* ----------------------------------- onnx_tree.c, onnx_tree_{v3,v5}.c -- */
+/* ------------------------------------- onnx_tree.c, onnx_tree_{v3,v5}.c -- */
 
 /* How a node tests its feature. */
 enum fe_onnx_mode {
@@ -266,7 +266,7 @@ bool fe_onnx_give_targets(struct fe_onnx *g, struct ir_value *sums,
 struct ir_value *fe_onnx_features(struct fe_onnx *g,
                                   const struct fe_onnx_value *x);
 
-/* -------------------------------------------------------- onnx_post.c -- */
+/* ---------------------------------------------------------- onnx_post.c -- */
 
 /* The attribute post_transform. */
 bool fe_onnx_read_post(struct fe_onnx *g, enum fe_onnx_post *post);
@@ -292,7 +292,7 @@ bool fe_onnx_give_from_table(struct fe_onnx *g,
                              const struct fe_onnx_tensor *table,
                              const struct fe_onnx_value *index);
 
-/* ------------------------------------------------- the ops, by their file -- */
+/* ----------------------------------------------- the ops, by their file -- */
 
 /* Builds what g->node says, whose attributes and counts of inputs and outputs
  * fit the table in onnx_graph.c. */
@@ -312,8 +312,8 @@ fe_onnx_builder fe_onnx_scaler, fe_onnx_imputer, fe_onnx_normalizer,
 /* onnx_shape.c */
 fe_onnx_builder fe_onnx_constant, fe_onnx_identity, fe_onnx_cast,
     fe_onnx_reshape, fe_onnx_flatten, fe_onnx_unsqueeze, fe_onnx_squeeze,
-    fe_onnx_shape, fe_onnx_constant_of_shape, fe_onnx_concat_op, fe_onnx_split, fe_onnx_slice, fe_onnx_gather_op,
-    fe_onnx_transpose;
+    fe_onnx_shape, fe_onnx_constant_of_shape, fe_onnx_concat_op,
+    fe_onnx_split, fe_onnx_slice, fe_onnx_gather_op, fe_onnx_transpose;
 /* onnx_math.c */
 fe_onnx_builder fe_onnx_unary, fe_onnx_binary, fe_onnx_clip, fe_onnx_where,
     fe_onnx_softmax, fe_onnx_arg_max, fe_onnx_reduce_op, fe_onnx_variadic;

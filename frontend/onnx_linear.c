@@ -92,7 +92,8 @@ bool fe_onnx_linear_classifier(struct fe_onnx *g)
     const double *intercepts = floats_of(g, "intercepts", &n);
     if (!labels || !fe_onnx_read_post(g, &post))
         return false;
-    if (labels->n < 2 || (n != (size_t)labels->n && !(n == 1 && labels->n == 2)))
+    const bool one_of_two = n == 1 && labels->n == 2;
+    if (labels->n < 2 || (n != (size_t)labels->n && !one_of_two))
         return fe_onnx_error(g, "intercepts has %zu elements, there are %lld "
                              "classes", n, (long long)labels->n);
     struct ir_value *scores = linear(g, n, intercepts);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --------------------------------------------------------------- constants -- */
+/* ------------------------------------------------------------ constants -- */
 
 static bool give_constant(struct fe_onnx *g, const struct fe_onnx_tensor *t)
 {
@@ -52,7 +52,7 @@ bool fe_onnx_identity(struct fe_onnx *g)
     return x && fe_onnx_give(g, 0, x);
 }
 
-/* -------------------------------------------------------------------- cast -- */
+/* ----------------------------------------------------------------- cast -- */
 
 static double cast_number(double v, int to)
 {
@@ -110,6 +110,8 @@ static struct ir_value *cast_rows(struct fe_onnx *g,
     if (!rows)
         return NULL;
     const enum ir_dtype from = rows->type.dtype;
+    if (fe_onnx_is_whole(x->type) && !fe_onnx_is_whole(to)) /* no -0 there */
+        return fe_onnx_map(g, "x0 0 add", fe_onnx_dtype(to), rows, NULL, NULL);
     if (to == FE_ONNX_BOOL)
         rows = fe_onnx_map(g, "x0 0 eq 0 1 where", from, rows, NULL, NULL);
     else if (fe_onnx_is_whole(to) && !fe_onnx_is_whole(x->type))
@@ -149,7 +151,7 @@ bool fe_onnx_cast(struct fe_onnx *g)
     return cast.rows && fe_onnx_give(g, 0, &cast);
 }
 
-/* ------------------------------------------------------------------ shapes -- */
+/* --------------------------------------------------------------- shapes -- */
 
 /* The list that is an attribute, or a constant input. NULL without a message
  * when it is neither; *ok false after one. */
@@ -216,6 +218,8 @@ bool fe_onnx_reshape(struct fe_onnx *g)
     const struct fe_onnx_tensor *shape = list_of(g, "shape", 1, &ok);
     if (!x || !ok)
         return false;
+    if (fe_onnx_int(g, "allowzero", 0))
+        return fe_onnx_error(g, "allowzero is not read");
     if (!shape || shape->n > IR_MAX_RANK || (shape->n < 1 && !x->constant))
         return fe_onnx_error(g, "the new shape has %lld dims (1 to %d are "
                              "read)", shape ? (long long)shape->n : 0,
@@ -366,7 +370,7 @@ bool fe_onnx_squeeze(struct fe_onnx *g)
     return give_shaped(g, x, rank, dim);
 }
 
-/* ---------------------------------------------------------------- elements -- */
+/* ------------------------------------------------------------- elements -- */
 
 /* The elements `index` of x as a value of these dims. */
 static bool take(struct fe_onnx *g, const struct fe_onnx_value *x,
@@ -457,8 +461,8 @@ bool fe_onnx_give_from_table(struct fe_onnx *g,
     double *keys = ir_alloc_array(&g->scratch, (size_t)table->n, sizeof *keys);
     for (int64_t i = 0; i < table->n; i++)
         keys[i] = (double)i;
-    value.rows = fe_onnx_lookup(g, fe_onnx_numbers(g, index), table->n, keys, table->real, 0,
-                                fe_onnx_dtype(table->type));
+    value.rows = fe_onnx_lookup(g, fe_onnx_numbers(g, index), table->n, keys,
+                                table->real, 0, fe_onnx_dtype(table->type));
     return value.rows && fe_onnx_give(g, 0, &value);
 }
 
@@ -645,7 +649,7 @@ bool fe_onnx_transpose(struct fe_onnx *g)
     return take(g, x, dim, index, &taken) && fe_onnx_give(g, 0, &taken);
 }
 
-/* ------------------------------------------------------------------ concat -- */
+/* --------------------------------------------------------------- concat -- */
 
 static bool concat_constants(struct fe_onnx *g)
 {

@@ -430,9 +430,9 @@ int ir_find_output(const struct ir_module *module, const char *name);
  * margin[k] starts as base[k]; then, tree by tree, the leaf's value is added
  * to margin[target[t]] in the dtype of leaf_value; at the end each is divided
  * by divisor, when there is one. With a leaf_width of w a leaf has w values,
- * leaf_value[l * w] on, which are added to the w margins from target[t] on; then
- * targets are multiples of w. The second result is the number in its tree of
- * the leaf that each tree leads to, or that leaf's leaf_id.
+ * leaf_value[l * w] on, which are added to the w margins from target[t] on;
+ * then targets are multiples of w. The second result is the number in its tree
+ * of the leaf that each tree leads to, or that leaf's leaf_id.
  *
  * A linear leaf l (of width 1) with coefficients yields
  * leaf_const[l] + sum of coef[i] * v[coef_feature[i]] for i in

@@ -182,15 +182,15 @@ static bool fold_questions(struct plan *p, int64_t first, int64_t end,
                            struct ir_arena *arena)
 {
     struct fold_pieces pieces;
-    if (!fold_cut(&pieces, function, &p->fuel, arena))
+    if (!pass_fold_cut(&pieces, function, &p->fuel, arena))
         return false;
     for (int64_t q = first, next; q < end; q = next) {
         struct fold_test test;
         for (next = q + 1; next < end; next++)
             if (!same_question(&p->question[q], &p->question[next]))
                 break;
-        if (!fold_solve(&pieces, &p->forest, p->question[q].node, arena,
-                        &test) ||
+        if (!pass_fold_solve(&pieces, &p->forest, p->question[q].node, arena,
+                             &test) ||
             !put_test(p, q, next, &test))
             return false;
     }
@@ -225,9 +225,9 @@ static void fold_feature(struct plan *p, int32_t number, int64_t first,
     const int64_t n_words = p->n_words;
     feature->fate = KEPT;
     feature->index = number;
-    feature->source = fold_origin(x, &feature->index);
+    feature->source = pass_fold_origin(x, &feature->index);
     ir_arena_init(&arena);
-    if (fold_trace(&p->folder->graph, x, number, p->dtype, function)) {
+    if (pass_fold_trace(&p->folder->graph, x, number, p->dtype, function)) {
         if (function->n == 1 && function->source)
             feature->fate = SAME;
         else if (!feature->multiplied &&
@@ -277,7 +277,7 @@ static int32_t *slot_of(const struct plan *p, const struct ir_value *value,
 {
     const struct fold_graph *g = &p->folder->graph;
     return &p->folder->slot[is_of_row(p, value)
-                                ? fold_number(g, value, index)
+                                ? pass_fold_number(g, value, index)
                                 : g->first[value->id] + index];
 }
 
@@ -344,7 +344,7 @@ static struct ir_value *add_input(struct plan *p, int n, int64_t *start)
     const struct fold_graph *g = &p->folder->graph;
     int64_t low = INT64_MAX, high = 0;
     for (int i = 0; i < n; i++) {
-        const int64_t at = fold_number(g, p->value[i], p->index[i]);
+        const int64_t at = pass_fold_number(g, p->value[i], p->index[i]);
         low = at < low ? at : low;
         high = at > high ? at : high;
     }
@@ -365,8 +365,8 @@ static struct ir_value *row_alone(struct plan *p)
     for (int32_t i = 0; i < p->forest.n_features; i++) {
         struct feature *f = &p->feature[i];
         if (f->fate == SAME || f->fate == FOLDED)
-            f->place = (int32_t)(fold_number(&p->folder->graph, f->source,
-                                             f->index) - start);
+            f->place = (int32_t)(pass_fold_number(&p->folder->graph, f->source,
+                                                  f->index) - start);
     }
     return input;
 }
@@ -391,7 +391,7 @@ static struct ir_value *concatenate(struct plan *p, int n_row)
         int64_t start;
         struct ir_value *input = add_input(p, n_row, &start);
         for (int i = 0; i < n_row; i++)
-            index[i] = (int32_t)(fold_number(g, p->value[i], p->index[i]) -
+            index[i] = (int32_t)(pass_fold_number(g, p->value[i], p->index[i]) -
                                  start);
         part[n_parts++] = gather(p, input, n_row, index);
     }
@@ -486,8 +486,8 @@ static void take_memory(struct plan *p)
 static enum ir_dtype operand_dtype(const struct plan *p)
 {
     for (int32_t i = 0; i < p->forest.n_nodes; i++)
-        if (fold_root_dtype(&p->folder->graph, p->op->operand[0],
-                            p->forest.feature[i]) == IR_F64)
+        if (pass_fold_root_dtype(&p->folder->graph, p->op->operand[0],
+                                 p->forest.feature[i]) == IR_F64)
             return IR_F64;
     return p->forest.in_dtype;
 }
@@ -575,7 +575,8 @@ bool pass_fold(struct ir_module *module, const struct pass_options *options,
         return true;
     ir_renumber(module);
     ir_arena_init(&folder.arena);
-    int64_t n_elements = fold_graph_init(&folder.graph, module, &folder.arena);
+    int64_t n_elements =
+        pass_fold_graph_init(&folder.graph, module, &folder.arena);
     if (n_elements >= 0) {
         int *end = ir_alloc_array(&folder.arena, (size_t)n, sizeof(*end));
         folder.slot = ir_alloc_array(&folder.arena, (size_t)n_elements,

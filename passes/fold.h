@@ -56,25 +56,26 @@ struct fold_graph {
 
 /* Returns how many elements there are; -1 when they are too many, or some
  * value's size is not known. All memory is the arena's. */
-int64_t fold_graph_init(struct fold_graph *graph, const struct ir_module *module,
-                     struct ir_arena *arena);
+int64_t pass_fold_graph_init(struct fold_graph *graph,
+                             const struct ir_module *module,
+                             struct ir_arena *arena);
 /* The element's number; elements of the row have one number, whichever op
  * reads them. */
-int64_t fold_number(const struct fold_graph *graph,
-                    const struct ir_value *value, int64_t index);
+int64_t pass_fold_number(const struct fold_graph *graph,
+                         const struct ir_value *value, int64_t index);
 /* The value that the element, perhaps moved by gather and concat, is one of;
  * `index` becomes its place there. */
-const struct ir_value *fold_origin(const struct ir_value *value,
-                                   int64_t *index);
+const struct ir_value *pass_fold_origin(const struct ir_value *value,
+                                        int64_t *index);
 /* The dtype of the number that the element is computed from; f64 when ops read
  * it as either, f32 for a constant. */
-enum ir_dtype fold_root_dtype(const struct fold_graph *graph,
-                              const struct ir_value *value, int64_t index);
+enum ir_dtype pass_fold_root_dtype(const struct fold_graph *graph,
+                                   const struct ir_value *value, int64_t index);
 /* Writes the element as a function of its root as a number of `dtype`, f64 or
  * the root's own. False when it takes more than FOLD_MAX_STEPS. */
-bool fold_trace(const struct fold_graph *graph, const struct ir_value *value,
-                int64_t index, enum ir_dtype dtype,
-                struct fold_function *function);
+bool pass_fold_trace(const struct fold_graph *graph,
+                     const struct ir_value *value, int64_t index,
+                     enum ir_dtype dtype, struct fold_function *function);
 
 /* -------------------------------------------------------- fold_range.c -- */
 
@@ -86,19 +87,21 @@ struct fold_range {
 };
 
 /* One step of a map over numbers, as the interpreter computes it. */
-double fold_apply(enum ir_step_kind map, enum ir_dtype dtype, const double *x);
+double pass_fold_apply(enum ir_step_kind map, enum ir_dtype dtype,
+                       const double *x);
 /* What step `step` gives for v, exactly. */
-double fold_value(const struct fold_function *function, int step, double v);
+double pass_fold_value(const struct fold_function *function, int step,
+                       double v);
 /* Holds what the last step gives for every number in [low, high], no NaN. */
-struct fold_range fold_range(const struct fold_function *function, double low,
-                             double high);
+struct fold_range pass_fold_range(const struct fold_function *function,
+                                  double low, double high);
 /* About the number for which step `step` gives `target`; a NaN when it cannot
  * be said. Only a hint where to look first. */
-double fold_guess(const struct fold_function *function, int step,
-                  double target);
+double pass_fold_guess(const struct fold_function *function, int step,
+                       double target);
 /* How many numbers of an ascending tensor are below v, or not above it. */
-int64_t fold_count_below(const struct ir_tensor *tensor, double v,
-                         bool or_equal);
+int64_t pass_fold_count_below(const struct ir_tensor *tensor, double v,
+                              bool or_equal);
 
 /* -------------------------------------------------------- fold_solve.c -- */
 
@@ -126,13 +129,14 @@ struct fold_test {
 
 /* Cuts the line where the function has its corners. False when there are too
  * many, or too little fuel. */
-bool fold_cut(struct fold_pieces *pieces, const struct fold_function *function,
-              int64_t *fuel, struct ir_arena *arena);
+bool pass_fold_cut(struct fold_pieces *pieces,
+                   const struct fold_function *function, int64_t *fuel,
+                   struct ir_arena *arena);
 /* Finds the test of the source that passes exactly those numbers (and the NaN)
  * for which the function's value passes `node`. False when there is no single
  * such test, or when that could not be decided at reasonable expense. */
-bool fold_solve(const struct fold_pieces *pieces,
-                const struct ir_forest *forest, int64_t node,
-                struct ir_arena *arena, struct fold_test *test);
+bool pass_fold_solve(const struct fold_pieces *pieces,
+                     const struct ir_forest *forest, int64_t node,
+                     struct ir_arena *arena, struct fold_test *test);
 
 #endif

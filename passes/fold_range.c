@@ -22,7 +22,8 @@
 
 /* --------------------------------------------------------- single numbers -- */
 
-double fold_apply(enum ir_step_kind map, enum ir_dtype dtype, const double *x)
+double pass_fold_apply(enum ir_step_kind map, enum ir_dtype dtype,
+                       const double *x)
 {
     struct ir_step program[4];
     const int n = ir_step_operands(map);
@@ -32,7 +33,7 @@ double fold_apply(enum ir_step_kind map, enum ir_dtype dtype, const double *x)
     return ir_program_eval(program, n + 1, x, dtype);
 }
 
-double fold_value(const struct fold_function *f, int step, double v)
+double pass_fold_value(const struct fold_function *f, int step, double v)
 {
     double value[FOLD_MAX_STEPS], x[3];
     for (int i = 0; i <= step; i++) {
@@ -53,7 +54,7 @@ double fold_value(const struct fold_function *f, int step, double v)
         case FOLD_MAP:
             for (int k = 0; k < ir_step_operands(s->map); k++)
                 x[k] = value[s->x[k]];
-            value[i] = fold_apply(s->map, s->dtype, x);
+            value[i] = pass_fold_apply(s->map, s->dtype, x);
             break;
         }
     }
@@ -103,12 +104,12 @@ static bool holds_infinity(struct fold_range a)
 
 static double apply1(const struct fold_step *s, double x)
 {
-    return fold_apply(s->map, s->dtype, &x);
+    return pass_fold_apply(s->map, s->dtype, &x);
 }
 
 static double apply2(const struct fold_step *s, double x, double y)
 {
-    return fold_apply(s->map, s->dtype, (const double[]){x, y});
+    return pass_fold_apply(s->map, s->dtype, (const double[]){x, y});
 }
 
 /* Rises with its operand, as computed. */
@@ -387,7 +388,8 @@ static struct fold_range map_range(const struct fold_step *s,
 
 /* ----------------------------------------------------------------- tables -- */
 
-int64_t fold_count_below(const struct ir_tensor *t, double v, bool or_equal)
+int64_t pass_fold_count_below(const struct ir_tensor *t, double v,
+                              bool or_equal)
 {
     int64_t low = 0, high = t->type.dim[0];
     while (low < high) {
@@ -405,8 +407,8 @@ static struct fold_range lookup_range(const struct ir_op *op,
                                       struct fold_range a)
 {
     const struct ir_tensor *keys = ir_attr_tensor(op, "keys");
-    const int64_t from = fold_count_below(keys, a.low, false);
-    const int64_t to = fold_count_below(keys, a.high, true);
+    const int64_t from = pass_fold_count_below(keys, a.low, false);
+    const int64_t to = pass_fold_count_below(keys, a.high, true);
     struct fold_range r = nothing;
     if (to - from > MAX_JOINED)
         return anything;
@@ -456,7 +458,8 @@ static struct fold_range interp_range(const struct fold_step *s,
     const struct ir_tensor *x = ir_attr_tensor(s->op, "x");
     const double low = ir_element(s->op, a.low);
     const double high = ir_element(s->op, a.high);
-    if (fold_count_below(x, a.low, true) == fold_count_below(x, a.high, true))
+    if (pass_fold_count_below(x, a.low, true) ==
+        pass_fold_count_below(x, a.high, true))
         return isnan(low) || isnan(high)
                    ? anything
                    : between(fmin(low, high), fmax(low, high));
@@ -476,8 +479,8 @@ static struct fold_range element_range(const struct fold_step *s,
     return a.nan ? join_value(r, ir_element(s->op, NAN)) : r;
 }
 
-struct fold_range fold_range(const struct fold_function *f, double low,
-                             double high)
+struct fold_range pass_fold_range(const struct fold_function *f, double low,
+                                  double high)
 {
     struct fold_range range[FOLD_MAX_STEPS];
     range[0] = nothing;
@@ -529,7 +532,7 @@ static double guess_element(struct guesser *g, const struct fold_step *s,
         return guess(g, s->x[0], table_at(s->op, "edges", (int64_t)target));
     }
     const struct ir_tensor *y = ir_attr_tensor(s->op, "y");
-    const int64_t at = fold_count_below(y, target, true) - 1;
+    const int64_t at = pass_fold_count_below(y, target, true) - 1;
     if (!s->ascending || at < 0 || at + 1 >= y->type.dim[0])
         return NAN;
     const double x0 = table_at(s->op, "x", at), y0 = table_at(s->op, "y", at);
@@ -557,7 +560,7 @@ static double guess_where(struct guesser *g, const struct fold_step *s,
                           double target)
 {
     const double v = guess(g, s->x[1], target);
-    if (!isnan(v) && fold_value(g->f, s->x[0], v) != 0)
+    if (!isnan(v) && pass_fold_value(g->f, s->x[0], v) != 0)
         return v;
     return guess(g, s->x[2], target);
 }
@@ -603,7 +606,7 @@ static double guess(struct guesser *g, int step, double target)
     }
 }
 
-double fold_guess(const struct fold_function *f, int step, double target)
+double pass_fold_guess(const struct fold_function *f, int step, double target)
 {
     struct guesser g = {f, MAX_GUESSES};
     return guess(&g, step, target);

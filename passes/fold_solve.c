@@ -127,11 +127,11 @@ static struct fold_range look(const struct fold_pieces *p, int64_t first,
     const double low = pass_at_order(first, f->dtype);
     *p->fuel -= f->n;
     if (first != last)
-        return fold_range(f, low, pass_at_order(last, f->dtype));
+        return pass_fold_range(f, low, pass_at_order(last, f->dtype));
     struct fold_range r = {0};
-    include(&r, fold_value(f, f->n - 1, low));
+    include(&r, pass_fold_value(f, f->n - 1, low));
     if (first == 0)
-        include(&r, fold_value(f, f->n - 1, -0.0));
+        include(&r, pass_fold_value(f, f->n - 1, -0.0));
     return r;
 }
 
@@ -156,7 +156,7 @@ static void add_place(struct corners *c, int64_t place)
 /* Cuts around where step `step` gives about `target`. */
 static void add_corner(struct corners *c, int step, double target)
 {
-    const double v = fold_guess(c->f, step, target);
+    const double v = pass_fold_guess(c->f, step, target);
     if (isnan(v) || c->n > MAX_CORNERS)
         return;
     const int64_t at = pass_order(v, c->f->dtype);
@@ -196,8 +196,8 @@ static int compare_places(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-bool fold_cut(struct fold_pieces *p, const struct fold_function *f,
-              int64_t *fuel, struct ir_arena *arena)
+bool pass_fold_cut(struct fold_pieces *p, const struct fold_function *f,
+                   int64_t *fuel, struct ir_arena *arena)
 {
     struct corners c = {.f = f, .last = pass_last_order(f->dtype)};
     *p = (struct fold_pieces){.function = f, .fuel = fuel};
@@ -216,7 +216,7 @@ bool fold_cut(struct fold_pieces *p, const struct fold_function *f,
         for (int64_t i = 0; i < p->n; i++)
             p->piece[i].range = look(p, p->piece[i].first,
                                      p->piece[i + 1].first - 1);
-        include(&p->nan, fold_value(f, f->n - 1, NAN));
+        include(&p->nan, pass_fold_value(f, f->n - 1, NAN));
     }
     free(c.place);
     return good;
@@ -298,7 +298,7 @@ static bool find_runs(struct runs *r)
     const struct fold_function *f = p->function;
     const double t = ir_real(r->forest->threshold, r->forest->in_dtype,
                              (size_t)r->node);
-    const double v = fold_guess(f, f->n - 1, t);
+    const double v = pass_fold_guess(f, f->n - 1, t);
     r->guess = isnan(v) ? INT64_MAX / 2 : pass_order(v, f->dtype);
     for (int64_t i = 0; i < p->n; i++) {
         const int64_t last = p->piece[i + 1].first - 1;
@@ -398,9 +398,9 @@ static bool make_test(const struct runs *r, bool nan_left,
     return true;
 }
 
-bool fold_solve(const struct fold_pieces *pieces,
-                const struct ir_forest *forest, int64_t node,
-                struct ir_arena *arena, struct fold_test *test)
+bool pass_fold_solve(const struct fold_pieces *pieces,
+                     const struct ir_forest *forest, int64_t node,
+                     struct ir_arena *arena, struct fold_test *test)
 {
     struct runs r = {.pieces = pieces, .forest = forest, .node = node};
     const enum side nan = side_of(forest, node, &pieces->nan);

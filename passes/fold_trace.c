@@ -55,8 +55,8 @@ static int64_t common_root(const struct fold_graph *g, const struct ir_op *op,
 {
     int64_t root = FOLD_CONSTANT;
     for (int o = 0; o < op->n_operands; o++) {
-        const int64_t at = fold_number(g, op->operand[o],
-                                       operand_index(op, o, index));
+        const int64_t at = pass_fold_number(g, op->operand[o],
+                                            operand_index(op, o, index));
         if (g->root[at] == FOLD_CONSTANT)
             continue;
         if (root != FOLD_CONSTANT && root != g->root[at])
@@ -73,19 +73,19 @@ static void set_moved_roots(struct fold_graph *g, const struct ir_op *op)
         for (int64_t i = 0; i < ir_type_volume(&op->result[0].type); i++) {
             int64_t index = i;
             const struct ir_value *x = moved_from(op, &index);
-            g->root[to++] = g->root[fold_number(g, x, index)];
+            g->root[to++] = g->root[pass_fold_number(g, x, index)];
         }
         return;
     }
     for (int o = 0; o < op->n_operands; o++)
         for (int64_t i = 0; i < ir_type_volume(&op->operand[o]->type); i++)
-            g->root[to++] = g->root[fold_number(g, op->operand[o], i)];
+            g->root[to++] = g->root[pass_fold_number(g, op->operand[o], i)];
 }
 
 /* A number of the row is an f32 when all ops that read it read it as one. */
 static void set_dtypes(struct fold_graph *g, const struct ir_value *value)
 {
-    const int64_t first = fold_number(g, value, 0);
+    const int64_t first = pass_fold_number(g, value, 0);
     for (int64_t i = 0; i < ir_type_volume(&value->type); i++)
         g->is_f32[first + i] = value->type.dtype == IR_F32 &&
                                (value->op->kind != IR_OP_input ||
@@ -130,8 +130,9 @@ static int64_t number_elements(struct fold_graph *g)
     return n;
 }
 
-int64_t fold_graph_init(struct fold_graph *g, const struct ir_module *module,
-                         struct ir_arena *arena)
+int64_t pass_fold_graph_init(struct fold_graph *g,
+                             const struct ir_module *module,
+                             struct ir_arena *arena)
 {
     *g = (struct fold_graph){.module = module};
     g->row_elements = ir_row_elements(module);
@@ -151,8 +152,8 @@ int64_t fold_graph_init(struct fold_graph *g, const struct ir_module *module,
     return n;
 }
 
-int64_t fold_number(const struct fold_graph *g, const struct ir_value *value,
-                    int64_t index)
+int64_t pass_fold_number(const struct fold_graph *g,
+                         const struct ir_value *value, int64_t index)
 {
     const struct ir_op *op = value->op;
     if (op->kind == IR_OP_input)
@@ -161,18 +162,18 @@ int64_t fold_number(const struct fold_graph *g, const struct ir_value *value,
     return g->first[value->id] + index;
 }
 
-const struct ir_value *fold_origin(const struct ir_value *value,
-                                   int64_t *index)
+const struct ir_value *pass_fold_origin(const struct ir_value *value,
+                                        int64_t *index)
 {
     while (value->op->kind == IR_OP_gather || value->op->kind == IR_OP_concat)
         value = moved_from(value->op, index);
     return value;
 }
 
-enum ir_dtype fold_root_dtype(const struct fold_graph *g,
-                              const struct ir_value *value, int64_t index)
+enum ir_dtype pass_fold_root_dtype(const struct fold_graph *g,
+                                   const struct ir_value *value, int64_t index)
 {
-    const int64_t root = g->root[fold_number(g, value, index)];
+    const int64_t root = g->root[pass_fold_number(g, value, index)];
     return root == FOLD_CONSTANT || g->is_f32[root] ? IR_F32 : IR_F64;
 }
 
@@ -232,7 +233,7 @@ static int add_map(struct tracer *t, enum ir_step_kind map,
         all_numbers = all_numbers && is_number(t, x[i]);
     }
     if (all_numbers)
-        return add_number(t, fold_apply(map, dtype, number));
+        return add_number(t, pass_fold_apply(map, dtype, number));
     if (map == IR_STEP_WHERE && is_number(t, x[0]))
         return number[0] != 0 ? x[1] : x[2];
     return add_step(t, step);
@@ -288,11 +289,12 @@ static bool rises(const struct ir_op *op)
                                  ir_real(x->data, dtype, i - 1)};
         const double rise[] = {ir_real(y->data, dtype, i),
                                ir_real(y->data, dtype, i - 1)};
-        const double parts[] = {fold_apply(IR_STEP_SUB, dtype, rise),
-                                fold_apply(IR_STEP_SUB, dtype, length)};
+        const double parts[] = {pass_fold_apply(IR_STEP_SUB, dtype, rise),
+                                pass_fold_apply(IR_STEP_SUB, dtype, length)};
         if (rise[0] < rise[1] || !isfinite(parts[1]))
             return false;
-        if (parts[1] > 0 && !isfinite(fold_apply(IR_STEP_DIV, dtype, parts)))
+        if (parts[1] > 0 &&
+            !isfinite(pass_fold_apply(IR_STEP_DIV, dtype, parts)))
             return false;
     }
     return true;
@@ -336,7 +338,7 @@ static int trace_new(struct tracer *t, const struct ir_value *value,
                      int64_t index)
 {
     const struct ir_op *op = value->op;
-    if (fold_number(t->graph, value, index) == t->root)
+    if (pass_fold_number(t->graph, value, index) == t->root)
         return trace_root(t, value, index);
     switch (op->kind) {
     case IR_OP_gather:
@@ -375,11 +377,12 @@ static int trace_element(struct tracer *t, const struct ir_value *value,
     return step;
 }
 
-bool fold_trace(const struct fold_graph *g, const struct ir_value *value,
-                int64_t index, enum ir_dtype dtype, struct fold_function *f)
+bool pass_fold_trace(const struct fold_graph *g, const struct ir_value *value,
+                     int64_t index, enum ir_dtype dtype,
+                     struct fold_function *f)
 {
     struct tracer t = {.graph = g, .f = f};
-    t.root = g->root[fold_number(g, value, index)];
+    t.root = g->root[pass_fold_number(g, value, index)];
     f->source = NULL;
     f->index = 0;
     f->dtype = dtype;
