@@ -521,7 +521,9 @@ def write_versions(r):
 
 def record_shared(r):
     if not SHARED.is_dir():
-        sys.exit(f"{SHARED} is absent: its recordings would be lost")
+        if ARGS.out == HERE:
+            sys.exit(f"{SHARED} is absent: its recordings would be lost")
+        return
     for path in sorted(SHARED.glob("*.txt")):
         text = path.read_text()
         infos = re.search(r"^feature_infos=(.*)$", text, re.M).group(1).split()
