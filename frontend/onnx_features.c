@@ -56,7 +56,7 @@ bool fe_onnx_scaler(struct fe_onnx *g)
                                         feature_rows(g, x), offset, scale), x);
 }
 
-/* -------------------------------------------------------------- imputation -- */
+/* ----------------------------------------------------------- imputation -- */
 
 static bool impute_whole(struct fe_onnx *g, const struct fe_onnx_value *x)
 {
@@ -100,7 +100,7 @@ bool fe_onnx_imputer(struct fe_onnx *g)
                                          NULL), x);
 }
 
-/* ------------------------------------------------------------ normalization -- */
+/* -------------------------------------------------------- normalization -- */
 
 bool fe_onnx_binarizer(struct fe_onnx *g)
 {
@@ -175,7 +175,7 @@ bool fe_onnx_zip_map(struct fe_onnx *g)
     return fe_onnx_give(g, 0, &scores);
 }
 
-/* --------------------------------------------------------------- encodings -- */
+/* ------------------------------------------------------------ encodings -- */
 
 /* A list of keys or values: an attribute name_strings, name_int64s or
  * name_floats, or name_tensor. NULL with a message. */
@@ -444,7 +444,7 @@ bool fe_onnx_category_mapper(struct fe_onnx *g)
     return read_default(g, &m) && apply(g, &m);
 }
 
-/* ----------------------------------------------------------------- one-hot -- */
+/* -------------------------------------------------------------- one-hot -- */
 
 /* Element i * n_cats + c: whether x[i] is category c. */
 static struct ir_value *one_hot(struct fe_onnx *g,

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---------------------------------------------------------- table of ops -- */
+/* --------------------------------------------------------- table of ops -- */
 
 /* Attributes as "name:kind", of one letter each: f i s t, or F I S for lists.
  * `ml`: of ai.onnx.ml. An output past those built has no builder: a graph that
@@ -103,18 +103,18 @@ static const struct op {
     {"Tanh", false, 1, 1, 1, fe_onnx_unary, ""},
     {"Not", false, 1, 1, 1, fe_onnx_unary, ""},
     {"IsNaN", false, 1, 1, 1, fe_onnx_unary, ""},
-    {"Add", false, 2, 2, 1, fe_onnx_binary, "axis:i broadcast:i"},
-    {"Sub", false, 2, 2, 1, fe_onnx_binary, "axis:i broadcast:i"},
-    {"Mul", false, 2, 2, 1, fe_onnx_binary, "axis:i broadcast:i"},
-    {"Div", false, 2, 2, 1, fe_onnx_binary, "axis:i broadcast:i"},
-    {"Pow", false, 2, 2, 1, fe_onnx_binary, "axis:i broadcast:i"},
-    {"Less", false, 2, 2, 1, fe_onnx_binary, "axis:i broadcast:i"},
+    {"Add", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
+    {"Sub", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
+    {"Mul", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
+    {"Div", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
+    {"Pow", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
+    {"Less", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
     {"LessOrEqual", false, 2, 2, 1, fe_onnx_binary, ""},
-    {"Greater", false, 2, 2, 1, fe_onnx_binary, "axis:i broadcast:i"},
+    {"Greater", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
     {"GreaterOrEqual", false, 2, 2, 1, fe_onnx_binary, ""},
-    {"Equal", false, 2, 2, 1, fe_onnx_binary, "axis:i broadcast:i"},
-    {"And", false, 2, 2, 1, fe_onnx_binary, "axis:i broadcast:i"},
-    {"Or", false, 2, 2, 1, fe_onnx_binary, "axis:i broadcast:i"},
+    {"Equal", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
+    {"And", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
+    {"Or", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
     {"Min", false, 1, IR_MAX_OPERANDS, 1, fe_onnx_variadic, ""},
     {"Max", false, 1, IR_MAX_OPERANDS, 1, fe_onnx_variadic, ""},
     {"Sum", false, 1, IR_MAX_OPERANDS, 1, fe_onnx_variadic, ""},
@@ -253,7 +253,7 @@ static bool define_initializers(struct fe_onnx *g)
     return true;
 }
 
-/* ----------------------------------------------------- inputs and outputs -- */
+/* --------------------------------------------------- inputs and outputs -- */
 
 bool fe_onnx_has_input(const struct fe_onnx *g, size_t i)
 {

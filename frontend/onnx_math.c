@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ------------------------------------------------------------ broadcasting -- */
+/* --------------------------------------------------------- broadcasting -- */
 
 /* Dims of the row that values broadcast to. */
 struct shape {
@@ -110,7 +110,7 @@ static bool give_shape(struct fe_onnx *g, int type, struct ir_value *rows,
     return fe_onnx_give_rows(g, 0, type, rows, shape->rank, shape->dim);
 }
 
-/* ------------------------------------------------------------------- unary -- */
+/* ---------------------------------------------------------------- unary -- */
 
 /* Programs of f32 and f64; of whole numbers where they are the same. */
 static const struct {
@@ -151,7 +151,7 @@ bool fe_onnx_unary(struct fe_onnx *g)
                              fe_onnx_convert(g, y, IR_F64), x);
 }
 
-/* ------------------------------------------------------------------ binary -- */
+/* --------------------------------------------------------------- binary -- */
 
 static const struct {
     const char *name, *program;
@@ -310,7 +310,7 @@ bool fe_onnx_clip(struct fe_onnx *g)
     return fe_onnx_give_like(g, 0, x->type, y, x);
 }
 
-/* ------------------------------------------------------------------ reduce -- */
+/* --------------------------------------------------------------- reduce -- */
 
 /* The one axis that is reduced has to be all of a row of one dim. */
 static bool check_axis(struct fe_onnx *g, int64_t axis,

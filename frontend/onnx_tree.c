@@ -78,7 +78,7 @@ static long long node_name(const struct fe_onnx_ensemble *e, int64_t i)
     return e->node_name ? (long long)e->node_name[i] : (long long)i;
 }
 
-/* ------------------------------------------------------------------ sets -- */
+/* ----------------------------------------------------------------- sets -- */
 
 static int compare_numbers(const void *a, const void *b)
 {
@@ -202,7 +202,7 @@ static int extra_feature(struct builder *b, const struct item *item)
     return b->n_features + b->n_extra - 1;
 }
 
-/* --------------------------------------------------------------- one tree -- */
+/* ------------------------------------------------------------- one tree -- */
 
 /* Takes `child` off the stack as node or leaf of the tree; gives its number to
  * its parent. */
@@ -357,7 +357,7 @@ static bool emit_tree(struct builder *b, int64_t t)
     return true;
 }
 
-/* ------------------------------------------------------------------ checks -- */
+/* --------------------------------------------------------------- checks -- */
 
 static bool check_nodes(struct fe_onnx *g, const struct fe_onnx_ensemble *e,
                         int n_features)
@@ -440,7 +440,7 @@ static bool wants_strict(const struct fe_onnx_ensemble *e)
     return strict;
 }
 
-/* ------------------------------------------------------------------ forest -- */
+/* --------------------------------------------------------------- forest -- */
 
 struct ir_value *fe_onnx_features(struct fe_onnx *g,
                                   const struct fe_onnx_value *x)

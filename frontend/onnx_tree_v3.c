@@ -180,7 +180,7 @@ static bool find_trees(struct fe_onnx *g, const struct lists *l,
     return true;
 }
 
-/* -------------------------------------------------------------- ensemble -- */
+/* ------------------------------------------------------------- ensemble -- */
 
 static bool read_mode(struct fe_onnx *g, const struct lists *l, size_t i,
                       uint8_t *mode)
@@ -326,7 +326,7 @@ static bool read_ensemble(struct fe_onnx *g, const char *of, struct lists *l,
            read_inner(g, l, e) && sort_weights(g, l, e);
 }
 
-/* ------------------------------------------------------------- regressor -- */
+/* ------------------------------------------------------------ regressor -- */
 
 static bool read_aggregate(struct fe_onnx *g, enum fe_onnx_aggregate *kind)
 {
@@ -394,7 +394,7 @@ bool fe_onnx_tree_regressor(struct fe_onnx *g)
            fe_onnx_give_targets(g, sums, post, e.n_targets, FE_ONNX_FLOAT);
 }
 
-/* ------------------------------------------------------------ classifier -- */
+/* ----------------------------------------------------------- classifier -- */
 
 /* What a classifier knows of its weights. */
 struct classes {

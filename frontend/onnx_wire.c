@@ -38,7 +38,7 @@ struct walk {
     struct frame frame[MAX_DEPTH];
 };
 
-/* ------------------------------------------------------------ messages -- */
+/* ------------------------------------------------------------- messages -- */
 
 /* "graph.node.attribute.", or "" at the top. */
 static void print_place(const struct walk *w, struct ir_text *text)
@@ -129,7 +129,7 @@ static bool count_packed(enum wire wire, const uint8_t *at,
     return true;
 }
 
-/* ---------------------------------------------------------------- walk -- */
+/* ----------------------------------------------------------------- walk -- */
 
 static bool take_memory(struct walk *w, const uint8_t *at, size_t bytes)
 {
@@ -246,7 +246,7 @@ static bool check_bytes(const struct ir_file *file, struct ir_diag *diag)
     return true;
 }
 
-/* ---------------------------------------------------------------- memory -- */
+/* --------------------------------------------------------------- memory -- */
 
 /* What check_bytes() counted is what is taken, but protobuf-c doubles its
  * lists; past four times as much something is wrong. */
@@ -292,7 +292,7 @@ void fe_onnx_discard(Onnx__ModelProto *model)
         onnx__model_proto__free_unpacked(model, &allocator);
 }
 
-/* ---------------------------------------------------------------- detect -- */
+/* --------------------------------------------------------------- detect -- */
 
 /* protobuf has no magic number: the fields at the top must be a model's, of
  * the right kinds, up to the graph, which no model lacks. Lengths are jumped
