@@ -35,6 +35,12 @@ struct fe_catboost_category {
     int n_codes;
     const int32_t *hash;
     const char **text;
+    const struct fe_catboost_code *codes; /* ascending by hash */
+};
+
+struct fe_catboost_code {
+    int32_t hash; /* first: codes are found by it */
+    int32_t code;
 };
 
 enum fe_catboost_element_kind {
@@ -75,6 +81,7 @@ struct fe_catboost_table {
 struct fe_catboost_ctr {
     struct fe_value at;
     enum fe_catboost_ctr_type type;
+    const char *type_name; /* as the file has it */
     int n_elements;
     const struct fe_catboost_element *element; /* categories, then others */
     const char *key; /* of the table */
@@ -141,7 +148,6 @@ struct fe_catboost {
     struct fe_catboost_ctr *ctrs;            /* as the file has them */
     struct fe_catboost_table *tables;        /* ascending by key */
     struct fe_catboost_text *texts;          /* ascending by hash */
-    bool has_texts; /* the file has cat_features_hash */
     int n_columns;  /* features, in flat order */
     int n_features; /* of the forest: columns, then CTRs */
 
@@ -215,6 +221,9 @@ struct fe_catboost_split fe_catboost_locate(const struct fe_catboost *m,
                                             int64_t split);
 const struct fe_catboost_test *fe_catboost_get_test(struct fe_catboost *m,
                                                     int64_t split);
+/* The code of a category that has one. */
+int fe_catboost_find_code(const struct fe_catboost_category *category,
+                          int32_t hash);
 /* The counts of a category alone; NULL when training has not seen it. */
 const double *fe_catboost_counts(const struct fe_catboost_table *table,
                                  int32_t category);

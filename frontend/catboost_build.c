@@ -14,9 +14,14 @@
 struct builder {
     struct fe_catboost *m;
     struct ir_module *module;
+    const char *path;       /* of the file; lives as long as the module */
     struct ir_value *x;     /* the columns, as f32 */
     struct ir_value **hash; /* by category: of a row's category, NaN if new */
+    int64_t n_numbers;      /* that CTRs have in lookups so far */
 };
+
+/* More are refused: CTRs may share a table, so that they outgrow the file. */
+#define MAX_NUMBERS (1 << 26)
 
 /* ------------------------------------------------------------------- ops -- */
 
@@ -29,7 +34,10 @@ static struct ir_value *add(struct builder *b, enum ir_op_kind kind, int n,
             return NULL;
     struct ir_op *op =
         ir_add_op(b->module, kind, n, x, n_attrs, attrs, b->m->diag);
-    return op ? &op->result[0] : NULL;
+    if (!op)
+        return NULL;
+    op->loc = ir_loc_file(b->path);
+    return &op->result[0];
 }
 
 /* A map in f64 or from it. Numbers of the program are given as fmt has them. */
@@ -162,10 +170,8 @@ static struct ir_value *is_value(struct builder *b,
                                  int32_t value)
 {
     const double one = 1;
-    int code = 0;
-    while (code < c->n_codes && c->hash[code] != value)
-        code++;
-    return lookup(b, column(b, c->feature.column), code, 1, IR_F64, &one, 0);
+    return lookup(b, column(b, c->feature.column),
+                  fe_catboost_find_code(c, value), 1, IR_F64, &one, 0);
 }
 
 /* What a table's CTRs combine, as numbers for the hash. */
@@ -185,6 +191,20 @@ static struct ir_value *combine(struct builder *b,
     return add(b, IR_OP_concat, ctr->n_elements, part, 0, NULL);
 }
 
+/* Whether there is room for n numbers more for each of so many CTRs. */
+static bool take_numbers(struct builder *b, const struct fe_catboost_table *t,
+                         int64_t n, int64_t n_ctrs)
+{
+    if (n_ctrs > IR_MAX_ELEMENTS / n ||
+        n * n_ctrs > MAX_NUMBERS - b->n_numbers)
+        return fe_json_error(&b->m->json, &t->at, "%lld CTRs of %lld values "
+                             "are too many (the limit is %d numbers, and %d in "
+                             "all)", (long long)n_ctrs, (long long)n,
+                             IR_MAX_ELEMENTS, MAX_NUMBERS);
+    b->n_numbers += n * n_ctrs;
+    return true;
+}
+
 /* All CTRs of a table of several elements at once. */
 static struct ir_value *look_up_hash(struct builder *b,
                                      const struct fe_catboost_table *t)
@@ -192,12 +212,8 @@ static struct ir_value *look_up_hash(struct builder *b,
     int64_t width = 0, at = 0;
     for (const struct fe_catboost_ctr *c = t->first; c; c = c->next)
         width++;
-    if (width > IR_MAX_ELEMENTS / t->n) {
-        fe_json_error(&b->m->json, &t->at, "%lld CTRs of %lld entries are "
-                      "more than %d numbers", (long long)width,
-                      (long long)t->n, IR_MAX_ELEMENTS);
+    if (!take_numbers(b, t, t->n, width))
         return NULL;
-    }
     float *values = ir_alloc_array(&b->m->scratch, (size_t)(t->n * width),
                                    sizeof *values);
     float *other =
@@ -226,6 +242,8 @@ static struct ir_value *look_up_code(struct builder *b,
 {
     const struct fe_catboost_category *c =
         &b->m->categories[ctr->element[0].feature];
+    if (!take_numbers(b, ctr->table, c->n_codes, 1))
+        return NULL;
     float *values = ir_alloc_array(&b->m->scratch, (size_t)c->n_codes,
                                    sizeof *values);
     for (int i = 0; i < c->n_codes; i++)
@@ -252,6 +270,11 @@ static struct ir_value *add_features(struct builder *b)
             for (const struct fe_catboost_ctr *c = t->first; c; c = c->next)
                 if (c->feature >= 0)
                     part[n++] = look_up_code(b, c);
+    }
+    if (n > IR_MAX_OPERANDS) {
+        ir_error(m->diag, ir_loc_file(b->path), "CTRs ask for %d tables (the "
+                 "limit is %d)", n - 1, IR_MAX_OPERANDS - 1);
+        return NULL;
     }
     return n == 1 ? b->x : add(b, IR_OP_concat, n, part, 0, NULL);
 }
@@ -321,7 +344,7 @@ static bool check_classes(struct fe_catboost *m)
     return true;
 }
 
-/* ------------------------------------------------------------- transforms -- */
+/* ------------------------------------------------------------ transforms -- */
 
 /* Where CatBoost's exponent begins and ends. */
 #define EXP_LOW -708.39641853226408
@@ -477,7 +500,9 @@ static void set_facts(struct builder *b)
 
 bool fe_catboost_build(struct fe_catboost *m, struct ir_module *module)
 {
-    struct builder b = {.m = m, .module = module};
+    struct builder b = {
+        .m = m, .module = module,
+        .path = ir_strdup(&module->arena, m->json.path)};
     const struct ir_attr attrs[] = {ir_int("first", 0),
                                     ir_int("count", m->n_columns),
                                     ir_string("dtype", "f32")};
@@ -495,6 +520,6 @@ bool fe_catboost_build(struct fe_catboost *m, struct ir_module *module)
     m->forest = NULL;
     struct ir_op *trees = ir_forest_finish(
         forest, module, x, "le", NULL, 1, 0,
-        ir_loc_file(ir_strdup(&module->arena, m->json.path)), m->diag);
+        ir_loc_file(b.path), m->diag);
     return trees && add_outputs(&b, trees) && ir_verify(module, m->diag);
 }

@@ -314,7 +314,6 @@ static bool read_texts(struct fe_catboost *m, const struct fe_value *array)
     static const char *const keys[] = {"hash", "value"};
     struct fe_walk walk;
     struct fe_value object, field[2];
-    m->has_texts = array->at != NULL;
     if (!fe_catboost_length(m, array, "cat_features_hash", &m->n_texts))
         return false;
     m->texts =
@@ -381,11 +380,12 @@ static const struct ctr_type {
 };
 
 static bool read_ctr_type(struct fe_catboost *m, const struct fe_value *value,
-                          enum fe_catboost_ctr_type *type)
+                          struct fe_catboost_ctr *ctr)
 {
     for (size_t i = 0; i < sizeof ctr_types / sizeof *ctr_types; i++)
         if (fe_json_is(&m->json, value, ctr_types[i].name)) {
-            *type = ctr_types[i].type;
+            ctr->type = ctr_types[i].type;
+            ctr->type_name = ctr_types[i].name;
             return true;
         }
     return fe_json_error(&m->json, value, "ctr_type is none that is known "
@@ -513,7 +513,7 @@ static bool read_ctr(struct fe_catboost *m, const struct fe_value *object,
     ctr->at = *object;
     if (!fe_json_fields(&m->json, object, "a CTR", N_CTR_KEYS, ctr_keys,
                         field) ||
-        !read_ctr_type(m, &field[CTR_TYPE], &ctr->type) ||
+        !read_ctr_type(m, &field[CTR_TYPE], ctr) ||
         !read_elements(m, &field[ELEMENTS], ctr) ||
         !fe_json_string(&m->json, &field[IDENTIFIER], "identifier",
                         &m->scratch, &key) ||

@@ -1,10 +1,10 @@
 /* catboost_tree.c: trees of either shape -> the forest builder.
  *
  * An oblivious tree is `splits`, the same for all nodes of a level, and
- * leaf_values; bit k of a leaf's number is split k. It becomes a full tree whose
- * first level is the last split, so that leaves stand in the order of their
- * numbers. Other trees are objects within one another. Their leaves are numbered
- * from left to right, as CatBoost does when it reads the file itself.
+ * leaf_values; bit k of a leaf's number is split k. It becomes a full tree
+ * whose first level is the last split, so that leaves stand in the order of
+ * their numbers. Other trees are objects within one another. Their leaves are
+ * numbered from left to right, as CatBoost does when it reads the file itself.
  */
 #include "frontend/catboost.h"
 
@@ -180,7 +180,7 @@ static void add_leaf(struct fe_catboost *m, const double *values)
         ir_forest_leaf_values(m->forest, values);
 }
 
-/* -------------------------------------------------------- oblivious trees -- */
+/* ------------------------------------------------------- oblivious trees -- */
 
 static bool read_splits(struct reader *r, const struct fe_value *array,
                         const struct fe_catboost_test *test[MAX_DEPTH],
@@ -239,7 +239,7 @@ static bool read_oblivious(struct reader *r, const struct fe_value *object)
     return true;
 }
 
-/* ------------------------------------------------------------ other trees -- */
+/* ----------------------------------------------------------- other trees -- */
 
 /* What waits to be read: an object, and whose child it is. */
 struct pending {

@@ -70,6 +70,7 @@ struct fe_json {
     struct ir_diag *diag;
     const uint8_t *data, *end;
     bool binary;      /* UBJSON; messages give the offset, else the line */
+    int max_depth;    /* of what nests */
     char context[64]; /* what each message begins with: "tree 3: " */
     /* How far lines were counted for messages. */
     const uint8_t *counted, *line_begin;
@@ -93,11 +94,17 @@ enum fe_kind {
 };
 
 #define FE_JSON_DEPTH 128 /* arrays and objects within another */
+/* The same for a format that nests what it grows: the tree of as many leaves
+ * as LightGBM can make, one below the other. */
+#define FE_JSON_DEEP ((1 << 17) + 64)
 
 /* Takes `file` for JSON or, by its second byte, for UBJSON, and checks all of
  * it. `path` and the bytes must outlive what is read. */
 bool fe_json_open(struct fe_json *json, const struct ir_file *file,
                   const char *path, struct ir_diag *diag);
+/* The same for JSON only, as deep as FE_JSON_DEEP. */
+bool fe_json_open_deep(struct fe_json *json, const struct ir_file *file,
+                       const char *path, struct ir_diag *diag);
 struct fe_value fe_json_root(const struct fe_json *json);
 enum fe_kind fe_json_kind(const struct fe_json *json,
                           const struct fe_value *value);
@@ -116,6 +123,7 @@ struct fe_walk {
     int64_t left; /* elements of a counted container of UBJSON, or -1 */
     uint8_t type; /* of a typed one, or 0 */
     bool object;
+    bool unread; /* of JSON: `next` is at the newest value, not behind it */
     struct fe_value key; /* of the newest value, in an object */
 };
 /* False with a message when `array` is none; `name` is what it is called. */
@@ -125,6 +133,10 @@ bool fe_json_begin_object(struct fe_json *json, const struct fe_value *object,
                           const char *name, struct fe_walk *walk);
 /* The next value; false after the last. */
 bool fe_json_next(struct fe_walk *walk, struct fe_value *value);
+/* After `inner`, a walk over the newest value of `outer`, has come to its end:
+ * `outer` goes on from there and does not pass over that value once more. So
+ * what nests deeply is walked in linear time. JSON only. */
+void fe_json_leave(struct fe_walk *outer, const struct fe_walk *inner);
 /* Element i of an array that has it: for messages, as it takes i steps. */
 struct fe_value fe_json_element(const struct fe_json *json,
                                 const struct fe_value *array, int64_t i);
@@ -134,6 +146,11 @@ struct fe_value fe_json_element(const struct fe_json *json,
 bool fe_json_fields(struct fe_json *json, const struct fe_value *object,
                     const char *name, int n, const char *const *keys,
                     struct fe_value *fields);
+/* One step of that: puts the newest value of a walk where its key says. *k is
+ * the key's number, or n. */
+bool fe_json_put(struct fe_json *json, const struct fe_walk *walk,
+                 const struct fe_value *value, const char *name, int n,
+                 const char *const *keys, struct fe_value *fields, int *k);
 
 /* The value called `name`, or false with a message: when it is absent, of
  * another kind, or out of range. */

@@ -19,17 +19,32 @@ static bool is_binary(const struct fe_json *json)
     return json->data[1] && strchr(markers, json->data[1]) != NULL;
 }
 
-bool fe_json_open(struct fe_json *json, const struct ir_file *file,
-                  const char *path, struct ir_diag *diag)
+static void init(struct fe_json *json, const struct ir_file *file,
+                 const char *path, int max_depth, struct ir_diag *diag)
 {
     /* An empty file may have no address; pointer arithmetic wants one. */
     const uint8_t *data =
         file->size ? file->data : (const uint8_t *)"";
     *json = (struct fe_json){.path = path, .diag = diag, .data = data,
                              .end = data + file->size, .counted = data,
-                             .line_begin = data, .line = 1};
+                             .line_begin = data, .line = 1,
+                             .max_depth = max_depth};
     json->binary = is_binary(json);
+}
+
+bool fe_json_open(struct fe_json *json, const struct ir_file *file,
+                  const char *path, struct ir_diag *diag)
+{
+    init(json, file, path, FE_JSON_DEPTH, diag);
     return json->binary ? fe_ubjson_check(json) : fe_text_check(json);
+}
+
+bool fe_json_open_deep(struct fe_json *json, const struct ir_file *file,
+                       const char *path, struct ir_diag *diag)
+{
+    init(json, file, path, FE_JSON_DEEP, diag);
+    json->binary = false;
+    return fe_text_check(json);
 }
 
 struct fe_value fe_json_root(const struct fe_json *json)
@@ -153,6 +168,12 @@ bool fe_json_next(struct fe_walk *walk, struct fe_value *value)
                               : fe_text_next(walk, value);
 }
 
+void fe_json_leave(struct fe_walk *outer, const struct fe_walk *inner)
+{
+    outer->next = inner->next + 1;
+    outer->unread = false;
+}
+
 struct fe_value fe_json_element(const struct fe_json *json,
                                 const struct fe_value *array, int64_t i)
 {
@@ -164,6 +185,21 @@ struct fe_value fe_json_element(const struct fe_json *json,
     return value;
 }
 
+bool fe_json_put(struct fe_json *json, const struct fe_walk *walk,
+                 const struct fe_value *value, const char *name, int n,
+                 const char *const *keys, struct fe_value *fields, int *k)
+{
+    *k = 0;
+    while (*k < n && !fe_json_is(json, &walk->key, keys[*k]))
+        ++*k;
+    if (*k < n && fields[*k].at)
+        return fe_json_error(json, &walk->key, "%s holds the key '%s' twice",
+                             name, keys[*k]);
+    if (*k < n)
+        fields[*k] = *value;
+    return true;
+}
+
 bool fe_json_fields(struct fe_json *json, const struct fe_value *object,
                     const char *name, int n, const char *const *keys,
                     struct fe_value *fields)
@@ -173,16 +209,10 @@ bool fe_json_fields(struct fe_json *json, const struct fe_value *object,
     memset(fields, 0, (size_t)n * sizeof *fields);
     if (!fe_json_begin_object(json, object, name, &walk))
         return false;
-    while (fe_json_next(&walk, &value)) {
-        int k = 0;
-        while (k < n && !fe_json_is(json, &walk.key, keys[k]))
-            k++;
-        if (k < n && fields[k].at)
-            return fe_json_error(json, &walk.key, "%s holds the key '%s' twice",
-                                 name, keys[k]);
-        if (k < n)
-            fields[k] = value;
-    }
+    int k;
+    while (fe_json_next(&walk, &value))
+        if (!fe_json_put(json, &walk, &value, name, n, keys, fields, &k))
+            return false;
     return true;
 }
 

@@ -2,7 +2,7 @@
  * over what was checked. What values mean is json.c's business.
  *
  * Beyond RFC 8259 only NaN, Infinity and -Infinity are taken, as numbers.
- * Nothing recurses: what is open is a stack of FE_JSON_DEPTH.
+ * Nothing recurses: what is open is a stack of bits.
  */
 #include "frontend/internal.h"
 
@@ -15,8 +15,14 @@ struct checker {
     struct fe_json *json;
     const uint8_t *p, *end;
     int depth;
-    bool object[FE_JSON_DEPTH]; /* else an array */
+    uint8_t object[FE_JSON_DEEP / 8]; /* a bit each: no array */
 };
+
+static bool in_object(const struct checker *c)
+{
+    const int i = c->depth - 1;
+    return c->object[i / 8] >> (i % 8) & 1;
+}
 
 static bool fail(struct checker *c, const uint8_t *at, const char *what)
 {
@@ -176,11 +182,11 @@ static bool check_key(struct checker *c)
 static bool check_open(struct checker *c, bool *empty)
 {
     const bool object = *c->p == '{';
-    if (c->depth == FE_JSON_DEPTH) {
+    if (c->depth == c->json->max_depth) {
         const struct fe_value at = {.at = c->p};
         return fe_json_error(c->json, &at,
                              "arrays and objects are nested deeper than %d",
-                             FE_JSON_DEPTH);
+                             c->json->max_depth);
     }
     c->p = skip_blanks(c->p + 1, c->end);
     *empty = c->p < c->end && *c->p == (object ? '}' : ']');
@@ -188,7 +194,9 @@ static bool check_open(struct checker *c, bool *empty)
         c->p++;
         return true;
     }
-    c->object[c->depth++] = object;
+    const int i = c->depth++;
+    c->object[i / 8] &= (uint8_t)~(1 << (i % 8));
+    c->object[i / 8] |= (uint8_t)(object << (i % 8));
     return !object || check_key(c);
 }
 
@@ -197,7 +205,7 @@ static bool check_open(struct checker *c, bool *empty)
 static bool check_after(struct checker *c)
 {
     while (c->depth > 0) {
-        const bool object = c->object[c->depth - 1];
+        const bool object = in_object(c);
         c->p = skip_blanks(c->p, c->end);
         if (c->p < c->end && *c->p == ',') {
             c->p = skip_blanks(c->p + 1, c->end);
@@ -273,7 +281,11 @@ const uint8_t *fe_text_skip(const uint8_t *p, const uint8_t *end)
 bool fe_text_next(struct fe_walk *walk, struct fe_value *value)
 {
     const uint8_t *end = walk->json->end;
-    const uint8_t *p = skip_blanks(walk->next, end);
+    const uint8_t *p = walk->next;
+    if (walk->unread)
+        p = fe_text_skip(p, end);
+    p = skip_blanks(p, end);
+    walk->unread = false;
     if (*p == ',')
         p = skip_blanks(p + 1, end);
     if (*p == ']' || *p == '}') {
@@ -286,6 +298,7 @@ bool fe_text_next(struct fe_walk *walk, struct fe_value *value)
         p = skip_blanks(p + 1, end);
     }
     *value = (struct fe_value){.at = p, .type = *p};
-    walk->next = fe_text_skip(p, end);
+    walk->next = p;
+    walk->unread = true;
     return true;
 }

@@ -1,9 +1,10 @@
 /* lightgbm_json.c: what LightGBM's dump_model() gives, written as JSON.
  *
  * It says the same as the text, so what is read goes the same way: the struct
- * of lightgbm.c, and lightgbm_build.c. A tree is nested objects here; they are
- * walked with a stack of their own, and put in the order of split_index and
- * leaf_index, which are the numbers that the text has.
+ * of lightgbm.c, and lightgbm_build.c. A tree is nested objects here, as deep as
+ * it has leaves; they are walked with a stack of their own, in linear time, and
+ * put in the order of split_index and leaf_index, which are the numbers that
+ * the text has.
  *
  * An infinite threshold, which is that of a feature's last bin, is written as
  * 1e300 there; so that is what 1e300 means.
@@ -52,14 +53,25 @@ struct part {
     int child[2]; /* as the builder numbers them */
 };
 
+/* A part that is being read, below the one before it on a stack. */
+struct open {
+    struct fe_walk walk;
+    struct part part;
+    const char *name; /* what messages call it */
+    int side;         /* of its parent: 0 left, 1 right */
+};
+
 struct dump {
     struct fe_lightgbm *model;
     struct fe_json json;
     struct fe_value root[N_ROOT_KEYS];
+    struct fe_span **by_name; /* the model's names, sorted */
     /* Of the tree in hand. */
     int64_t n_leaves;
     struct part *node, *leaf; /* by their numbers; a place of NULL: not seen */
     int64_t n_room;           /* leaves that there is room for */
+    struct open *open;        /* from the root to what is being read */
+    int64_t n_open, open_room;
     struct fe_numbers features, coefs;
     int64_t n_words; /* of all sets so far */
 };
@@ -80,6 +92,40 @@ static bool span_of(struct dump *d, const struct fe_value *value,
     return true;
 }
 
+static int compare_names(const void *a, const void *b)
+{
+    const struct fe_span *const *x = a, *const *y = b;
+    return strcmp((*x)->begin, (*y)->begin);
+}
+
+/* Fills d->by_name. */
+static bool sort_names(struct dump *d)
+{
+    struct fe_lightgbm *m = d->model;
+    const size_t n = (size_t)m->n_features;
+    d->by_name = ir_alloc_array(&m->scratch, n, sizeof *d->by_name);
+    for (size_t i = 0; i < n; i++)
+        d->by_name[i] = &m->names[i];
+    qsort(d->by_name, n, sizeof *d->by_name, compare_names);
+    for (size_t i = 1; i < n; i++)
+        if (!strcmp(d->by_name[i - 1]->begin, d->by_name[i]->begin))
+            return fail(d, &d->root[FEATURE_NAMES],
+                        "feature_names holds '%.60s' twice",
+                        d->by_name[i]->begin);
+    return true;
+}
+
+static bool read_name(struct dump *d, const struct fe_value *name,
+                      struct fe_span *span)
+{
+    if (!span_of(d, name, "a feature name", span))
+        return false;
+    const ptrdiff_t n = span->end - span->begin;
+    return n <= IR_MAX_NAME ||
+           fail(d, name, "a feature name of %lld bytes (the limit is %d)",
+                (long long)n, IR_MAX_NAME);
+}
+
 static bool read_names(struct dump *d)
 {
     struct fe_lightgbm *m = d->model;
@@ -97,40 +143,52 @@ static bool read_names(struct dump *d)
         ir_alloc_array(&m->scratch, (size_t)n, sizeof *m->categorical);
     fe_json_begin(&d->json, names, "feature_names", &walk);
     for (int64_t i = 0; fe_json_next(&walk, &name); i++)
-        if (!span_of(d, &name, "feature_names", &m->names[i]))
+        if (!read_name(d, &name, &m->names[i]))
             return false;
-    return true;
+    return sort_names(d);
 }
 
-/* A feature with values is categorical. They are in the order of the names;
- * those that were never split may be left out. */
+/* The number of the feature that a key names, or -1 with a message. */
+static int64_t find_feature(struct dump *d, const struct fe_value *key)
+{
+    struct fe_lightgbm *m = d->model;
+    struct fe_span name;
+    const struct fe_span *wanted = &name;
+    if (!span_of(d, key, "a key", &name))
+        return -1;
+    struct fe_span **found =
+        bsearch(&wanted, d->by_name, (size_t)m->n_features,
+                sizeof *d->by_name, compare_names);
+    if (found)
+        return *found - m->names;
+    fail(d, key, "feature_infos: '%.*s' is the name of no feature",
+         FE_SHOW(&name));
+    return -1;
+}
+
+/* A feature with values is categorical; one that was of no use is left out. */
 static bool read_infos(struct dump *d)
 {
     static const char *const keys[] = {"values"};
     struct fe_lightgbm *m = d->model;
     struct fe_walk walk;
     struct fe_value info, values;
-    int64_t i = 0, n;
+    int64_t i, n;
     if (fe_json_kind(&d->json, &d->root[FEATURE_INFOS]) == FE_ABSENT)
         return true;
     if (!fe_json_begin_object(&d->json, &d->root[FEATURE_INFOS],
                               "feature_infos", &walk))
         return false;
     while (fe_json_next(&walk, &info)) {
-        while (i < m->n_features &&
-               !fe_json_is(&d->json, &walk.key, m->names[i].begin))
-            i++;
-        if (i == m->n_features)
-            return fail(d, &walk.key, "feature_infos: this is no name of a "
-                        "feature, or not in the order of feature_names");
-        if (!fe_json_fields(&d->json, &info, "feature_infos", 1, keys,
-                            &values))
+        i = find_feature(d, &walk.key);
+        if (i < 0 || !fe_json_fields(&d->json, &info, "feature_infos", 1, keys,
+                                     &values))
             return false;
         if (fe_json_kind(&d->json, &values) == FE_ABSENT)
             continue;
         if (!fe_json_length(&d->json, &values, "values", &n))
             return false;
-        m->categorical[i++] = n > 0;
+        m->categorical[i] = n > 0;
     }
     return true;
 }
@@ -170,8 +228,10 @@ static bool read_header(struct dump *d)
     if (fe_json_kind(&d->json, &d->root[OBJECTIVE]) != FE_ABSENT &&
         !span_of(d, &d->root[OBJECTIVE], "objective", &m->objective))
         return false;
-    if (fe_json_kind(&d->json, &d->root[AVERAGE_OUTPUT]) != FE_ABSENT &&
-        !fe_json_bool(&d->json, &d->root[AVERAGE_OUTPUT], "average_output",
+    if (!d->root[AVERAGE_OUTPUT].at)
+        return fail(d, &root, "average_output is missing: LightGBM before 2.2 "
+                    "says neither that nor the objective in a dump");
+    if (!fe_json_bool(&d->json, &d->root[AVERAGE_OUTPUT], "average_output",
                       &m->average))
         return false;
     return fe_lightgbm_objective(m);
@@ -202,15 +262,8 @@ static bool number_of(struct dump *d, struct part *part, enum node_key key,
                 (long long)*number);
 }
 
-/* A part of the tree that is still to be read, and whose child it is. */
-struct pending {
-    struct fe_value at;
-    int64_t parent; /* -1: none */
-    int side;
-};
-
 /* A leaf; in a tree of one it has no number. */
-static bool read_leaf(struct dump *d, struct part *part, int *child)
+static bool place_leaf(struct dump *d, struct part *part, int *child)
 {
     int64_t number = 0;
     if (d->n_leaves > 1 &&
@@ -223,50 +276,99 @@ static bool read_leaf(struct dump *d, struct part *part, int *child)
     return true;
 }
 
-static bool read_part(struct dump *d, const struct pending *p,
-                      struct pending *stack, int *depth)
+static bool place_node(struct dump *d, struct part *part, bool is_root,
+                       int *child)
 {
-    struct part part = {.child = {0, 0}};
-    int child;
     int64_t number;
-    const char *name = p->parent < 0 ? "tree_structure"
-                                     : node_keys[LEFT_CHILD + p->side];
-    if (!fe_json_fields(&d->json, &p->at, name, N_NODE_KEYS, node_keys,
-                        part.field))
+    if (!number_of(d, part, SPLIT_INDEX, d->n_leaves - 1, d->node, &number))
         return false;
-    if (part.field[LEAF_VALUE].at) {
-        if (!read_leaf(d, &part, &child))
-            return false;
-    } else {
-        if (!number_of(d, &part, SPLIT_INDEX, d->n_leaves - 1, d->node,
-                       &number))
-            return false;
-        if ((p->parent < 0) != (number == 0))
-            return fail(d, &part.field[SPLIT_INDEX], "split_index is %lld %s",
-                        (long long)number,
-                        number ? "at the root" : "below the root");
-        child = (int)number;
-        d->node[number] = part;
-        for (int side = 0; side < 2; side++)
-            stack[(*depth)++] = (struct pending){
-                part.field[side ? LEFT_CHILD : RIGHT_CHILD], number, !side};
-    }
-    if (p->parent >= 0)
-        d->node[p->parent].child[p->side] = child;
+    if (is_root != (number == 0))
+        return fail(d, &part->field[SPLIT_INDEX], "split_index is %lld %s",
+                    (long long)number,
+                    number ? "at the root" : "below the root");
+    for (int k = LEFT_CHILD; k <= RIGHT_CHILD; k++)
+        if (!part->field[k].at)
+            return fail(d, &part->field[SPLIT_INDEX], "node %lld has no %s",
+                        (long long)number, node_keys[k]);
+    d->node[number] = *part;
+    *child = (int)number;
     return true;
 }
 
-/* Fills d->node and d->leaf. What nests has a limit, so the stack has one. */
+/* ------------------------------------------------------------ structure -- */
+
+/* Steps into an object: side 0 or 1 of the one that is open, or the root. */
+static bool open_part(struct dump *d, const struct fe_value *at, int side)
+{
+    if (d->n_open == d->open_room) {
+        d->open_room = 2 * d->open_room + 16;
+        d->open =
+            ir_realloc_array(d->open, (size_t)d->open_room, sizeof *d->open);
+    }
+    struct open *open = &d->open[d->n_open];
+    *open = (struct open){.side = side};
+    open->name = d->n_open ? node_keys[LEFT_CHILD + side] : "tree_structure";
+    d->n_open++;
+    return fe_json_begin_object(&d->json, at, open->name, &open->walk);
+}
+
+/* Steps out of an object that was read to its end. */
+static bool close_part(struct dump *d)
+{
+    struct open *open = &d->open[--d->n_open];
+    struct part *part = &open->part;
+    int child = 0;
+    if (part->field[LEAF_VALUE].at ? !place_leaf(d, part, &child)
+                                   : !place_node(d, part, d->n_open == 0,
+                                                 &child))
+        return false;
+    if (d->n_open > 0) {
+        open[-1].part.child[open->side] = child;
+        fe_json_leave(&open[-1].walk, &open->walk);
+    }
+    return true;
+}
+
+/* Another key would be a quirk that is not known here. */
+static bool check_key(struct dump *d, const struct fe_value *key)
+{
+    static const char *const reports[] = {
+        "split_gain",     "internal_value", "internal_weight",
+        "internal_count", "leaf_weight",    "leaf_count"};
+    for (size_t i = 0; i < sizeof reports / sizeof *reports; i++)
+        if (fe_json_is(&d->json, key, reports[i]))
+            return true;
+    struct fe_span name;
+    return span_of(d, key, "a key", &name) &&
+           fail(d, key, "'%.*s' is no key that LightGBM 2 to 4 writes here",
+                FE_SHOW(&name));
+}
+
+/* Fills d->node and d->leaf. Each byte is passed once, however deep it is. */
 static bool read_parts(struct dump *d, const struct fe_value *structure)
 {
-    struct pending stack[2 * FE_JSON_DEPTH + 2] = {{*structure, -1, 0}};
-    int depth = 1;
-    int64_t n = 0;
-    while (depth > 0) {
-        const struct pending p = stack[--depth];
-        if (!read_part(d, &p, stack, &depth))
+    int64_t n = 1;
+    d->n_open = 0;
+    if (!open_part(d, structure, 0))
+        return false;
+    while (d->n_open > 0) {
+        struct open *open = &d->open[d->n_open - 1];
+        struct fe_value value;
+        int k;
+        if (!fe_json_next(&open->walk, &value)) {
+            if (!close_part(d))
+                return false;
+            continue;
+        }
+        if (!fe_json_put(&d->json, &open->walk, &value, open->name,
+                         N_NODE_KEYS, node_keys, open->part.field, &k) ||
+            (k == N_NODE_KEYS && !check_key(d, &open->walk.key)))
             return false;
-        n++;
+        if (k == LEFT_CHILD || k == RIGHT_CHILD) {
+            if (!open_part(d, &value, k - LEFT_CHILD))
+                return false;
+            n++;
+        }
     }
     return n == 2 * d->n_leaves - 1 ||
            fail(d, structure, "the tree has %lld nodes and leaves (num_leaves "
@@ -468,8 +570,8 @@ static bool read_trees(struct dump *d)
         return fail(d, &d->root[TREE_INFO], "%lld trees are no multiple of "
                     "num_class %lld", (long long)m->n_trees,
                     (long long)m->n_targets);
-    return m->n_trees > 0 || !m->average ||
-           fail(d, &d->root[TREE_INFO], "there is no tree to average");
+    return m->n_trees > 0 ||
+           fail(d, &d->root[TREE_INFO], "the model has no trees");
 }
 
 bool fe_detect_lightgbm_json(const uint8_t *data, size_t size)
@@ -487,7 +589,7 @@ struct ir_module *fe_import_lightgbm_json(struct ir_file file,
     struct ir_module *module = NULL;
     fe_reader_init(&m.reader, &file, file.path);
     ir_arena_init(&m.scratch);
-    if (fe_json_open(&d.json, &file, file.path, diag) && read_header(&d) &&
+    if (fe_json_open_deep(&d.json, &file, file.path, diag) && read_header(&d) &&
         read_trees(&d)) {
         take_tables(&d);
         module = ir_module_new(fe_name_of(&m.scratch, file.path));
@@ -496,6 +598,7 @@ struct ir_module *fe_import_lightgbm_json(struct ir_file file,
             module = NULL;
         }
     }
+    free(d.open);
     free(d.node);
     free(d.leaf);
     free(d.features.data);

@@ -352,6 +352,7 @@ static bool take_type(struct fe_xgboost *m, int64_t i, char *text,
                       const struct fe_value *at)
 {
     (void)at;
+    m->has_types = true;
     m->categorical[i] = !strcmp(text, "c");
     return true;
 }

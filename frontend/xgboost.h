@@ -65,6 +65,7 @@ struct fe_xgboost {
     float *base;             /* [n_groups], as margins */
     const char **names;      /* [n_features], or NULL */
     bool *categorical;       /* [n_features] */
+    bool has_types;          /* the file says which are */
     const char *best_iteration; /* NULL when the file does not say */
 
     struct fe_value cats;    /* the names of categories, or absent */

@@ -12,7 +12,8 @@
 
 #define fail(m, at, ...) fe_json_error(&(m)->json, at, __VA_ARGS__)
 
-/* Past it, features that have no names are one tensor. */
+/* Past it, features that have neither names nor types are one tensor: a small
+ * file may have many. */
 #define MAX_UNNAMED 4096
 
 struct build {
@@ -175,18 +176,10 @@ static bool read_categories(struct build *b)
 
 /* ------------------------------------------------------------- columns -- */
 
-static bool any_category(const struct fe_xgboost *m)
-{
-    for (int64_t i = 0; i < m->n_features; i++)
-        if (m->categorical[i])
-            return true;
-    return false;
-}
-
 static void add_columns(struct build *b)
 {
     struct fe_xgboost *m = b->model;
-    if (!m->names && m->n_features > MAX_UNNAMED && !any_category(m)) {
+    if (!m->names && !m->has_types && m->n_features > MAX_UNNAMED) {
         ir_add_column(b->module, "features", IR_TENSOR_COLUMN, m->n_features);
         return;
     }
