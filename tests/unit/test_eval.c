@@ -171,7 +171,8 @@ static const struct test_case cases[] = {
      "output \"y\" %1 }", {0, NAN, 0}, 1, {5}},
     {IR_OP_hash_lookup, THREE /* the hash wraps */
      "%1 = hash_lookup(%0) {multiplier = 4611686018427387905, "
-     "keys = i64[1](4611686018427387911), values = f32[1](1), default = f32[1](5)} : f32[1]\n"
+     "keys = i64[1](4611686018427387911), values = f32[1](1), "
+     "default = f32[1](5)} : f32[1]\n"
      "output \"y\" %1 }", {0, 3, 4}, 1, {1}},
     {IR_OP_bucketize, THREE
      "%1 = bucketize(%0) {edges = f64[3](0 1 1), right = 1} : f64[3]\n"
