@@ -68,15 +68,15 @@ static void refuse(const struct ir_file *file, struct ir_diag *diag)
     struct ir_text known;
     ir_text_init(&known);
     for (int i = 0; i < fe_importer_count; i++)
-        ir_text_printf(&known, "%s%s: %s", i ? "; " : "", fe_importers[i].name,
-                       fe_importers[i].summary);
+        ir_text_printf(&known, "%s%s", i ? ", " : "", fe_importers[i].name);
     if (file->size == 0)
         ir_error(diag, loc, "the file is empty");
     else if (is_pickle(file))
         ir_error(diag, loc,
                  "refused: this is a Python pickle (.pkl, .joblib, .pt), and "
                  "a pickle can run code when it is read; export the model "
-                 "instead. Formats: %s", known.data);
+                 "instead, scikit-learn's with treenail.export() (known are "
+                 "%s)", known.data);
     else if (begins(file, "\037\213"))
         ir_error(diag, loc, "the file is compressed (gzip): decompress it");
     else if (begins(file, "\177ELF"))
@@ -88,13 +88,8 @@ static void refuse(const struct ir_file *file, struct ir_diag *diag)
                  "this is CatBoost's binary format (.cbm), which is not read: "
                  "save the model with save_model(path, format=\"json\", "
                  "pool=pool)");
-    else if (begins(file, "{") && contains(file, "\"tree_info\""))
-        ir_error(diag, loc,
-                 "this is LightGBM's JSON dump, which is not read yet; save "
-                 "the model with Booster.save_model");
     else
-        ir_error(diag, loc, "the format is not known. Formats: %s",
-                 known.data);
+        ir_error(diag, loc, "the format is not known (%s are)", known.data);
     ir_text_release(&known);
 }
 
