@@ -112,6 +112,8 @@ static struct be_forest *forest_new(struct be_emitter *e, int number)
     ir_forest_view(op, &forest->f);
     forest->op = op;
     forest->number = number;
+    if (op->kind == IR_OP_contributions)
+        return forest;
     const char *batch = ir_attr_string(op, "strategy");
     const char *row = ir_attr_string(op, "row_strategy");
     forest->select = !strcmp(batch, "select");
@@ -128,9 +130,14 @@ static struct be_forest *forest_new(struct be_emitter *e, int number)
 void be_forests_emit(struct be_emitter *e)
 {
     for (int i = 0; i < e->module->n_ops; i++) {
-        if (e->module->ops[i]->kind != IR_OP_forest)
+        const enum ir_op_kind kind = e->module->ops[i]->kind;
+        if (kind != IR_OP_forest && kind != IR_OP_contributions)
             continue;
         struct be_forest *forest = e->forests[i] = forest_new(e, i);
+        if (kind == IR_OP_contributions) {
+            be_contributions_emit(e, forest);
+            continue;
+        }
         const bool leaf = ir_value_used(e->module, &forest->op->result[1]);
         if (forest->select) {
             emit_leaf_table(e, forest);
@@ -222,7 +229,7 @@ static void finish_margins(struct be_emitter *e, const struct be_forest *forest,
     be_loop_end(e, &loop);
 }
 
-static int level_index(const struct be_emitter *e)
+int be_level_index(const struct be_emitter *e)
 {
     for (int i = 0; i < e->n_levels; i++)
         if (e->levels[i] == e->level)
@@ -234,7 +241,7 @@ static void lower_select(struct be_emitter *e, struct be_forest *forest)
 {
     const struct ir_op *op = forest->op;
     const struct ir_value *margin = &op->result[0], *leaf = &op->result[1];
-    const int level = level_index(e);
+    const int level = be_level_index(e);
     const struct be_view x = be_view_of(e, op->operand[0]);
     const int64_t at = e->layout->work[forest->number];
     LLVMValueRef codes = be_offset(e, e->workspace, be_i64(e, at));
@@ -264,11 +271,9 @@ static void lower_select(struct be_emitter *e, struct be_forest *forest)
                        margin == e->out_value ? e->out : sums);
 }
 
-/* The row `index` of the tile as contiguous numbers of the forest's dtype:
- * the caller's own when they are that already, else a copy. */
-static LLVMValueRef contiguous_row(struct be_emitter *e,
-                                   const struct be_forest *forest,
-                                   LLVMValueRef index)
+LLVMValueRef be_contiguous_row(struct be_emitter *e,
+                               const struct be_forest *forest,
+                               LLVMValueRef index)
 {
     const struct ir_forest *f = &forest->f;
     const struct be_layout *layout = e->one_row ? e->layout_one : e->layout;
@@ -304,7 +309,7 @@ static void lower_rows(struct be_emitter *e, struct be_forest *forest)
         leaves = be_buffer(e, leaf);
     struct be_loop loop;
     be_loop_begin(e, &loop, be_i64(e, 0), e->n_rows, 1);
-    LLVMValueRef args[2] = {contiguous_row(e, forest, loop.index)};
+    LLVMValueRef args[2] = {be_contiguous_row(e, forest, loop.index)};
     if (sums) {
         LLVMValueRef k =
             LLVMBuildNSWMul(e->b, loop.index, be_i64(e, f->n_targets), "");

@@ -145,8 +145,8 @@ LLVMValueRef be_set_test(struct be_emitter *e, struct be_forest *forest,
 
 /* The walk's node test, with every rule decided at run time by the flags. The
  * set test stands behind a jump, and only where the forest has sets. */
-static LLVMValueRef goes_left(struct be_emitter *e, struct be_forest *forest,
-                              LLVMValueRef node, LLVMValueRef v)
+LLVMValueRef be_walk_goes_left(struct be_emitter *e, struct be_forest *forest,
+                               LLVMValueRef node, LLVMValueRef v)
 {
     const struct ir_forest *f = &forest->f;
     LLVMValueRef flags =
@@ -197,10 +197,10 @@ static LLVMValueRef goes_left(struct be_emitter *e, struct be_forest *forest,
                            less, "");
 }
 
-static LLVMValueRef node_table(struct be_emitter *e,
-                               const struct be_forest *forest)
+LLVMValueRef be_walk_nodes(struct be_emitter *e, struct be_forest *forest)
 {
     const struct ir_forest *f = &forest->f;
+    emit_set_table(e, forest);
     const size_t n = (size_t)f->n_nodes;
     struct walk_node *nodes = ir_realloc_array(NULL, n + 1, sizeof(*nodes));
     for (int t = 0; t < f->n_trees; t++)
@@ -223,6 +223,18 @@ static LLVMValueRef node_table(struct be_emitter *e,
         be_bytes(e, "walk_node", nodes, n * sizeof(*nodes), 64);
     free(nodes);
     return table;
+}
+
+LLVMValueRef be_walk_node(struct be_emitter *e, LLVMValueRef nodes,
+                          LLVMValueRef index, LLVMValueRef *feature)
+{
+    LLVMValueRef node = be_offset(
+        e, nodes,
+        LLVMBuildMul(e->b, index, be_i64(e, sizeof(struct walk_node)), ""));
+    *feature = LLVMBuildZExt(
+        e->b, field(e, e->i32, node, offsetof(struct walk_node, feature)),
+        e->i64, "");
+    return node;
 }
 
 /* By tree: its root (a node, or ~leaf) and its target. */
@@ -294,14 +306,10 @@ static LLVMValueRef emit_walk(struct be_emitter *e, struct be_forest *forest,
 
     LLVMPositionBuilderAtEnd(e->b, step);
     LLVMValueRef index = LLVMBuildZExt(e->b, at, e->i64, "");
-    LLVMValueRef node = be_offset(
-        e, nodes,
-        LLVMBuildMul(e->b, index, be_i64(e, sizeof(struct walk_node)), ""));
-    LLVMValueRef feature =
-        field(e, e->i32, node, offsetof(struct walk_node, feature));
-    feature = LLVMBuildZExt(e->b, feature, e->i64, "");
+    LLVMValueRef feature;
+    LLVMValueRef node = be_walk_node(e, nodes, index, &feature);
     LLVMValueRef v = be_load(e, in, be_at(e, in, row, feature));
-    LLVMValueRef left = goes_left(e, forest, node, v);
+    LLVMValueRef left = be_walk_goes_left(e, forest, node, v);
     LLVMValueRef next = LLVMBuildSelect(
         e->b, left, field(e, e->i32, node, offsetof(struct walk_node, left)),
         field(e, e->i32, node, offsetof(struct walk_node, right)), "");
@@ -336,10 +344,9 @@ void be_walk_emit(struct be_emitter *e, struct be_forest *forest)
     const struct ir_forest *f = &forest->f;
     const bool margins = !forest->branch_one ||
                          (!forest->select && !forest->branch);
-    emit_set_table(e, forest);
     if (f->coef_start)
         be_linear_emit(e, forest);
-    LLVMValueRef nodes = node_table(e, forest);
+    LLVMValueRef nodes = be_walk_nodes(e, forest);
     LLVMValueRef roots = root_table(e, forest);
     if (ir_value_used(e->module, &forest->op->result[1])) {
         LLVMValueRef ids =

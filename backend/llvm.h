@@ -180,7 +180,8 @@ typedef void be_lower_fn(struct be_emitter *e, const struct ir_op *op);
 extern be_lower_fn *const be_lower_table[IR_N_OPS]; /* NULL at MODEL level */
 be_lower_fn be_lower_input, be_lower_forest, be_lower_map, be_lower_reduce,
     be_lower_constant, be_lower_gather, be_lower_concat, be_lower_lookup,
-    be_lower_bucketize, be_lower_interp, be_lower_dense, be_lower_hash_lookup;
+    be_lower_bucketize, be_lower_interp, be_lower_dense, be_lower_hash_lookup,
+    be_lower_contributions;
 int be_op_number(const struct be_emitter *e, const struct ir_op *op);
 /* The elements of a `constant`. */
 LLVMValueRef be_constant_data(struct be_emitter *e, const struct ir_op *op);
@@ -194,7 +195,8 @@ LLVMValueRef be_program(struct be_emitter *e, const struct ir_step *steps,
 
 /* -------------------------------------------------------- emit_forest.c -- */
 
-/* What is emitted once for a forest op and called from many places. */
+/* What is emitted once for an op forest, or contributions, and called from many
+ * places. */
 struct be_forest {
     struct ir_forest f;
     const struct ir_op *op;
@@ -213,6 +215,10 @@ struct be_forest {
     LLVMValueRef walk_leaf; /* fn(row, leaf) */
     LLVMValueRef linear;    /* fn(row, leaf) -> value, of a linear leaf */
     LLVMValueRef quantise[8][2]; /* by level and dtype of the values */
+    /* Of contributions: fn(row, work, out) by level, the paths, the means. */
+    LLVMValueRef contributions[8];
+    struct ir_paths *paths;
+    LLVMValueRef expected;
     LLVMValueRef in_set;    /* fn(v, first word, end, flags) */
     /* Emitted once: values in the order of leaf_place, or as numbered. */
     LLVMValueRef leaf_table, leaf_values;
@@ -221,6 +227,13 @@ struct be_forest {
 /* Emits everything that the op's strategies call; fills e->forests. */
 void be_forests_emit(struct be_emitter *e);
 
+/* The row `index` of the tile as contiguous numbers of the forest's dtype: the
+ * caller's own when they are that already, else a copy at the op's work. */
+LLVMValueRef be_contiguous_row(struct be_emitter *e,
+                               const struct be_forest *forest,
+                               LLVMValueRef index);
+/* The number in e->levels of the level that is emitted for. */
+int be_level_index(const struct be_emitter *e);
 /* How a node decides: whether v, of f.in_dtype, goes left. */
 LLVMValueRef be_node_goes_left(struct be_emitter *e, struct be_forest *forest,
                                int64_t node, LLVMValueRef v);
@@ -247,11 +260,24 @@ float be_round_down(double v);
 void be_select_emit(struct be_emitter *e, struct be_forest *forest, int level);
 void be_branch_emit(struct be_emitter *e, struct be_forest *forest);
 void be_walk_emit(struct be_emitter *e, struct be_forest *forest);
+/* The nodes as a table; the entry of node `index`, an i64, and its feature; and
+ * whether v, of f.in_dtype, goes left at an entry. */
+LLVMValueRef be_walk_nodes(struct be_emitter *e, struct be_forest *forest);
+LLVMValueRef be_walk_node(struct be_emitter *e, LLVMValueRef nodes,
+                          LLVMValueRef index, LLVMValueRef *feature);
+LLVMValueRef be_walk_goes_left(struct be_emitter *e, struct be_forest *forest,
+                               LLVMValueRef entry, LLVMValueRef v);
 /* How many code columns there must be room for: a few more than there are. */
 int64_t be_code_columns(const struct be_forest *forest);
 /* fn(base, row_stride, column_stride, n_rows, codes) for values of `dtype`. */
 void be_quantise_emit(struct be_emitter *e, struct be_forest *forest,
                       int level, enum ir_dtype dtype);
+
+/* -------------------------------------------------- emit_contributions.c -- */
+
+void be_contributions_emit(struct be_emitter *e, struct be_forest *forest);
+/* The room that its function takes beside its result. */
+int64_t be_contributions_work(const struct be_forest *forest);
 
 /* ------------------------------------------------------ emit_dispatch.c -- */
 

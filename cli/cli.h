@@ -210,9 +210,14 @@ struct cli_source {
     struct cli_result *results;
 };
 
-/* Tells by the content, as everywhere. */
+/* Tells by the content, as everywhere. `output` (or NULL) is one that will be
+ * asked for: a model has contributions only when they are. */
 bool cli_source_open(struct cli_source *source, const char *path,
-                     struct ir_diag *diag);
+                     const char *output, struct ir_diag *diag);
+/* Keeps the outputs of the list "a,b" (NULL: all); contributions are added when
+ * they are named. */
+bool cli_keep_outputs(struct ir_module *module, const char *list,
+                      struct ir_diag *diag);
 /* Makes the source of a module, which it takes over, or of a library. */
 void cli_source_of_module(struct cli_source *source,
                           struct ir_module *module);

@@ -442,7 +442,7 @@ static int run(int argc, char **argv)
     struct ir_diag diag;
     ir_diag_init(&diag);
     struct cli_source source;
-    if (!cli_source_open(&source, line.argument[0], &diag))
+    if (!cli_source_open(&source, line.argument[0], o.output, &diag))
         return cli_finish(&diag, CLI_BAD_INPUT);
     struct rt_library compiled = {0};
     const struct tn_model *model = source.library.model;

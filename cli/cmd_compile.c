@@ -35,7 +35,8 @@ static const struct cli_option table[] = {
              "prefix of the library's symbols, a C identifier\n"
              "(default: made of the model's name)"),
     CLI_TEXT(outputs, "outputs", 0, "A,B",
-             "keep only these outputs (default: all)"),
+             "keep only these outputs, contribution among them if\n"
+             "named (default: all the others)"),
     CLI_TEXT(strategy, "strategy", 0, "S",
              "force how batches are computed:\n"
              "select, branch or walk"),
@@ -205,16 +206,6 @@ static void next_stage(struct clock *clock, const char *stage)
         cli_progress_clear(&clock->progress);
 }
 
-static bool keep_outputs(struct ir_module *module, const char *list,
-                         struct ir_diag *diag)
-{
-    if (!list)
-        return true;
-    int n;
-    const char **name = cli_split(&module->arena, list, &n);
-    return ir_keep_outputs(module, n, name, diag);
-}
-
 /* Temporary files are left behind by no interrupt: it waits for the writing,
  * which is quick once the code is there. */
 static bool write_files(struct be_artifact *artifact, const struct file *files,
@@ -255,7 +246,7 @@ static int compile(const char *path, const struct options *o,
     struct ir_module *source = fe_import(path, diag);
     if (!source)
         return CLI_BAD_INPUT;
-    if (!keep_outputs(source, o->outputs, diag))
+    if (!cli_keep_outputs(source, o->outputs, diag))
         code = CLI_BAD_USAGE;
     if (code == CLI_OK) {
         next_stage(clock, "passes");

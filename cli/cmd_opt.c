@@ -24,7 +24,8 @@ static const struct cli_option table[] = {
              "write there: .tn the container, .tnir the text\n"
              "(default: the text, on standard output)"),
     CLI_TEXT(outputs, "outputs", 0, "A,B",
-             "keep only these outputs (default: all)"),
+             "keep only these outputs, contribution among them if\n"
+             "named (default: all the others)"),
     CLI_TEXT(print_after, "print-after", 0, "P",
              "print the IR after these passes, or all, on\nstandard error"),
     CLI_FLAG(verify_each, "verify-each", 0, "check the IR after each pass"),
@@ -56,12 +57,8 @@ static int change(struct ir_module *module, const struct options *o,
         .verify_each = o->verify_each, .diff_each = o->diff_each,
         .diff_rows = o->diff_rows, .seed = 1, .strategy = o->strategy,
         .row_strategy = o->row_strategy};
-    if (o->outputs) {
-        int n;
-        const char **name = cli_split(&module->arena, o->outputs, &n);
-        if (!ir_keep_outputs(module, n, name, diag))
-            return CLI_BAD_USAGE;
-    }
+    if (!cli_keep_outputs(module, o->outputs, diag))
+        return CLI_BAD_USAGE;
     if (!o->passes)
         return CLI_OK;
     const char *names = strcmp(o->passes, "all") ? o->passes : NULL;

@@ -20,7 +20,7 @@ static const struct cli_option table[] = {
     CLI_TEXT(file, "output-file", 'o', "FILE",
              "write there (default: standard output)"),
     CLI_TEXT(output, "output", 0, "NAME",
-             "value, probability, class, raw or leaf\n"
+             "value, probability, class, raw, leaf, contribution\n"
              "(default: the model's first)"),
     CLI_INT(threads, "threads", 't', "T", 0, 256,
             "of a library (default 1; 0: one a core); a\n"
@@ -218,7 +218,7 @@ static int run(int argc, char **argv)
     struct ir_diag diag;
     ir_diag_init(&diag);
     struct cli_source source;
-    if (!cli_source_open(&source, line.argument[0], &diag))
+    if (!cli_source_open(&source, line.argument[0], o.output, &diag))
         return cli_finish(&diag, CLI_BAD_INPUT);
     const int code = predict(&source, line.argument[1], &o, &diag);
     cli_source_close(&source);

@@ -14,7 +14,7 @@
 #include <string.h>
 
 struct options {
-    const char *library, *ignore;
+    const char *library, *ignore, *outputs;
     struct cli_build build;
     int64_t rows, seed, max_derived;
     bool no_header, quiet;
@@ -30,6 +30,9 @@ static const struct cli_option table[] = {
             "over all of them (default 50000)"),
     CLI_TEXT(library, "library", 0, "LIB",
              "check this library instead of compiling one"),
+    CLI_TEXT(outputs, "outputs", 0, "A,B",
+             "compare only these outputs, contribution among them\n"
+             "if named (default: all the others)"),
     CLI_TEXT(build.cpus, "cpu", 0, "LIST",
              "ISA levels to compile for (default: all)"),
     CLI_TEXT(build.strategy, "strategy", 0, "S",
@@ -218,7 +221,9 @@ static int run(int argc, char **argv)
     int code = CLI_BAD_INPUT;
     struct rt_library library = {0};
     struct ir_module *module = fe_import(line.argument[0], &diag);
-    if (module)
+    if (module && !cli_keep_outputs(module, o.outputs, &diag))
+        code = CLI_BAD_USAGE;
+    else if (module)
         code = open_library(&library, module, &o, &diag);
     if (code == CLI_OK)
         code = verify(module, &library, line.argument[1], &o, &diag);

@@ -111,8 +111,24 @@ void cli_source_of_library(struct cli_source *source,
     }
 }
 
+static bool is_contribution(const char *name)
+{
+    return name && !strcmp(name, "contribution");
+}
+
+bool cli_keep_outputs(struct ir_module *module, const char *list,
+                      struct ir_diag *diag)
+{
+    int n = 0;
+    const char **name = list ? cli_split(&module->arena, list, &n) : NULL;
+    for (int i = 0; i < n; i++)
+        if (is_contribution(name[i]) && !ir_add_contributions(module, diag))
+            return false;
+    return !list || ir_keep_outputs(module, n, name, diag);
+}
+
 bool cli_source_open(struct cli_source *source, const char *path,
-                     struct ir_diag *diag)
+                     const char *output, struct ir_diag *diag)
 {
     bool is_library;
     if (!cli_is_library(path, &is_library, diag))
@@ -125,9 +141,14 @@ bool cli_source_open(struct cli_source *source, const char *path,
         return true;
     }
     struct ir_module *module = fe_import(path, diag);
-    if (module)
-        cli_source_of_module(source, module);
-    return module != NULL;
+    if (!module)
+        return false;
+    if (is_contribution(output) && !ir_add_contributions(module, diag)) {
+        ir_module_free(module);
+        return false;
+    }
+    cli_source_of_module(source, module);
+    return true;
 }
 
 void cli_source_close(struct cli_source *source)

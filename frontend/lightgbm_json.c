@@ -39,13 +39,15 @@ static const char *const root_keys[N_ROOT_KEYS] = {
 enum node_key {
     SPLIT_INDEX, SPLIT_FEATURE, THRESHOLD, DECISION_TYPE, DEFAULT_LEFT,
     MISSING_TYPE, LEFT_CHILD, RIGHT_CHILD,
-    LEAF_INDEX, LEAF_VALUE, LEAF_CONST, LEAF_FEATURES, LEAF_COEFF,
+    INTERNAL_COUNT,
+    LEAF_INDEX, LEAF_VALUE, LEAF_CONST, LEAF_FEATURES, LEAF_COEFF, LEAF_COUNT,
     N_NODE_KEYS
 };
 static const char *const node_keys[N_NODE_KEYS] = {
     "split_index", "split_feature", "threshold", "decision_type",
-    "default_left", "missing_type", "left_child", "right_child",
-    "leaf_index", "leaf_value", "leaf_const", "leaf_features", "leaf_coeff"};
+    "default_left", "missing_type", "left_child", "right_child", "internal_count",
+    "leaf_index", "leaf_value", "leaf_const", "leaf_features", "leaf_coeff",
+    "leaf_count"};
 
 /* A node or a leaf as it stands in the file. */
 struct part {
@@ -333,8 +335,7 @@ static bool close_part(struct dump *d)
 static bool check_key(struct dump *d, const struct fe_value *key)
 {
     static const char *const reports[] = {
-        "split_gain",     "internal_value", "internal_weight",
-        "internal_count", "leaf_weight",    "leaf_count"};
+        "split_gain", "internal_value", "internal_weight", "leaf_weight"};
     for (size_t i = 0; i < sizeof reports / sizeof *reports; i++)
         if (fe_json_is(&d->json, key, reports[i]))
             return true;
@@ -421,6 +422,19 @@ static bool missing_of(struct dump *d, const struct fe_value *value,
     return fail(d, value, "missing_type is not \"None\", \"Zero\" or \"NaN\"");
 }
 
+/* The rows that came to the newest node, or leaf, where the dump says so. */
+static bool add_cover(struct dump *d, const struct part *p, enum node_key key,
+                      void (*add)(struct ir_forest_builder *b, double cover))
+{
+    double rows;
+    if (!p->field[key].at)
+        return true;
+    if (!fe_json_double(&d->json, &p->field[key], node_keys[key], &rows))
+        return false;
+    add(d->model->forest, rows);
+    return true;
+}
+
 static bool add_set_node(struct dump *d, const struct part *p, int feature)
 {
     struct ir_arena arena;
@@ -435,7 +449,8 @@ static bool add_set_node(struct dump *d, const struct part *p, int feature)
                            p->child[0], p->child[1], 0);
     }
     ir_arena_release(&arena);
-    return good;
+    return good &&
+           add_cover(d, p, INTERNAL_COUNT, ir_forest_node_cover);
 }
 
 static bool add_node(struct dump *d, const struct part *p)
@@ -467,7 +482,7 @@ static bool add_node(struct dump *d, const struct part *p)
         threshold = copysign(INFINITY, threshold);
     fe_lightgbm_node(m, (int)feature, threshold, missing, left, p->child[0],
                      p->child[1]);
-    return true;
+    return add_cover(d, p, INTERNAL_COUNT, ir_forest_node_cover);
 }
 
 /* Makes the newest leaf linear. */
@@ -504,7 +519,7 @@ static bool add_leaf(struct dump *d, const struct part *p)
         return false;
     if (!p->field[LEAF_CONST].at) {
         ir_forest_leaf(m->forest, value);
-        return true;
+        return add_cover(d, p, LEAF_COUNT, ir_forest_leaf_cover);
     }
     if (!fe_json_double(&d->json, &p->field[LEAF_CONST], "leaf_const",
                         &constant) ||

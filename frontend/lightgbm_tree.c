@@ -35,11 +35,11 @@ enum tree_key {
     LEAF_COEFF,
     SPLIT_GAIN, /* from here on what changes no prediction */
     LEAF_WEIGHT,
-    LEAF_COUNT,
     INTERNAL_VALUE,
     INTERNAL_WEIGHT,
-    INTERNAL_COUNT,
     SHRINKAGE,
+    LEAF_COUNT, /* only contributions ask for these */
+    INTERNAL_COUNT,
     N_KEYS
 };
 
@@ -61,11 +61,11 @@ static const char *const key_names[N_KEYS] = {
     [LEAF_COEFF] = "leaf_coeff",
     [SPLIT_GAIN] = "split_gain",
     [LEAF_WEIGHT] = "leaf_weight",
-    [LEAF_COUNT] = "leaf_count",
     [INTERNAL_VALUE] = "internal_value",
     [INTERNAL_WEIGHT] = "internal_weight",
-    [INTERNAL_COUNT] = "internal_count",
     [SHRINKAGE] = "shrinkage",
+    [LEAF_COUNT] = "leaf_count",
+    [INTERNAL_COUNT] = "internal_count",
 };
 
 /* decision_type: bit 0 categorical, bit 1 default left, bits 2 and 3 what
@@ -87,6 +87,7 @@ struct tree {
     int64_t n_leaves, n_nodes;
     int64_t n_sets;
     bool linear;
+    bool covered; /* it says how many rows came to each node */
     int64_t n_terms; /* of the linear leaves read so far */
     struct fe_span rest[N_KEYS]; /* what is still to be read */
     struct fe_span start;        /* the line "Tree=index" */
@@ -398,6 +399,22 @@ static bool read_feature(struct tree *t, enum tree_key key, int64_t i,
     return true;
 }
 
+/* The rows that came to node, or leaf, number i of n, by `key`. */
+static bool read_cover(struct tree *t, enum tree_key key, int64_t i, int64_t n)
+{
+    struct fe_span word;
+    double rows;
+    if (!t->covered)
+        return true;
+    if (!take_double(t, key, i, n, &rows, &word))
+        return false;
+    if (key == LEAF_COUNT)
+        ir_forest_leaf_cover(t->model->forest, rows);
+    else
+        ir_forest_node_cover(t->model->forest, rows);
+    return true;
+}
+
 static bool read_node(struct tree *t, int64_t i)
 {
     int64_t feature, decision, set = 0;
@@ -419,7 +436,7 @@ static bool read_node(struct tree *t, int64_t i)
         m->categorical[feature] = true;
         ir_forest_set_node(m->forest, (int)feature, t->words + from,
                            (int)(to - from), left, right, 0);
-        return true;
+        return read_cover(t, INTERNAL_COUNT, i, t->n_nodes);
     }
     if (isnan(threshold))
         return tree_error(t, &word, "threshold[%lld] is '%.*s', which no "
@@ -427,7 +444,7 @@ static bool read_node(struct tree *t, int64_t i)
                           FE_SHOW(&word));
     fe_lightgbm_node(m, (int)feature, threshold, (int)(decision >> 2),
                      decision & DECISION_DEFAULT_LEFT, left, right);
-    return true;
+    return read_cover(t, INTERNAL_COUNT, i, t->n_nodes);
 }
 
 /* Every child has one parent and the root has none, so a node that is not
@@ -524,7 +541,8 @@ static bool read_leaf(struct tree *t, int64_t i)
     }
     ir_forest_leaf(t->model->forest,
                    t->linear && n_terms == 0 ? constant : value);
-    return n_terms == 0 || read_terms(t, n_terms, constant);
+    return read_cover(t, LEAF_COUNT, i, t->n_leaves) &&
+           (n_terms == 0 || read_terms(t, n_terms, constant));
 }
 
 static bool read_leaves(struct tree *t)
@@ -555,6 +573,8 @@ static bool read_shape(struct tree *t)
         return false;
     t->n_nodes = t->n_leaves - 1;
     t->linear = linear;
+    t->covered = t->n_nodes > 0 && has(t, LEAF_COUNT) &&
+                 has(t, INTERNAL_COUNT);
     const int64_t so_far = ir_forest_size(t->model->forest);
     if (so_far + t->n_leaves + t->n_nodes > IR_MAX_NODES)
         return tree_error(t, &t->start,

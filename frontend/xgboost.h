@@ -49,6 +49,7 @@ enum fe_xgboost_key {
     FE_XGBOOST_CONDITION, /* from here on numbers of f32 */
     FE_XGBOOST_WEIGHTS,
     FE_XGBOOST_LEAF_WEIGHTS,
+    FE_XGBOOST_HESSIAN, /* the cover of contributions */
     FE_XGBOOST_PARAM, /* an object */
     FE_XGBOOST_N_KEYS
 };

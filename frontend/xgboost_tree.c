@@ -25,6 +25,7 @@ static const char *const keys[FE_XGBOOST_N_KEYS] = {
     [FE_XGBOOST_CONDITION] = "split_conditions",
     [FE_XGBOOST_WEIGHTS] = "base_weights",
     [FE_XGBOOST_LEAF_WEIGHTS] = "leaf_weights",
+    [FE_XGBOOST_HESSIAN] = "sum_hessian",
     [FE_XGBOOST_PARAM] = "tree_param",
 };
 
@@ -322,6 +323,17 @@ static bool add_leaf(struct tree *t, int64_t node)
     return true;
 }
 
+static void add_cover(struct tree *t, int64_t node)
+{
+    if (!t->field[FE_XGBOOST_HESSIAN].at)
+        return;
+    const double cover = (double)floats(t, FE_XGBOOST_HESSIAN)[node];
+    if (is_leaf(t, node))
+        ir_forest_leaf_cover(t->model->forest, cover);
+    else
+        ir_forest_node_cover(t->model->forest, cover);
+}
+
 static bool add_nodes(struct tree *t)
 {
     struct fe_xgboost *m = t->model;
@@ -330,6 +342,7 @@ static bool add_nodes(struct tree *t)
             continue;
         if (is_leaf(t, i) ? !add_leaf(t, i) : !add_node(t, i))
             return false;
+        add_cover(t, i);
     }
     return t->next_set == t->n_sets ||
            fail_at(t, FE_XGBOOST_CATEGORY_NODES, t->next_set,
@@ -376,7 +389,9 @@ static bool read_arrays(struct tree *t)
             return false;
         const bool per_node = key <= FE_XGBOOST_DEFAULT_LEFT ||
                               key == FE_XGBOOST_CONDITION ||
-                              (key == FE_XGBOOST_TYPE && t->field[key].at);
+                              ((key == FE_XGBOOST_TYPE ||
+                                key == FE_XGBOOST_HESSIAN) &&
+                               t->field[key].at);
         if (per_node &&
             !check_length(t, (enum fe_xgboost_key)key, t->n, "nodes"))
             return false;

@@ -85,6 +85,12 @@ static bool goes_left(const struct ir_forest *f, int64_t node, double v)
     return f->strict ? v < t : v <= t;
 }
 
+bool ir_goes_left(const struct ir_forest *f, int64_t node, const void *x)
+{
+    return goes_left(f, node,
+                     ir_real(x, f->in_dtype, (size_t)f->feature[node]));
+}
+
 /* The code of column `column` for the value v of its feature. */
 static uint32_t code_of(const struct ir_forest *f, int column, double v)
 {
@@ -129,13 +135,17 @@ static int32_t find_leaf(const struct ir_forest *f, int t, const void *x)
     return ~at;
 }
 
-/* Value k of a leaf. */
+double ir_leaf_value(const struct ir_forest *f, int64_t leaf, int k)
+{
+    return ir_real(f->leaf_value, f->sum_dtype,
+                   (size_t)leaf * (size_t)f->leaf_width + (size_t)k);
+}
+
+/* Value k of a leaf, which may be linear. */
 static double leaf_value(const struct ir_forest *f, int64_t leaf, int k,
                          const void *x)
 {
-    const double plain = ir_real(f->leaf_value, f->sum_dtype,
-                                 (size_t)leaf * (size_t)f->leaf_width +
-                                     (size_t)k);
+    const double plain = ir_leaf_value(f, leaf, k);
     if (!f->coef_start)
         return plain;
     double sum = f->leaf_const[leaf];

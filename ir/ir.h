@@ -427,6 +427,9 @@ int ir_find_output(const struct ir_module *module, const char *name);
  *     for those past the set's bits);
  *   - else left when v <= threshold (compare "le") or v < threshold ("lt").
  *
+ * cover, when it is there, is how much of the training data came through each
+ * node and then each leaf (rows, or their weights); only contributions read it.
+ *
  * margin[k] starts as base[k]; then, tree by tree, the leaf's value is added
  * to margin[target[t]] in the dtype of leaf_value; at the end each is divided
  * by divisor, when there is one. With a leaf_width of w a leaf has w values,
@@ -445,7 +448,7 @@ int ir_find_output(const struct ir_module *module, const char *name);
     "leaf_value:tensor target:tensor base:tensor divisor:float? "             \
     "zero_bound:float? set:tensor? set_start:tensor? set_words:tensor? "      \
     "leaf_const:tensor? coef_start:tensor? coef_feature:tensor? "             \
-    "coef:tensor? leaf_width:int? leaf_id:tensor? "
+    "coef:tensor? leaf_width:int? leaf_id:tensor? cover:tensor? "
 
 /* What plan_memory gives every KERNEL op: i32[n_results + 1], for each result
  * and then for the op's own work the slot of the workspace that it is in, or
@@ -491,6 +494,8 @@ struct ir_forest {
     const uint8_t *flags;                   /* [n_nodes] enum ir_node_flag */
     const void *leaf_value; /* [n_leaves][leaf_width] of sum_dtype */
     const int32_t *leaf_id; /* [n_leaves], or NULL */
+    const void *cover;      /* [n_nodes + n_leaves] of cover_dtype, or NULL */
+    enum ir_dtype cover_dtype;
     const int32_t *target;                  /* [n_trees] */
     const void *base;                       /* [n_targets] of sum_dtype */
     /* NULL without categorical nodes. set is [n_nodes], -1 if numeric; set s
@@ -511,8 +516,8 @@ struct ir_forest {
     const uint16_t *node_code;
 };
 
-/* Fills `forest` from an op of kind trees or forest that passed the
- * verifier. */
+/* Fills `forest` from an op of kind trees, forest or contributions that passed
+ * the verifier. */
 void ir_forest_view(const struct ir_op *op, struct ir_forest *forest);
 /* Element i of an array of dtype f32 or f64. */
 double ir_real(const void *array, enum ir_dtype dtype, size_t i);
@@ -541,6 +546,10 @@ int ir_forest_leaf(struct ir_forest_builder *b, double value);
 int ir_forest_leaf_values(struct ir_forest_builder *b, const double *values);
 /* Gives the newest leaf its id; the others have 0 as long as they have none. */
 void ir_forest_leaf_id(struct ir_forest_builder *b, int32_t id);
+/* Gives the newest node, or leaf, its cover. The forest has covers when each
+ * node has one and none is negative, infinite or a NaN. */
+void ir_forest_node_cover(struct ir_forest_builder *b, double cover);
+void ir_forest_leaf_cover(struct ir_forest_builder *b, double cover);
 /* Makes the newest leaf linear. */
 void ir_forest_linear(struct ir_forest_builder *b, double constant, int n,
                       const int32_t *features, const double *coefs);
@@ -556,6 +565,45 @@ struct ir_op *ir_forest_finish(struct ir_forest_builder *b,
                                double divisor, double zero_bound,
                                struct ir_loc loc, struct ir_diag *diag);
 void ir_forest_abandon(struct ir_forest_builder *b);
+
+/* ----------------------------------------------------- contributions.c -- */
+
+/* The ways to the leaves of the op `contributions`, leaf by leaf from left to
+ * right; a tree that is one leaf has none. Path p leads to leaf[p] of the forest
+ * and has the elements [first[p], first[p + 1]), one for each feature that is
+ * tested on it: a row stays on the path at element i when it takes each of the
+ * steps [step_start[i], step_start[i + 1]). In an arena. */
+struct ir_paths {
+    int32_t *path_start; /* [n_trees + 1] */
+    int32_t *leaf;       /* [n_paths] */
+    int32_t *first;      /* [n_paths + 1] */
+    int32_t *feature;    /* [n_elements] */
+    double *share;       /* [n_elements]: of the cover that stays on the path */
+    int32_t *step_start; /* [n_elements + 1] */
+    int32_t *step;       /* [n_steps]: node in its tree * 2, + 1 for left */
+    double *expected;    /* [n_targets]: the mean margin */
+    int32_t n_paths;
+    int64_t n_elements, n_steps;
+    int longest;    /* elements of one path */
+    int most_nodes; /* of one tree */
+};
+#define IR_MAX_PATH_STEPS (1 << 26) /* of all paths of a forest */
+#define IR_MAX_PATH 512             /* elements of one path */
+void ir_paths_make(const struct ir_op *op, struct ir_paths *paths,
+                   struct ir_arena *arena);
+
+/* Quadrature on [0, 1] by Gauss and Legendre. The rule of `blocks` blocks has
+ * 4 * blocks points, and is exact for polynomials of degree 8 * blocks - 1, as
+ * the paths of 8 * blocks elements have. It is four arrays, one after another:
+ * the points, 1 - them, the weights, and 1 / (1 - points). */
+int64_t ir_rule_start(int blocks);
+/* All rules that the paths need, each from its start on. */
+const double *ir_rules(const struct ir_paths *paths, struct ir_arena *arena);
+
+/* Appends the op `contributions` for the trees of the output "raw", and the
+ * output "contribution"; nothing when there is one. A message when the model
+ * has no such output, no cover, or linear leaves. */
+bool ir_add_contributions(struct ir_module *module, struct ir_diag *diag);
 
 /* ------------------------------------------------------------ verify.c -- */
 

@@ -47,6 +47,14 @@ extern ir_infer_fn *const ir_infer_table[IR_N_OPS];
 extern ir_verify_fn *const ir_verify_table[IR_N_OPS];
 extern ir_eval_fn *const ir_eval_table[IR_N_OPS];
 
+/* Of an op with the attributes of `trees`: that the operand, and the arrays that
+ * others are as long as, are such as a forest has. */
+bool ir_check_forest(const struct ir_op *op, struct ir_diag *diag);
+/* Whether the row x, of f->in_dtype, goes left at a node; and value k of a leaf
+ * that is not linear. Both are numbered over the forest. */
+bool ir_goes_left(const struct ir_forest *f, int64_t node, const void *x);
+double ir_leaf_value(const struct ir_forest *f, int64_t leaf, int k);
+
 /* One entry of an op's schema, "name:kind" or "name:kind?". */
 struct ir_schema_entry {
     const char *name;

@@ -74,6 +74,7 @@ void ir_forest_view(const struct ir_op *op, struct ir_forest *f)
         .flags = data_of(op, "flags"),
         .leaf_value = data_of(op, "leaf_value"),
         .leaf_id = data_of(op, "leaf_id"),
+        .cover = data_of(op, "cover"),
         .target = data_of(op, "target"),
         .base = data_of(op, "base"),
         .set = data_of(op, "set"),
@@ -84,6 +85,8 @@ void ir_forest_view(const struct ir_op *op, struct ir_forest *f)
         .coef_start = data_of(op, "coef_start"),
         .coef_feature = data_of(op, "coef_feature"),
     };
+    if (f->cover)
+        f->cover_dtype = ir_attr_tensor(op, "cover")->type.dtype;
     if (f->set)
         f->n_sets = (int)length_of(op, "set_start") - 1;
     if (op->kind == IR_OP_forest)
@@ -142,11 +145,9 @@ static bool check_length(const struct ir_op *op, const char *name, int64_t min,
     return true;
 }
 
-bool ir_infer_trees(const struct ir_module *module, struct ir_op *op,
-                    struct ir_diag *diag)
+bool ir_check_forest(const struct ir_op *op, struct ir_diag *diag)
 {
     const struct ir_type *x = &op->operand[0]->type;
-    (void)module;
     if (x->rank != 1 || !is_real(x->dtype))
         return bad(op, diag, "the operand is not a vector of f32 or f64");
     if (!check_length(op, "base", 1, IR_MAX_ELEMENTS, diag) ||
@@ -156,9 +157,18 @@ bool ir_infer_trees(const struct ir_module *module, struct ir_op *op,
                       diag))
         return false;
     const enum ir_dtype sum = ir_attr_tensor(op, "leaf_value")->type.dtype;
-    if (!is_real(sum))
-        return bad(op, diag, "leaf_value is of %s, not f32 or f64",
-                   ir_dtype_name(sum));
+    return is_real(sum) ||
+           bad(op, diag, "leaf_value is of %s, not f32 or f64",
+               ir_dtype_name(sum));
+}
+
+bool ir_infer_trees(const struct ir_module *module, struct ir_op *op,
+                    struct ir_diag *diag)
+{
+    (void)module;
+    if (!ir_check_forest(op, diag))
+        return false;
+    const enum ir_dtype sum = ir_attr_tensor(op, "leaf_value")->type.dtype;
     op->result[0].type = ir_type_vector(sum, length_of(op, "base"));
     op->result[1].type = ir_type_vector(IR_I32, length_of(op, "target"));
     return true;
@@ -179,7 +189,7 @@ static bool check_arrays(const struct ir_op *op, struct ir_diag *diag)
     const int64_t width = ir_attr_int_or(op, "leaf_width", 1);
     const int64_t leaves = length_of(op, "leaf_value") / width;
     const enum ir_dtype in = op->operand[0]->type.dtype;
-    const enum ir_dtype sum = op->result[0].type.dtype;
+    const enum ir_dtype sum = ir_attr_tensor(op, "leaf_value")->type.dtype;
     return check_array(op, "tree_start", IR_I32, trees + 1, diag) &&
            check_array(op, "leaf_start", IR_I32, trees + 1, diag) &&
            check_array(op, "feature", IR_I32, nodes, diag) &&
@@ -198,6 +208,25 @@ static bool check_arrays(const struct ir_op *op, struct ir_diag *diag)
            check_array(op, "coef_start", IR_I32, leaves + 1, diag) &&
            check_array(op, "coef_feature", IR_I32, -1, diag) &&
            check_array(op, "coef", IR_F64, -1, diag);
+}
+
+static bool check_cover(const struct ir_op *op, const struct ir_forest *f,
+                        struct ir_diag *diag)
+{
+    const int64_t n = (int64_t)f->n_nodes + f->n_leaves;
+    if (!f->cover)
+        return true;
+    if (!is_real(f->cover_dtype))
+        return bad(op, diag, "cover is of %s, not f32 or f64",
+                   ir_dtype_name(f->cover_dtype));
+    if (!check_array(op, "cover", f->cover_dtype, n, diag))
+        return false;
+    for (int64_t i = 0; i < n; i++) {
+        const double cover = ir_real(f->cover, f->cover_dtype, (size_t)i);
+        if (!(cover >= 0) || isinf(cover))
+            return bad(op, diag, "cover %lld is %g", (long long)i, cover);
+    }
+    return true;
 }
 
 /* Offsets that ascend from 0 to `end`. */
@@ -397,7 +426,8 @@ bool ir_verify_trees(const struct ir_module *module, const struct ir_op *op,
         return bad(op, diag, "divisor is %g", f.divisor);
     return check_starts(op, "tree_start", f.n_nodes, diag) &&
            check_starts(op, "leaf_start", f.n_leaves, diag) &&
-           check_trees(op, &f, diag) && check_linear(op, &f, diag);
+           check_trees(op, &f, diag) && check_linear(op, &f, diag) &&
+           check_cover(op, &f, diag);
 }
 
 /* ------------------------------------------------------------ codes' rules */

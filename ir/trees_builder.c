@@ -3,6 +3,7 @@
  * together wrongly is found by the verifier's rules. */
 #include "ir/ir_impl.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +16,8 @@ struct vector {
 struct ir_forest_builder {
     enum ir_dtype in_dtype, sum_dtype;
     int n_targets, width;
-    bool categorical, linear, has_ids;
+    bool categorical, linear, has_ids, bad_cover;
+    size_t n_covered; /* nodes with a cover */
     bool too_large; /* a limit was passed: finish refuses */
     struct vector tree_start, leaf_start, target;   /* i32 */
     struct vector feature, left, right, set;        /* i32 */
@@ -23,6 +25,7 @@ struct ir_forest_builder {
     struct vector flags;                            /* u8 */
     struct vector leaf_value;                       /* of sum_dtype */
     struct vector leaf_id;                          /* i32 */
+    struct vector node_cover, leaf_cover;           /* f64 */
     struct vector leaf_const, coef;                 /* f64 */
     struct vector coef_start, coef_feature;         /* i32 */
     struct vector set_start, set_words;             /* i32, u32 */
@@ -102,6 +105,7 @@ int ir_forest_node(struct ir_forest_builder *b, int feature, double threshold,
     push_i32(&b->right, right);
     *(uint8_t *)push(&b->flags, 1, 1) = flags;
     push_i32(&b->set, -1);
+    push_f64(&b->node_cover, 0);
     return (int32_t)b->feature.n - 1 - first;
 }
 
@@ -140,6 +144,7 @@ int ir_forest_leaf_values(struct ir_forest_builder *b, const double *values)
     for (size_t k = 0; k < width; k++)
         push_real(&b->leaf_value, b->sum_dtype, values[k]);
     push_i32(&b->leaf_id, 0);
+    push_f64(&b->leaf_cover, 0);
     push_f64(&b->leaf_const, values[0]);
     push_i32(&b->coef_start, (int32_t)b->coef.n);
     return (int32_t)b->leaf_id.n - 1 - first;
@@ -151,6 +156,26 @@ void ir_forest_leaf_id(struct ir_forest_builder *b, int32_t id)
         return;
     b->has_ids = true;
     ((int32_t *)b->leaf_id.data)[b->leaf_id.n - 1] = id;
+}
+
+static void set_cover(struct ir_forest_builder *b, struct vector *v,
+                      double cover)
+{
+    if (b->too_large)
+        return;
+    b->bad_cover |= !(cover >= 0) || isinf(cover);
+    ((double *)v->data)[v->n - 1] = cover;
+}
+
+void ir_forest_node_cover(struct ir_forest_builder *b, double cover)
+{
+    b->n_covered++;
+    set_cover(b, &b->node_cover, cover);
+}
+
+void ir_forest_leaf_cover(struct ir_forest_builder *b, double cover)
+{
+    set_cover(b, &b->leaf_cover, cover);
 }
 
 void ir_forest_linear(struct ir_forest_builder *b, double constant, int n,
@@ -182,7 +207,8 @@ void ir_forest_abandon(struct ir_forest_builder *b)
         &b->tree_start, &b->leaf_start, &b->target, &b->feature, &b->left,
         &b->right, &b->set, &b->threshold, &b->flags, &b->leaf_value,
         &b->leaf_const, &b->coef, &b->coef_start, &b->coef_feature,
-        &b->set_start, &b->set_words, &b->leaf_id};
+        &b->set_start, &b->set_words, &b->leaf_id, &b->node_cover,
+        &b->leaf_cover};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         free(all[i]->data);
     free(b);
@@ -203,6 +229,27 @@ static struct ir_attr base_array(struct ir_module *module,
     for (int k = 0; k < b->n_targets; k++)
         push_real(&v, b->sum_dtype, base ? base[k] : 0);
     const struct ir_attr attr = array(module, "base", b->sum_dtype, &v);
+    free(v.data);
+    return attr;
+}
+
+/* Those of the nodes and then of the leaves: as f32 when all are floats. */
+static struct ir_attr cover_array(struct ir_module *module,
+                                  const struct ir_forest_builder *b)
+{
+    const struct vector *const parts[] = {&b->node_cover, &b->leaf_cover};
+    enum ir_dtype dtype = IR_F32;
+    struct vector v = {0};
+    for (int p = 0; p < 2; p++)
+        for (size_t i = 0; i < parts[p]->n; i++) {
+            const double cover = ((const double *)parts[p]->data)[i];
+            if ((double)(float)cover != cover)
+                dtype = IR_F64;
+        }
+    for (int p = 0; p < 2; p++)
+        for (size_t i = 0; i < parts[p]->n; i++)
+            push_real(&v, dtype, ((const double *)parts[p]->data)[i]);
+    const struct ir_attr attr = array(module, "cover", dtype, &v);
     free(v.data);
     return attr;
 }
@@ -253,6 +300,8 @@ struct ir_op *ir_forest_finish(struct ir_forest_builder *b,
         a[n++] = ir_int("leaf_width", b->width);
     if (b->has_ids)
         a[n++] = array(module, "leaf_id", IR_I32, &b->leaf_id);
+    if (b->n_covered > 0 && b->n_covered == b->feature.n && !b->bad_cover)
+        a[n++] = cover_array(module, b);
     ir_forest_abandon(b);
     struct ir_op *op =
         ir_add_op(module, IR_OP_trees, 1, &x, n, a, diag);

@@ -3,7 +3,7 @@
  * A result that an op reads has a buffer, unless it is a constant; one that is
  * only an output goes straight to the caller's memory, but for the margins of
  * `select`, which are added to in whole blocks of rows. A forest needs room for
- * its work besides: codes, or a row in its own dtype. Buffers are given slots by
+ * its work besides: codes, or a row in its own dtype; so do contributions. Buffers are given slots by
  * lifetime, in the order of the ops: a slot is free again after the last op that
  * reads it. How large slots are and where they lie follows from the rows of a
  * tile, and is the backend's to add up.
@@ -74,7 +74,9 @@ static void plan_op(struct planner *p, struct ir_module *module, int number)
     struct ir_op *op = module->ops[number];
     const int n = op->n_results;
     int32_t *slots = ir_alloc_array(&p->scratch, (size_t)n + 1, sizeof(*slots));
-    slots[n] = op->kind == IR_OP_forest ? take_slot(p, work_bytes(op)) : -1;
+    const bool works =
+        op->kind == IR_OP_forest || op->kind == IR_OP_contributions;
+    slots[n] = works ? take_slot(p, work_bytes(op)) : -1;
     for (int r = 0; r < n; r++) {
         const struct ir_value *v = &op->result[r];
         const bool in_blocks = r == 0 && is_select(op);

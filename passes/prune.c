@@ -456,6 +456,7 @@ static void store(struct pruner *p, struct ir_module *module, struct ir_op *op)
     pass_set_tensor(module, op, "flags", IR_U8, n, p->flags);
     pass_set_reals(module, op, "leaf_value", f->sum_dtype,
                    leaves * f->leaf_width, p->leaf_value);
+    pass_drop_attr(op, "cover"); /* of leaves that may have been merged */
     if (f->leaf_id)
         pass_set_tensor(module, op, "leaf_id", IR_I32, leaves, p->leaf_id);
     if (f->set)

@@ -419,9 +419,11 @@ static void grow_tree(struct cart *c, struct tr_tree *tree)
     while (c->queue.n > 0 &&
            (p->num_leaves == 0 || tree->n_leaves < p->num_leaves))
         split_leaf(c, tree, tr_queue_pop(&c->queue));
-    for (int i = 0; i < tree->n_leaves; i++)
+    for (int i = 0; i < tree->n_leaves; i++) {
         set_value(c, &c->leaf[i], tree->value + (int64_t)i * tree->n_values,
                   tree->n_values);
+        tree->cover[i] = (double)c->leaf[i].n;
+    }
 }
 
 static void cart_init(struct cart *c, const struct tr_fit_job *job)

@@ -616,6 +616,7 @@ void tr_grow(struct tr_grower *t, struct tr_tree *tree, int64_t n,
         const double step = soften(gradient_of(leaf->sums), t->l1);
         tree->value[i] =
             hessian > 0 ? -step / hessian * (t->g_unit / t->h_unit) : 0;
+        tree->cover[i] = (double)leaf->n;
         give_back(t, leaf->histogram);
         leaf->histogram = NULL;
     }

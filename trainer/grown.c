@@ -15,13 +15,16 @@ void tr_tree_init(struct tr_tree *tree, int n_values)
     tree->node = ir_realloc_array(NULL, n, sizeof(*tree->node));
     tree->value = ir_realloc_array(NULL, n + 1,
                                    (size_t)n_values * sizeof(double));
+    tree->cover = ir_realloc_array(NULL, n + 1, sizeof(double));
     memset(tree->value, 0, (size_t)n_values * sizeof(double));
+    tree->cover[0] = 0;
 }
 
 void tr_tree_release(struct tr_tree *tree)
 {
     free(tree->node);
     free(tree->value);
+    free(tree->cover);
     *tree = (struct tr_tree){0};
 }
 
@@ -32,6 +35,7 @@ static void grow(struct tr_tree *tree)
     tree->node = ir_realloc_array(tree->node, n, sizeof(*tree->node));
     tree->value = ir_realloc_array(tree->value, n + 1,
                                    (size_t)tree->n_values * sizeof(double));
+    tree->cover = ir_realloc_array(tree->cover, n + 1, sizeof(double));
 }
 
 int tr_tree_split(struct tr_tree *tree, int leaf, int parent, bool on_left,
@@ -47,6 +51,7 @@ int tr_tree_split(struct tr_tree *tree, int leaf, int parent, bool on_left,
         *(on_left ? &tree->node[parent].left : &tree->node[parent].right) = at;
     memset(tree->value + (int64_t)right * tree->n_values, 0,
            (size_t)tree->n_values * sizeof(double));
+    tree->cover[right] = 0;
     return right;
 }
 
@@ -100,14 +105,34 @@ static void emit_node(const struct tr_node *node, const struct tr_feature *f,
                    flags);
 }
 
+/* The covers of the inner nodes: children come after their parents. */
+static double *node_covers(const struct tr_tree *tree)
+{
+    double *cover =
+        ir_realloc_array(NULL, (size_t)tree->n_nodes + 1, sizeof(*cover));
+    for (int i = tree->n_nodes; i-- > 0;) {
+        const int to[2] = {tree->node[i].left, tree->node[i].right};
+        cover[i] = 0;
+        for (int side = 0; side < 2; side++)
+            cover[i] += to[side] < 0 ? tree->cover[~to[side]] : cover[to[side]];
+    }
+    return cover;
+}
+
 void tr_tree_emit(const struct tr_tree *tree, const struct tr_bins *bins,
                   struct ir_forest_builder *forest, int target, int value)
 {
     ir_forest_tree(forest, target);
-    for (int i = 0; i < tree->n_nodes; i++)
+    double *cover = node_covers(tree);
+    for (int i = 0; i < tree->n_nodes; i++) {
         emit_node(&tree->node[i], &bins->feature[tree->node[i].feature],
                   forest);
-    for (int i = 0; i < tree->n_leaves; i++)
+        ir_forest_node_cover(forest, cover[i]);
+    }
+    for (int i = 0; i < tree->n_leaves; i++) {
         ir_forest_leaf(forest,
                        tree->value[(int64_t)i * tree->n_values + value]);
+        ir_forest_leaf_cover(forest, tree->cover[i]);
+    }
+    free(cover);
 }

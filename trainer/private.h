@@ -191,6 +191,7 @@ struct tr_tree {
     int n_values; /* of a leaf: one, or one a class */
     struct tr_node *node;
     double *value; /* [n_leaves][n_values] */
+    double *cover; /* [n_leaves]: rows that were learned from */
 };
 
 void tr_tree_init(struct tr_tree *tree, int n_values);
