@@ -351,7 +351,7 @@ static const char *fact(const struct be_emitter *e, const char *key)
 static const char *strategy(const struct be_emitter *e, const char *name)
 {
     for (int i = 0; i < e->module->n_ops; i++)
-        if (e->forests[i])
+        if (e->module->ops[i]->kind == IR_OP_forest)
             return ir_attr_string(e->module->ops[i], name);
     return "";
 }

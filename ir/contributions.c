@@ -441,18 +441,28 @@ static struct ir_op *trees_of_raw(struct ir_module *module)
     return NULL;
 }
 
+static struct ir_attr no_cover(struct ir_module *module, int n)
+{
+    float *cover = ir_alloc_array(&module->arena, (size_t)n, sizeof(*cover));
+    return ir_tensor_attr("cover", ir_tensor_view(module, IR_F32, n, cover));
+}
+
 bool ir_add_contributions(struct ir_module *module, struct ir_diag *diag)
 {
     if (ir_find_output(module, "contribution") >= 0)
         return true;
     struct ir_op *trees = trees_of_raw(module);
+    struct ir_forest f;
     if (!trees)
         return ir_error(diag, ir_loc_file(NULL), "contributions are those to a "
                         "forest's margin: the model has no output \"raw\" that "
                         "is one");
-    if (ir_find_attr(trees, "coef_start"))
+    ir_forest_view(trees, &f);
+    if (f.coef_start)
         return ir_error(diag, ir_loc_file(NULL), "a forest with linear leaves "
                         "has no contributions");
+    if (f.n_nodes == 0) /* nothing is divided, so no cover is missed */
+        ir_set_attr(module, trees, no_cover(module, f.n_leaves));
     if (!ir_find_attr(trees, "cover"))
         return ir_error(diag, ir_loc_file(NULL), "contributions need the "
                         "trees' cover (how many rows came to each node), which "

@@ -3,10 +3,10 @@
  * A result that an op reads has a buffer, unless it is a constant; one that is
  * only an output goes straight to the caller's memory, but for the margins of
  * `select`, which are added to in whole blocks of rows. A forest needs room for
- * its work besides: codes, or a row in its own dtype; so do contributions. Buffers are given slots by
- * lifetime, in the order of the ops: a slot is free again after the last op that
- * reads it. How large slots are and where they lie follows from the rows of a
- * tile, and is the backend's to add up.
+ * its work besides: codes, or a row in its own dtype; contributions need some
+ * too. Buffers are given slots by lifetime, in the order of the ops: a slot is
+ * free again after the last op that reads it. How large slots are and where they
+ * lie follows from the rows of a tile, and is the backend's to add up.
  */
 #include "passes/rewrite.h"
 

@@ -321,6 +321,9 @@ static void check_files(struct run *run, const char *name, const char *model,
             printf("%s: the recording is damaged or of another model\n", name);
             run->totals.failed++;
         } else {
+            for (uint32_t o = 0; o < r.n_outputs; o++)
+                if (!strcmp(r.answer[o].name, "contribution"))
+                    ir_add_contributions(module, &diag);
             make_rows(&r, &r.rows[0], r.dtype ? IR_F64 : IR_F32, &diag.arena);
             make_rows(&r, &r.rows[1], r.dtype ? IR_F32 : IR_F64, &diag.arena);
             check_model(run->predictor, module, name, &r, &run->totals);

@@ -81,6 +81,7 @@ static void put_node(struct growth *g, const struct node *node)
     else
         ir_forest_node(g->builder, (int)node->feature, node->threshold, left,
                        right, node->flags);
+    ir_forest_node_cover(g->builder, (double)(node->feature * 7 % 5));
 }
 
 static void put_leaf(struct growth *g, const struct leaf *leaf)
@@ -93,6 +94,7 @@ static void put_leaf(struct growth *g, const struct leaf *leaf)
     } else {
         ir_forest_leaf(g->builder, leaf->value);
     }
+    ir_forest_leaf_cover(g->builder, (double)((int)(leaf->value * 7) & 7));
     if (g->ids)
         ir_forest_leaf_id(g->builder, (int32_t)(leaf->value * 3) - 1);
     if (leaf->n_coefs > 0 && !g->wide)
@@ -349,6 +351,11 @@ static void build_model(struct ir_module *module, struct gen_bytes b,
         gen_output(module, "margin", margin);
     if (gen_at(b, 4) & 2)
         gen_output(module, "leaf", &trees->result[1]);
+    if (gen_at(b, 2) & 0x80 && !ir_find_attr(trees, "coef_start") &&
+        ir_find_attr(trees, "cover"))
+        gen_output(module, "contribution",
+                   gen_op(module, IR_OP_contributions, 1, &x, trees->n_attrs,
+                          trees->attr, diag));
     if (two) {
         struct ir_value *y = add_inputs(module, b, !(gen_at(b, 0) & 1), diag);
         struct ir_op *more = grow_forest(module, b, y, n / 2, n, diag);

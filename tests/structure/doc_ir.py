@@ -31,7 +31,7 @@ def schema(macro):
 
 def ops():
     """{name: set of "attribute:kind"}, with what `trees` has left out of
-    `forest`."""
+    `forest` and `contributions`."""
     found = {}
     text = (ROOT / "ir/ops.def").read_text()
     for macro, body in re.findall(r"^(OP|MAP)\((.*?)\)$", text, re.M | re.S):
@@ -39,7 +39,7 @@ def ops():
         fields = rest if macro == "MAP" else rest.split(",", 4)[4]
         attributes = fields[:fields.index(",")] if fields.strip()[0] == '"' \
             else fields.rsplit('\n', 1)[0]
-        if name == "forest":
+        if name in ("forest", "contributions"):
             attributes = attributes.replace("IR_TREES_ATTRS", "")
         attributes = re.sub(r"IR_SLOTS_ATTR", schema("IR_SLOTS_ATTR"),
                             re.sub(r"IR_(TREES|FOREST)_ATTRS",

@@ -43,6 +43,9 @@ PREFIX = VERSIONS.get(xgb.__version__, "v" + xgb.__version__)
 NEWEST = PREFIX == "v34"
 # What is kept beside this file of the older versions: a third of the rows, and
 # of 3.2.0 only what it does in its own way. --rows makes all.
+# Whose contributions are kept with the tests: they take much room.
+EXPLAINED = {"base_1", "categories_mixed", "dart", "forest", "lossguide",
+             "one_leaf", "plain", "softprob", "targets", "unbalanced"}
 LARGE = {"many_trees", "deep", "pruned", "digits", "leaves_order"}
 ONLY = {"v32": {"binary_logistic", "softprob", "targets", "vector",
                 "vector_ubj", "dart", "linear_softprob", "frame_json",
@@ -146,7 +149,7 @@ class Recorder:
         self.lines = {}
         self.rng = np.random.default_rng(30)
 
-    def ask(self, booster, rows):
+    def ask(self, booster, rows, explain):
         """What the booster answers, as (name, dtype, array, kind)."""
         n = len(rows)
         data = xgb.DMatrix(rows, feature_names=booster.feature_names,
@@ -170,8 +173,19 @@ class Recorder:
         if config["gradient_booster"]["name"] != "gblinear":
             leaf = booster.predict(data, pred_leaf=True)
             outputs.append(("leaf", 2, leaf))
+        if explain:
+            parts = booster.predict(data, pred_contribs=True)
+            outputs.append(("contribution", 1, parts))
         return [(name, dtype, array.reshape(n, -1).astype(
-            "<f4" if dtype == 0 else "<i4")) for name, dtype, array in outputs]
+            ("<f4", "<f8", "<i4")[dtype])) for name, dtype, array in outputs]
+
+    def explains(self, name, booster):
+        """XGBoost explains no vector leaves, and lines in another way."""
+        config = json.loads(booster.save_config())["learner"]
+        if config["gradient_booster"]["name"] == "gblinear":
+            return False
+        plain = name.removeprefix(PREFIX + "_")
+        return (plain in EXPLAINED or ARGS.rows) and "vector" not in plain
 
     def record(self, name, bytes_, rows, kind="json", note=""):
         if not ARGS.rows and not NEWEST and (
@@ -181,7 +195,10 @@ class Recorder:
         path = ARGS.out / f"{name}.{kind}"
         path.write_bytes(bytes_)
         booster = xgb.Booster(model_file=str(path))
-        outputs = self.ask(booster, rows)
+        explain = self.explains(name, booster)
+        outputs = self.ask(booster, rows, explain)
+        if explain:
+            note += " contribution=4e-6"
         data = struct.pack("<8s4I", b"TNREC2", *rows.shape, len(outputs), 0)
         data += rows.astype("<f4").tobytes()
         for output, dtype, array in outputs:
