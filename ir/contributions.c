@@ -430,13 +430,16 @@ void ir_eval_contributions(struct ir_eval_context *c, const struct ir_op *op)
 
 /* --------------------------------------------------------------- asking for */
 
-/* The op whose margins the module shows as they are, or NULL. */
-static struct ir_op *trees_of_raw(struct ir_module *module)
+/* The op whose margins are the first of these outputs that there is; or NULL. */
+static struct ir_op *explained_trees(struct ir_module *module)
 {
-    const int raw = ir_find_output(module, "raw");
-    for (int i = 0; raw >= 0 && i < module->n_ops; i++)
+    static const char *const names[] = {"raw", "value", "probability"};
+    int output = -1;
+    for (int i = 0; output < 0 && i < 3; i++)
+        output = ir_find_output(module, names[i]);
+    for (int i = 0; output >= 0 && i < module->n_ops; i++)
         if (module->ops[i]->kind == IR_OP_trees &&
-            &module->ops[i]->result[0] == module->outputs[raw].value)
+            &module->ops[i]->result[0] == module->outputs[output].value)
             return module->ops[i];
     return NULL;
 }
@@ -451,12 +454,12 @@ bool ir_add_contributions(struct ir_module *module, struct ir_diag *diag)
 {
     if (ir_find_output(module, "contribution") >= 0)
         return true;
-    struct ir_op *trees = trees_of_raw(module);
+    struct ir_op *trees = explained_trees(module);
     struct ir_forest f;
     if (!trees)
         return ir_error(diag, ir_loc_file(NULL), "contributions are those to a "
-                        "forest's margin: the model has no output \"raw\" that "
-                        "is one");
+                        "forest's margin: the model has no output \"raw\", "
+                        "\"value\" or \"probability\" that is one");
     ir_forest_view(trees, &f);
     if (f.coef_start)
         return ir_error(diag, ir_loc_file(NULL), "a forest with linear leaves "

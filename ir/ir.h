@@ -600,9 +600,10 @@ int64_t ir_rule_start(int blocks);
 /* All rules that the paths need, each from its start on. */
 const double *ir_rules(const struct ir_paths *paths, struct ir_arena *arena);
 
-/* Appends the op `contributions` for the trees of the output "raw", and the
- * output "contribution"; nothing when there is one. A message when the model
- * has no such output, no cover, or linear leaves. */
+/* Appends the op `contributions` for the trees whose margins are the output
+ * "raw", or else "value" or "probability", and the output "contribution";
+ * nothing when there is one. A message when there are no such trees, or they
+ * have no cover or linear leaves. */
 bool ir_add_contributions(struct ir_module *module, struct ir_diag *diag);
 
 /* ------------------------------------------------------------ verify.c -- */

@@ -156,6 +156,23 @@ class Trees(Case):
                     ensemble.HistGradientBoostingClassifier(max_iter=8)):
                 self.compare_all(estimator.fit(x, y), x)
 
+    @unittest.skipUnless(TREENAIL, "needs $TREENAIL")
+    def test_contributions(self):
+        x, y = CANCER
+        for estimator in (
+                tree.DecisionTreeRegressor(max_depth=5),
+                ensemble.RandomForestRegressor(8, max_depth=5),
+                ensemble.GradientBoostingRegressor(n_estimators=5),
+                ensemble.HistGradientBoostingRegressor(max_iter=8)):
+            treenail.export(estimator.fit(x, y), self.path)
+            names = [c.name for c in treenail.build(estimator).columns]
+            parts = np.array(asked(self.path, names, x, "contribution"), float)
+            self.assertEqual(parts.shape, (len(x), x.shape[1] + 1))
+            sums = parts.sum(axis=1)
+            self.assertLess(np.abs(sums - estimator.predict(x)).max(), 1e-12)
+            # The last is the mean, the same for each row.
+            self.assertEqual(len(set(parts[:, -1])), 1)
+
     def test_several_outputs(self):
         x, y = DIABETES
         two = np.c_[y, np.sqrt(y)]

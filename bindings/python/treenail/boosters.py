@@ -75,7 +75,9 @@ def add_lightgbm_tree(estimator, forest, block, target):
                np.append(np.zeros(n), value),
                is_leaf=np.append(np.zeros(n), pad + 1),
                flags=np.append(flags, pad), sets=sets, target=target,
-               leaf_id=np.append(np.zeros(n, int), np.arange(n + 1)))
+               leaf_id=np.append(np.zeros(n, int), np.arange(n + 1)),
+               cover=np.append(numbers(block, "internal_count", np.float64),
+                               numbers(block, "leaf_count", np.float64)))
     return bool((flags & ZERO_MISSING).any())
 
 
@@ -148,7 +150,8 @@ def add_xgboost_tree(estimator, forest, tree, target):
     flags = np.where(np.array(tree["default_left"]), MISSING_LEFT, 0)
     is_leaf = left < 0
     forest.add(np.where(is_leaf, 0, tree["split_indices"]), value, left,
-               right, value, is_leaf=is_leaf, flags=flags, target=target)
+               right, value, is_leaf=is_leaf, flags=flags, target=target,
+               cover=tree["sum_hessian"])
 
 
 LINKS = {"reg:squarederror": "identity", "reg:absoluteerror": "identity",

@@ -35,13 +35,15 @@ class Forest:
         self.left, self.right = [], []
         self.leaf_value, self.leaf_id, self.target = [], [], []
         self.set, self.words = [], []
+        self.node_cover, self.leaf_cover = [], []
 
     def add(self, feature, threshold, left, right, value, *, is_leaf,
-            flags=None, sets=None, target=0, leaf_id=None):
+            flags=None, sets=None, target=0, leaf_id=None, cover=None):
         """A tree as arrays over all of its nodes, leaves among them, its root
         first. value: [nodes] or [nodes, width], of which the leaves' count.
         sets: {node: (members, flags)} of the set tests. leaf_id: [nodes], by
-        default their numbers."""
+        default their numbers. cover: [nodes], how much of the training data
+        came to each."""
         is_leaf = np.asarray(is_leaf, dtype=bool)
         inner = ~is_leaf
         number = np.where(is_leaf, -np.cumsum(is_leaf), np.cumsum(inner) - 1)
@@ -66,6 +68,10 @@ class Forest:
         self.leaf_value.append(np.asarray(value, np.float64)[is_leaf].ravel())
         self.leaf_id.append(np.flatnonzero(is_leaf) if leaf_id is None
                             else np.asarray(leaf_id)[is_leaf])
+        if cover is not None:
+            cover = np.asarray(cover, dtype=np.float64)
+            self.node_cover.append(cover[inner])
+            self.leaf_cover.append(cover[is_leaf])
         self.node_count.append(inner.sum())
         self.leaf_count.append(is_leaf.sum())
         self.target.append(target)
@@ -81,6 +87,7 @@ class Forest:
         base = np.zeros(self.n_targets) if base is None else base
         start = np.cumsum([0, *map(len, self.words)])
         has_sets = len(self.words) > 0
+        covered = len(self.node_cover) == len(self.target)
         attrs = [
             ("compare", self.compare),
             ("tree_start", np.cumsum(self.node_count).astype(np.int32)),
@@ -99,6 +106,8 @@ class Forest:
             ("set_start", start.astype(np.int32) if has_sets else None),
             ("set_words", joined(self.words, np.uint32) if has_sets else None),
             ("leaf_width", self.width if self.width != 1 else None),
-            ("leaf_id", joined(self.leaf_id, np.int32))]
+            ("leaf_id", joined(self.leaf_id, np.int32)),
+            ("cover", joined(self.node_cover + self.leaf_cover, np.float64)
+             if covered else None)]
         return module.add("trees", [x], attrs, (self.sums, self.n_targets),
                           ("i32", len(self.target)))

@@ -31,7 +31,7 @@ def add_tree(forest, tree, value, *, features=None, missing=True, target=0):
         feature = np.asarray(features)[feature]
     forest.add(feature, tree.threshold, tree.children_left,
                tree.children_right, value, is_leaf=is_leaf, flags=flags,
-               target=target)
+               target=target, cover=tree.weighted_n_node_samples)
 
 
 def class_counts(estimator):
@@ -297,7 +297,7 @@ def hist_margins(estimator, frame):
             feature = np.where(is_leaf, 0, nodes["feature_idx"])
             forest.add(features.source[feature], nodes["num_threshold"], left,
                        right, nodes["value"], is_leaf=is_leaf, flags=flags,
-                       sets=sets, target=k)
+                       sets=sets, target=k, cover=nodes["count"])
     return forest.finish(frame.module, features.vector(frame), base=base)
 
 
