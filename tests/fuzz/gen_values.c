@@ -299,6 +299,27 @@ static struct ir_value *add_lookup(struct values *v, size_t r)
     return gen_op(v->module, IR_OP_lookup, 1, &x, 3, attrs, v->diag);
 }
 
+/* Its keys are what one number of 0, 1 or 2 hashes to; NULL for an f32. */
+static struct ir_value *add_hash_lookup(struct values *v, size_t r)
+{
+    struct ir_value *x = chosen(v, gen_at(v->bytes, r + 1));
+    const int64_t m = 1 + gen_at(v->bytes, r + 2);
+    const int64_t keys[] = {0, m * m, 2 * m * m};
+    const double values[] = {1, -0.0, 2.5, NAN, -3, 7};
+    const double other[] = {0.5, (int8_t)gen_at(v->bytes, r + 3)};
+    const int width = 1 + (gen_at(v->bytes, r + 4) & 1);
+    if (x->type.dtype != IR_F64)
+        return NULL;
+    const struct ir_attr attrs[] = {
+        ir_int("multiplier", m),
+        ir_tensor_attr("keys", ir_tensor_copy(v->module, IR_I64, 3, keys)),
+        ir_tensor_attr("values", ir_tensor_copy(v->module, IR_F64, 3 * width,
+                                                values)),
+        ir_tensor_attr("default", ir_tensor_copy(v->module, IR_F64, width,
+                                                 other))};
+    return gen_op(v->module, IR_OP_hash_lookup, 1, &x, 4, attrs, v->diag);
+}
+
 static struct ir_value *add_bucketize(struct values *v, size_t r)
 {
     struct ir_value *x = chosen(v, gen_at(v->bytes, r + 1));
@@ -364,7 +385,8 @@ static struct ir_value *add_reduce(struct values *v, size_t r, unsigned what)
 }
 
 /* An op on values before it. Bits 5 to 7 of byte 0 say which; when they are 0
- * its lowest four do: a map, a reduce or an input. Byte 1 is the operand. */
+ * its lowest four do: a map, a reduce, a hash_lookup or an input. Byte 1 is the
+ * operand. */
 static struct ir_value *add_value(struct values *v, size_t r)
 {
     static struct ir_value *(*const ops[])(struct values *, size_t) = {
@@ -377,6 +399,9 @@ static struct ir_value *add_value(struct values *v, size_t r)
         return add_map(v, r);
     if (what < 12)
         return add_reduce(v, r, what - 10);
+    struct ir_value *found = what == 15 ? add_hash_lookup(v, r) : NULL;
+    if (found)
+        return found;
     const unsigned first =
         gen_at(v->bytes, r + 1) % (unsigned)v->module->n_columns;
     return gen_input(v->module, (int)first,
