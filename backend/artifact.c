@@ -121,6 +121,11 @@ static void init_llvm(void)
     LLVMInitializeAArch64TargetMC();
     LLVMInitializeAArch64AsmPrinter();
     LLVMInitializeAArch64AsmParser();
+    LLVMInitializeRISCVTargetInfo();
+    LLVMInitializeRISCVTarget();
+    LLVMInitializeRISCVTargetMC();
+    LLVMInitializeRISCVAsmPrinter();
+    LLVMInitializeRISCVAsmParser();
 }
 
 static void open_context(struct be_emitter *e)
@@ -155,6 +160,11 @@ static bool open_machine(struct be_artifact *a, struct ir_diag *diag)
         llvm_target, target->triple, base->cpu, base->features,
         LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
     LLVMSetTarget(a->e.llvm, target->triple);
+    if (target->abi)
+        LLVMAddModuleFlag(
+            a->e.llvm, LLVMModuleFlagBehaviorError, "target-abi", 10,
+            LLVMMDStringInContext2(a->e.context, target->abi,
+                                   strlen(target->abi)));
     LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(a->machine);
     char *text = LLVMCopyStringRepOfTargetData(layout);
     LLVMSetDataLayout(a->e.llvm, text);

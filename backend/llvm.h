@@ -36,6 +36,7 @@ struct be_level {
 struct be_target {
     const char *name; /* as --target has it */
     const char *triple;
+    const char *abi; /* where the triple does not say it, or NULL */
     const struct be_level *levels; /* lowest first */
     int n_levels;
     bool detects; /* levels are chosen at run time by CPUID */

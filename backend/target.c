@@ -15,10 +15,18 @@ static const struct be_level aarch64_levels[] = {
     {"armv8-a", "generic", "+neon", 16, true, false},
 };
 
+/* With vectors: what RVA23, the profile that systems ask for, has. */
+static const struct be_level riscv64_levels[] = {
+    {"rv64gcv", "generic-rv64", "+m,+a,+f,+d,+c,+v", 16, true, false},
+};
+
 static const struct be_target targets[] = {
-    {"x86_64-linux-gnu", "x86_64-unknown-linux-gnu", x86_64_levels, 3, true},
-    {"aarch64-linux-gnu", "aarch64-unknown-linux-gnu", aarch64_levels, 1,
+    {"x86_64-linux-gnu", "x86_64-unknown-linux-gnu", NULL, x86_64_levels, 3,
+     true},
+    {"aarch64-linux-gnu", "aarch64-unknown-linux-gnu", NULL, aarch64_levels, 1,
      false},
+    {"riscv64-linux-gnu", "riscv64-unknown-linux-gnu", "lp64d",
+     riscv64_levels, 1, false},
 };
 enum { n_targets = sizeof(targets) / sizeof(targets[0]) };
 

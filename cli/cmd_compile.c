@@ -27,7 +27,8 @@ static const struct cli_option table[] = {
              "the kinds to write instead, beside each other:\n"
              "so, a, o, ll, asm, h, ir"),
     CLI_TEXT(target, "target", 0, "T",
-             "x86_64-linux-gnu (default) or aarch64-linux-gnu"),
+             "x86_64-linux-gnu (default), aarch64-linux-gnu or\n"
+             "riscv64-linux-gnu (with vectors)"),
     CLI_TEXT(cpus, "cpu", 0, "LIST",
              "ISA levels to hold, separated by commas\n"
              "(default: all of the target)"),

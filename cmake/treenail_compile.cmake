@@ -35,6 +35,8 @@ function(treenail_compile)
     if(CMAKE_CROSSCOMPILING AND CMAKE_SYSTEM_PROCESSOR MATCHES
        "^(aarch64|arm64)$")
         list(PREPEND ARG_OPTIONS --target aarch64-linux-gnu)
+    elseif(CMAKE_CROSSCOMPILING AND CMAKE_SYSTEM_PROCESSOR STREQUAL riscv64)
+        list(PREPEND ARG_OPTIONS --target riscv64-linux-gnu)
     endif()
 
     get_filename_component(model "${ARG_MODEL}" ABSOLUTE)

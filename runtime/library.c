@@ -26,6 +26,8 @@
 #define HOST_MACHINE EM_X86_64
 #elif defined(__aarch64__)
 #define HOST_MACHINE EM_AARCH64
+#elif defined(__riscv) && __riscv_xlen == 64
+#define HOST_MACHINE EM_RISCV
 #else
 #define HOST_MACHINE EM_NONE
 #endif
@@ -96,7 +98,8 @@ static const void *image_table(const struct image *image, uint64_t offset,
 static const char *machine_name(unsigned machine)
 {
     return machine == EM_X86_64 ? "x86_64"
-         : machine == EM_AARCH64 ? "aarch64" : "another machine";
+         : machine == EM_AARCH64 ? "aarch64"
+         : machine == EM_RISCV ? "riscv64" : "another machine";
 }
 
 static bool check_header(const struct image *image, const char *path,
