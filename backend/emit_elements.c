@@ -46,9 +46,8 @@ static void store(struct be_emitter *e, const struct ir_value *value,
                          be_buffer(e, value), at));
 }
 
-/* The attribute `name` as a table, emitted once. */
-static LLVMValueRef table(struct be_emitter *e, const struct ir_op *op,
-                          const char *name)
+LLVMValueRef be_attr_table(struct be_emitter *e, const struct ir_op *op,
+                           const char *name)
 {
     const struct ir_tensor *t = ir_attr_tensor(op, name);
     char symbol[64];
@@ -61,7 +60,7 @@ static LLVMValueRef table(struct be_emitter *e, const struct ir_op *op,
 
 LLVMValueRef be_constant_data(struct be_emitter *e, const struct ir_op *op)
 {
-    return table(e, op, "value");
+    return be_attr_table(e, op, "value");
 }
 
 /* Readers have be_constant_data(): only an output is written. */
@@ -83,8 +82,9 @@ void be_lower_gather(struct be_emitter *e, const struct ir_op *op)
 {
     struct elements at;
     begin(&at, e, ir_type_volume(&op->result[0].type));
-    LLVMValueRef from = be_load(
-        e, e->i32, be_at(e, e->i32, table(e, op, "index"), at.column.index));
+    LLVMValueRef from =
+        be_load(e, e->i32, be_at(e, e->i32, be_attr_table(e, op, "index"),
+                                 at.column.index));
     LLVMValueRef v = load(e, op->operand[0], at.row.index,
                           LLVMBuildZExt(e->b, from, e->i64, ""));
     store(e, &op->result[0], at.row.index, at.column.index, v);
@@ -167,8 +167,8 @@ void be_lower_lookup(struct be_emitter *e, const struct ir_op *op)
         isnan(ir_real(keys->data, in, (size_t)n - 1));
     LLVMTypeRef type = be_type(e, result->type.dtype);
     LLVMTypeRef key = be_type(e, in);
-    LLVMValueRef numbers = table(e, op, "keys");
-    LLVMValueRef values = table(e, op, "values");
+    LLVMValueRef numbers = be_attr_table(e, op, "keys");
+    LLVMValueRef values = be_attr_table(e, op, "values");
     struct elements at;
     begin(&at, e, ir_type_volume(&result->type));
     LLVMValueRef v = load(e, op->operand[0], at.row.index, at.column.index);
@@ -197,8 +197,9 @@ void be_lower_bucketize(struct be_emitter *e, const struct ir_op *op)
     struct elements at;
     begin(&at, e, ir_type_volume(&result->type));
     LLVMValueRef v = load(e, op->operand[0], at.row.index, at.column.index);
-    LLVMValueRef count = count_below(e, dtype, table(e, op, "edges"), n, v,
-                                     ir_attr_int(op, "right") == 1);
+    LLVMValueRef count =
+        count_below(e, dtype, be_attr_table(e, op, "edges"), n, v,
+                    ir_attr_int(op, "right") == 1);
     count = LLVMBuildSelect(e->b, is_nan(e, v), be_i64(e, n), count, "");
     LLVMValueRef y =
         LLVMBuildSIToFP(e->b, count, be_type(e, dtype), "");
@@ -228,7 +229,7 @@ void be_lower_interp(struct be_emitter *e, const struct ir_op *op)
     const struct ir_value *result = &op->result[0];
     const enum ir_dtype dtype = result->type.dtype;
     const int64_t n = ir_attr_tensor(op, "x")->type.dim[0];
-    LLVMValueRef x = table(e, op, "x"), y = table(e, op, "y");
+    LLVMValueRef x = be_attr_table(e, op, "x"), y = be_attr_table(e, op, "y");
     struct elements at;
     begin(&at, e, ir_type_volume(&result->type));
     LLVMValueRef v = load(e, op->operand[0], at.row.index, at.column.index);
@@ -311,7 +312,7 @@ static void dense_outputs(struct be_emitter *e, const struct ir_op *op,
     if (ir_find_attr(op, "bias"))
         sum = LLVMBuildFAdd(
             e->b, sum,
-            be_load(e, vector, be_at(e, type, table(e, op, "bias"), first)),
+            be_load(e, vector, be_at(e, type, be_attr_table(e, op, "bias"), first)),
             "");
     store(e, result, row, first, sum);
 }

@@ -2,18 +2,6 @@
  * by row the hash, then an unrolled search without branches. */
 #include "backend/llvm.h"
 
-#include <stdio.h>
-
-static LLVMValueRef table(struct be_emitter *e, const struct ir_op *op,
-                          const char *name)
-{
-    const struct ir_tensor *t = ir_attr_tensor(op, name);
-    char symbol[64];
-    snprintf(symbol, sizeof(symbol), "hash_%s_%d", name, be_op_number(e, op));
-    LLVMValueRef at = LLVMGetNamedGlobal(e->llvm, symbol);
-    return at ? at : be_bytes(e, symbol, t->data, ir_tensor_bytes(t), 64);
-}
-
 /* The hash of the row's numbers; `good` is left false when one of them is no
  * whole number that an f64 holds. */
 static LLVMValueRef hash_row(struct be_emitter *e, const struct ir_op *op,
@@ -59,8 +47,9 @@ void be_lower_hash_lookup(struct be_emitter *e, const struct ir_op *op)
 {
     const struct ir_value *result = &op->result[0];
     LLVMTypeRef type = be_type(e, result->type.dtype);
-    LLVMValueRef keys = table(e, op, "keys"), values = table(e, op, "values");
-    LLVMValueRef other = table(e, op, "default");
+    LLVMValueRef keys = be_attr_table(e, op, "keys");
+    LLVMValueRef values = be_attr_table(e, op, "values");
+    LLVMValueRef other = be_attr_table(e, op, "default");
     LLVMValueRef width = be_i64(e, ir_type_volume(&result->type));
     struct be_loop row, column;
     be_loop_begin(e, &row, be_i64(e, 0), e->n_rows, 1);

@@ -184,6 +184,9 @@ be_lower_fn be_lower_input, be_lower_forest, be_lower_map, be_lower_reduce,
     be_lower_bucketize, be_lower_interp, be_lower_dense, be_lower_hash_lookup,
     be_lower_contributions;
 int be_op_number(const struct be_emitter *e, const struct ir_op *op);
+/* The tensor that the op's attribute `name` is, as a table, emitted once. */
+LLVMValueRef be_attr_table(struct be_emitter *e, const struct ir_op *op,
+                           const char *name);
 /* The elements of a `constant`. */
 LLVMValueRef be_constant_data(struct be_emitter *e, const struct ir_op *op);
 

@@ -316,9 +316,9 @@ bool ir_infer_contributions(const struct ir_module *module, struct ir_op *op,
     const int64_t targets = ir_attr_tensor(op, "base")->type.dim[0];
     const int64_t n = ir_type_volume(&op->operand[0]->type) + 1;
     if (n * targets > IR_MAX_ELEMENTS)
-        return ir_error(diag, op->loc, "contributions: %lld features and %lld "
-                        "targets are more than %d elements", (long long)n - 1,
-                        (long long)targets, IR_MAX_ELEMENTS);
+        return ir_op_error(op, diag, "%lld features and %lld targets are more "
+                           "than %d elements", (long long)n - 1,
+                           (long long)targets, IR_MAX_ELEMENTS);
     op->result[0].type = ir_type_vector(IR_F64, n * targets);
     return true;
 }
@@ -328,20 +328,19 @@ bool ir_verify_contributions(const struct ir_module *module,
 {
     struct ir_forest f;
     if (!ir_find_attr(op, "cover"))
-        return ir_error(diag, op->loc, "contributions: there is no cover");
+        return ir_op_error(op, diag, "there is no cover");
     if (ir_find_attr(op, "coef_start"))
-        return ir_error(diag, op->loc, "contributions: linear leaves have "
-                        "none");
+        return ir_op_error(op, diag, "linear leaves have none");
     if (!ir_verify_trees(module, op, diag))
         return false;
     ir_forest_view(op, &f);
     const struct lengths lengths = measure(&f);
     if (lengths.steps > IR_MAX_PATH_STEPS)
-        return ir_error(diag, op->loc, "contributions: the paths to all "
-                        "leaves have more than %d nodes", IR_MAX_PATH_STEPS);
+        return ir_op_error(op, diag, "the paths to all leaves have more than "
+                           "%d nodes", IR_MAX_PATH_STEPS);
     return lengths.most <= IR_MAX_PATH ||
-           ir_error(diag, op->loc, "contributions: a path tests %d features "
-                    "(at most %d are allowed)", lengths.most, IR_MAX_PATH);
+           ir_op_error(op, diag, "a path tests %d features (at most %d are "
+                       "allowed)", lengths.most, IR_MAX_PATH);
 }
 
 /* Four numbers that were summed side by side. */

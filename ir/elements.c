@@ -5,27 +5,11 @@
 #include <math.h>
 #include <string.h>
 
-static bool bad(const struct ir_op *op, struct ir_diag *diag, const char *fmt,
-                ...) IR_PRINTF(3, 4);
-static bool bad(const struct ir_op *op, struct ir_diag *diag, const char *fmt,
-                ...)
-{
-    char said[256];
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(said, sizeof(said), fmt, args);
-    va_end(args);
-    return ir_error(diag, op->loc, "%s: %s", ir_op_table[op->kind].name, said);
-}
-
-static bool is_real(enum ir_dtype dtype)
-{
-    return dtype == IR_F32 || dtype == IR_F64;
-}
+#define bad(...) ir_op_error(__VA_ARGS__)
 
 static bool is_value(enum ir_dtype dtype)
 {
-    return is_real(dtype) || dtype == IR_I32;
+    return ir_is_real(dtype) || dtype == IR_I32;
 }
 
 /* The tensor `name` is a vector of `dtype`, of 1 to IR_MAX_ELEMENTS numbers;
@@ -53,7 +37,7 @@ static bool check_vector(const struct ir_op *op, const char *name,
 static bool check_operand(const struct ir_op *op, struct ir_diag *diag)
 {
     const enum ir_dtype dtype = op->operand[0]->type.dtype;
-    return is_real(dtype) || bad(op, diag, "the operand is of %s, not f32 or "
+    return ir_is_real(dtype) || bad(op, diag, "the operand is of %s, not f32 or "
                                  "f64", ir_dtype_name(dtype));
 }
 

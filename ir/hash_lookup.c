@@ -8,18 +8,7 @@
 
 #define MAX_PARTS 64
 
-static bool bad(const struct ir_op *op, struct ir_diag *diag, const char *fmt,
-                ...) IR_PRINTF(3, 4);
-static bool bad(const struct ir_op *op, struct ir_diag *diag, const char *fmt,
-                ...)
-{
-    char said[256];
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(said, sizeof(said), fmt, args);
-    va_end(args);
-    return ir_error(diag, op->loc, "hash_lookup: %s", said);
-}
+#define bad(...) ir_op_error(__VA_ARGS__)
 
 static bool is_vector(const struct ir_tensor *t, enum ir_dtype dtype)
 {

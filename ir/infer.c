@@ -3,15 +3,15 @@
 
 #include <string.h>
 
-static bool bad_type(const struct ir_op *op, struct ir_diag *diag,
-                     const char *what)
+bool ir_op_error(const struct ir_op *op, struct ir_diag *diag, const char *fmt,
+                 ...)
 {
-    return ir_error(diag, op->loc, "%s: %s", ir_op_table[op->kind].name, what);
-}
-
-static bool is_real(enum ir_dtype dtype)
-{
-    return dtype == IR_F32 || dtype == IR_F64;
+    char said[512];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(said, sizeof(said), fmt, args);
+    va_end(args);
+    return ir_error(diag, op->loc, "%s: %s", ir_op_table[op->kind].name, said);
 }
 
 /* The operands are of reals, the usual case. No op gives an empty one. */
@@ -19,7 +19,7 @@ static bool check_real(const struct ir_op *op, struct ir_diag *diag)
 {
     for (int i = 0; i < op->n_operands; i++) {
         const struct ir_type *x = &op->operand[i]->type;
-        if (!is_real(x->dtype))
+        if (!ir_is_real(x->dtype))
             return ir_error(diag, op->loc, "%s: operand %d is of %s, not f32 "
                             "or f64", ir_op_table[op->kind].name, i,
                             ir_dtype_name(x->dtype));
@@ -57,7 +57,7 @@ bool ir_infer_input(const struct ir_module *module, struct ir_op *op,
     enum ir_dtype dtype;
     int64_t n = 0;
     if (!ir_dtype_parse(ir_attr_string(op, "dtype"), &dtype) ||
-        !is_real(dtype))
+        !ir_is_real(dtype))
         return ir_error(diag, op->loc, "input: dtype is '%s', not 'f32' or "
                         "'f64'", ir_attr_string(op, "dtype"));
     if (!input_columns(module, op, &n, diag))
@@ -67,12 +67,12 @@ bool ir_infer_input(const struct ir_module *module, struct ir_op *op,
         return true;
     if (shape->type.rank != 1 || shape->type.dtype != IR_I64 ||
         shape->type.dim[0] < 1 || shape->type.dim[0] > IR_MAX_RANK)
-        return bad_type(op, diag, "shape is no vector of 1 to 6 i64");
+        return ir_op_error(op, diag, "shape is no vector of 1 to 6 i64");
     type->rank = (int)shape->type.dim[0];
     for (int i = 0; i < type->rank; i++) {
         type->dim[i] = ((const int64_t *)shape->data)[i];
         if (type->dim[i] < 1)
-            return bad_type(op, diag, "a dim of shape is not positive");
+            return ir_op_error(op, diag, "a dim of shape is not positive");
     }
     if (ir_type_volume(type) != n)
         return ir_error(diag, op->loc, "input: shape is not one of the %lld "
@@ -106,7 +106,7 @@ static bool check_sum_dtype(const struct ir_op *op, struct ir_diag *diag)
 {
     const struct ir_attr *attr = ir_find_attr(op, "sum_dtype");
     enum ir_dtype dtype;
-    return !attr || (ir_dtype_parse(attr->s, &dtype) && is_real(dtype)) ||
+    return !attr || (ir_dtype_parse(attr->s, &dtype) && ir_is_real(dtype)) ||
            ir_error(diag, op->loc, "%s: sum_dtype is '%s', not 'f32' or "
                     "'f64'", ir_op_table[op->kind].name, attr->s);
 }
@@ -140,7 +140,7 @@ bool ir_infer_map(const struct ir_module *module, struct ir_op *op,
     if (!check_real(op, diag))
         return false;
     if (!ir_dtype_parse(ir_attr_string(op, "dtype"), &dtype) ||
-        (!is_real(dtype) && dtype != IR_I32))
+        (!ir_is_real(dtype) && dtype != IR_I32))
         return ir_error(diag, op->loc, "map: dtype is '%s', not 'f32', 'f64' "
                         "or 'i32'", ir_attr_string(op, "dtype"));
     for (int i = 1; i < op->n_operands; i++)
@@ -247,6 +247,6 @@ bool ir_verify_map(const struct ir_module *module, const struct ir_op *op,
     for (int i = 0; i < 7; i++)
         if (ends_in(program, whole[i]))
             return true;
-    return bad_type(op, diag, "a program of dtype i32 ends in a comparison, "
+    return ir_op_error(op, diag, "a program of dtype i32 ends in a comparison, "
                     "isnan or sign");
 }

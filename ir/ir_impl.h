@@ -47,6 +47,15 @@ extern ir_infer_fn *const ir_infer_table[IR_N_OPS];
 extern ir_verify_fn *const ir_verify_table[IR_N_OPS];
 extern ir_eval_fn *const ir_eval_table[IR_N_OPS];
 
+/* A message at the op, which its name is put before. False. */
+bool ir_op_error(const struct ir_op *op, struct ir_diag *diag, const char *fmt,
+                 ...) IR_PRINTF(3, 4);
+
+static inline bool ir_is_real(enum ir_dtype dtype)
+{
+    return dtype == IR_F32 || dtype == IR_F64;
+}
+
 /* Of an op with the attributes of `trees`: that the operand, and the arrays that
  * others are as long as, are such as a forest has. */
 bool ir_check_forest(const struct ir_op *op, struct ir_diag *diag);

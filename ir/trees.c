@@ -95,23 +95,7 @@ void ir_forest_view(const struct ir_op *op, struct ir_forest *f)
 
 /* ------------------------------------------------------------------- infer */
 
-static bool bad(const struct ir_op *op, struct ir_diag *diag, const char *fmt,
-                ...) IR_PRINTF(3, 4);
-static bool bad(const struct ir_op *op, struct ir_diag *diag, const char *fmt,
-                ...)
-{
-    char said[512];
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(said, sizeof(said), fmt, args);
-    va_end(args);
-    return ir_error(diag, op->loc, "%s: %s", ir_op_table[op->kind].name, said);
-}
-
-static bool is_real(enum ir_dtype dtype)
-{
-    return dtype == IR_F32 || dtype == IR_F64;
-}
+#define bad(...) ir_op_error(__VA_ARGS__)
 
 /* The tensor `name`, if there, has rank 1 and this dtype; n < 0: any length. */
 static bool check_array(const struct ir_op *op, const char *name,
@@ -148,7 +132,7 @@ static bool check_length(const struct ir_op *op, const char *name, int64_t min,
 bool ir_check_forest(const struct ir_op *op, struct ir_diag *diag)
 {
     const struct ir_type *x = &op->operand[0]->type;
-    if (x->rank != 1 || !is_real(x->dtype))
+    if (x->rank != 1 || !ir_is_real(x->dtype))
         return bad(op, diag, "the operand is not a vector of f32 or f64");
     if (!check_length(op, "base", 1, IR_MAX_ELEMENTS, diag) ||
         !check_length(op, "target", 0, IR_MAX_ELEMENTS, diag) ||
@@ -157,7 +141,7 @@ bool ir_check_forest(const struct ir_op *op, struct ir_diag *diag)
                       diag))
         return false;
     const enum ir_dtype sum = ir_attr_tensor(op, "leaf_value")->type.dtype;
-    return is_real(sum) ||
+    return ir_is_real(sum) ||
            bad(op, diag, "leaf_value is of %s, not f32 or f64",
                ir_dtype_name(sum));
 }
@@ -216,7 +200,7 @@ static bool check_cover(const struct ir_op *op, const struct ir_forest *f,
     const int64_t n = (int64_t)f->n_nodes + f->n_leaves;
     if (!f->cover)
         return true;
-    if (!is_real(f->cover_dtype))
+    if (!ir_is_real(f->cover_dtype))
         return bad(op, diag, "cover is of %s, not f32 or f64",
                    ir_dtype_name(f->cover_dtype));
     if (!check_array(op, "cover", f->cover_dtype, n, diag))

@@ -8,47 +8,11 @@
 #include <cmocka.h>
 
 #include "frontend/internal.h"
+#include "damage.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-/* Imports a copy that ends where malloc's block ends, so that a sanitizer sees
- * a read past it. A refusal must say where. */
-static bool import_copy(const char *bytes, size_t n)
-{
-    struct ir_diag diag;
-    ir_diag_init(&diag);
-    uint8_t *copy = ir_realloc_array(NULL, n + !n, 1);
-    memcpy(copy, bytes, n);
-    struct ir_module *module = fe_import_bytes(copy, n, "m.txt", &diag);
-    if (module) {
-        assert_int_equal(diag.n_messages, 0);
-        assert_true(ir_verify(module, &diag));
-    } else {
-        assert_int_equal(diag.n_messages, 1);
-        assert_int_equal(strncmp(diag.message[0], "m.txt:", 6), 0);
-    }
-    const bool accepted = module != NULL;
-    ir_module_free(module);
-    ir_diag_release(&diag);
-    free(copy);
-    return accepted;
-}
-
-static void read_case(const char *name, struct ir_text *text)
-{
-    struct ir_diag diag;
-    struct ir_file file;
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%s", CASES_DIR, name);
-    ir_diag_init(&diag);
-    assert_true(ir_file_open(&file, path, &diag));
-    ir_text_init(text);
-    ir_text_append(text, file.data, file.size);
-    ir_file_close(&file);
-    ir_diag_release(&diag);
-}
 
 /* A model is complete once its trees are: only the names of categories come
  * after them. */
@@ -56,7 +20,7 @@ static void truncation_at_every_byte(void **state)
 {
     (void)state;
     struct ir_text model;
-    read_case("small.txt", &model);
+    read_case(CASES_DIR, "small.txt", &model);
     const char *end = strstr(model.data, "end of trees");
     assert_non_null(end);
     const size_t needed = (size_t)(end - model.data) + strlen("end of trees");
@@ -72,7 +36,7 @@ static void damage_at_every_byte(void **state)
     (void)state;
     static const char with[] = "\0\n =-.9xe[:\"\377";
     struct ir_text model;
-    read_case("small.txt", &model);
+    read_case(CASES_DIR, "small.txt", &model);
     for (size_t i = 0; i < model.length; i++) {
         const char was = model.data[i];
         for (size_t k = 0; k < sizeof with - 1; k++) {

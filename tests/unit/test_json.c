@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "frontend/internal.h"
+#include "damage.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -189,43 +190,6 @@ static void nesting(void **state)
 
 /* --------------------------------------------------------------- damage -- */
 
-/* Imports a copy that ends where malloc's block ends, so that a sanitizer sees
- * a read past it. A refusal must say where. */
-static bool import_copy(const char *bytes, size_t n)
-{
-    struct ir_diag diag;
-    ir_diag_init(&diag);
-    uint8_t *copy = ir_realloc_array(NULL, n + !n, 1);
-    memcpy(copy, bytes, n);
-    struct ir_module *module = fe_import_bytes(copy, n, "m", &diag);
-    if (module) {
-        assert_int_equal(diag.n_messages, 0);
-        assert_true(ir_verify(module, &diag));
-    } else {
-        assert_int_equal(diag.n_messages, 1);
-        assert_int_equal(strncmp(diag.message[0], "m:", 2), 0);
-    }
-    const bool accepted = module != NULL;
-    ir_module_free(module);
-    ir_diag_release(&diag);
-    free(copy);
-    return accepted;
-}
-
-static void read_case(const char *name, struct ir_text *text)
-{
-    struct ir_diag diag;
-    struct ir_file file;
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%s", XGBOOST_CASES_DIR, name);
-    ir_diag_init(&diag);
-    assert_true(ir_file_open(&file, path, &diag));
-    ir_text_init(text);
-    ir_text_append(text, file.data, file.size);
-    ir_file_close(&file);
-    ir_diag_release(&diag);
-}
-
 static const char *const models[] = {"small.json", "small.ubj"};
 
 /* What is whole is accepted, and nothing that is shorter; a file of text may
@@ -235,7 +199,7 @@ static void truncation_at_every_byte(void **state)
     (void)state;
     for (int i = 0; i < 2; i++) {
         struct ir_text model;
-        read_case(models[i], &model);
+        read_case(XGBOOST_CASES_DIR, models[i], &model);
         size_t n = model.length;
         assert_true(import_copy(model.data, n));
         if (model.data[n - 1] == '\n')
@@ -253,7 +217,7 @@ static void damage_at_every_byte(void **state)
     (void)state;
     for (int i = 0; i < 2; i++) {
         struct ir_text model;
-        read_case(models[i], &model);
+        read_case(XGBOOST_CASES_DIR, models[i], &model);
         for (size_t k = 0; k < model.length; k++) {
             const char was = model.data[k];
             for (size_t c = 0; c < sizeof changes; c++) {
