@@ -148,6 +148,9 @@ static void refuses_other_machines(void **state)
     close(fd);
     bytes[18] = (char)243; /* e_machine: RISC-V */
     write_all(path, bytes, size);
+    refused(path, "compiled for riscv64");
+    bytes[18] = 22; /* S/390 */
+    write_all(path, bytes, size);
     refused(path, "compiled for another machine");
     bytes[4] = 1; /* 32 bits */
     write_all(path, bytes, size);
