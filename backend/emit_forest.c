@@ -271,9 +271,11 @@ static void lower_select(struct be_emitter *e, struct be_forest *forest)
                        margin == e->out_value ? e->out : sums);
 }
 
-LLVMValueRef be_contiguous_row(struct be_emitter *e,
-                               const struct be_forest *forest,
-                               LLVMValueRef index)
+/* The row `index` of the tile as contiguous numbers of the forest's dtype: the
+ * caller's own when they are that already, else a copy. */
+static LLVMValueRef contiguous_row(struct be_emitter *e,
+                                   const struct be_forest *forest,
+                                   LLVMValueRef index)
 {
     const struct ir_forest *f = &forest->f;
     const struct be_layout *layout = e->one_row ? e->layout_one : e->layout;
@@ -309,7 +311,7 @@ static void lower_rows(struct be_emitter *e, struct be_forest *forest)
         leaves = be_buffer(e, leaf);
     struct be_loop loop;
     be_loop_begin(e, &loop, be_i64(e, 0), e->n_rows, 1);
-    LLVMValueRef args[2] = {be_contiguous_row(e, forest, loop.index)};
+    LLVMValueRef args[2] = {contiguous_row(e, forest, loop.index)};
     if (sums) {
         LLVMValueRef k =
             LLVMBuildNSWMul(e->b, loop.index, be_i64(e, f->n_targets), "");

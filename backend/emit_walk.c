@@ -143,39 +143,82 @@ LLVMValueRef be_set_test(struct be_emitter *e, struct be_forest *forest,
                        LLVMBuildFCmp(e->b, LLVMRealUNO, v, v, ""), "");
 }
 
+static LLVMValueRef node_flags(struct be_emitter *e, LLVMValueRef node)
+{
+    return field(e, e->i32, node, offsetof(struct walk_node, flags));
+}
+
+static LLVMValueRef flag(struct be_emitter *e, LLVMValueRef flags,
+                         uint8_t mask, int lanes)
+{
+    LLVMValueRef set = LLVMBuildIsNotNull(
+        e->b, LLVMBuildAnd(e->b, flags, be_i32(e, mask), ""), "");
+    return be_splat(e, set, lanes);
+}
+
+static LLVMValueRef below_threshold(struct be_emitter *e,
+                                    const struct ir_forest *f,
+                                    LLVMValueRef node, LLVMValueRef v,
+                                    int lanes)
+{
+    LLVMValueRef t =
+        field(e, e->f64, node, offsetof(struct walk_node, threshold));
+    t = be_splat(e, be_convert(e, t, IR_F64, f->in_dtype), lanes);
+    return LLVMBuildFCmp(e->b, f->strict ? LLVMRealOLT : LLVMRealOLE, v, t,
+                         "");
+}
+
+/* Where v is missing its side, else `left`. */
+static LLVMValueRef unless_missing(struct be_emitter *e,
+                                   const struct ir_forest *f,
+                                   LLVMValueRef flags, LLVMValueRef v,
+                                   LLVMValueRef left, int lanes)
+{
+    LLVMValueRef missing = LLVMBuildFCmp(e->b, LLVMRealUNO, v, v, "");
+    if (has_flag(f, IR_NODE_ZERO_MISSING)) {
+        LLVMValueRef bound =
+            be_splat(e, be_real(e, f->in_dtype, f->zero_bound), lanes);
+        LLVMValueRef minus =
+            be_splat(e, be_real(e, f->in_dtype, -f->zero_bound), lanes);
+        LLVMValueRef zero = LLVMBuildAnd(
+            e->b, LLVMBuildFCmp(e->b, LLVMRealOGE, v, minus, ""),
+            LLVMBuildFCmp(e->b, LLVMRealOLE, v, bound, ""), "");
+        zero = LLVMBuildAnd(e->b, zero,
+                            flag(e, flags, IR_NODE_ZERO_MISSING, lanes), "");
+        missing = LLVMBuildOr(e->b, missing, zero, "");
+    }
+    return LLVMBuildSelect(e->b, missing,
+                           flag(e, flags, IR_NODE_MISSING_LEFT, lanes), left,
+                           "");
+}
+
+LLVMValueRef be_walk_number_left(struct be_emitter *e,
+                                 struct be_forest *forest, LLVMValueRef node,
+                                 LLVMValueRef v, int lanes)
+{
+    return unless_missing(e, &forest->f, node_flags(e, node), v,
+                          below_threshold(e, &forest->f, node, v, lanes),
+                          lanes);
+}
+
+LLVMValueRef be_walk_is_set(struct be_emitter *e, LLVMValueRef node)
+{
+    return flag(e, node_flags(e, node), IR_NODE_CATEGORICAL, 1);
+}
+
 /* The walk's node test, with every rule decided at run time by the flags. The
  * set test stands behind a jump, and only where the forest has sets. */
 LLVMValueRef be_walk_goes_left(struct be_emitter *e, struct be_forest *forest,
                                LLVMValueRef node, LLVMValueRef v)
 {
     const struct ir_forest *f = &forest->f;
-    LLVMValueRef flags =
-        field(e, e->i32, node, offsetof(struct walk_node, flags));
-    LLVMValueRef t =
-        field(e, e->f64, node, offsetof(struct walk_node, threshold));
-    t = be_convert(e, t, IR_F64, f->in_dtype);
-    LLVMValueRef less = LLVMBuildFCmp(
-        e->b, f->strict ? LLVMRealOLT : LLVMRealOLE, v, t, "");
-    LLVMValueRef missing = LLVMBuildFCmp(e->b, LLVMRealUNO, v, v, "");
-    if (has_flag(f, IR_NODE_ZERO_MISSING)) {
-        LLVMValueRef bound = be_real(e, f->in_dtype, f->zero_bound);
-        LLVMValueRef minus = be_real(e, f->in_dtype, -f->zero_bound);
-        LLVMValueRef zero = LLVMBuildAnd(
-            e->b, LLVMBuildFCmp(e->b, LLVMRealOGE, v, minus, ""),
-            LLVMBuildFCmp(e->b, LLVMRealOLE, v, bound, ""), "");
-        LLVMValueRef flag = LLVMBuildAnd(
-            e->b, flags, be_i32(e, IR_NODE_ZERO_MISSING), "");
-        zero = LLVMBuildAnd(e->b, zero,
-                            LLVMBuildIsNotNull(e->b, flag, ""), "");
-        missing = LLVMBuildOr(e->b, missing, zero, "");
-    }
+    LLVMValueRef flags = node_flags(e, node);
+    LLVMValueRef left = below_threshold(e, f, node, v, 1);
     if (f->set) {
         LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
         LLVMBasicBlockRef set = be_block(e, "set");
         LLVMBasicBlockRef join = be_block(e, "decide");
-        LLVMValueRef flag = LLVMBuildAnd(
-            e->b, flags, be_i32(e, IR_NODE_CATEGORICAL), "");
-        LLVMBuildCondBr(e->b, LLVMBuildIsNotNull(e->b, flag, ""), set, join);
+        LLVMBuildCondBr(e->b, be_walk_is_set(e, node), set, join);
         LLVMPositionBuilderAtEnd(e->b, set);
         LLVMValueRef member = is_member(
             e, forest, v,
@@ -186,15 +229,12 @@ LLVMValueRef be_walk_goes_left(struct be_emitter *e, struct be_forest *forest,
         LLVMBuildBr(e->b, join);
         LLVMPositionBuilderAtEnd(e->b, join);
         LLVMValueRef phi = LLVMBuildPhi(e->b, e->i1, "");
-        LLVMValueRef values[] = {less, member};
+        LLVMValueRef values[] = {left, member};
         LLVMBasicBlockRef blocks[] = {before, after};
         LLVMAddIncoming(phi, values, blocks, 2);
-        less = phi;
+        left = phi;
     }
-    LLVMValueRef side = LLVMBuildAnd(
-        e->b, flags, be_i32(e, IR_NODE_MISSING_LEFT), "");
-    return LLVMBuildSelect(e->b, missing, LLVMBuildIsNotNull(e->b, side, ""),
-                           less, "");
+    return unless_missing(e, f, flags, v, left, 1);
 }
 
 LLVMValueRef be_walk_nodes(struct be_emitter *e, struct be_forest *forest)

@@ -24,7 +24,7 @@ static int64_t work_bytes(const struct be_emitter *e, int i, int64_t rows)
         return 0;
     const struct ir_forest *f = &forest->f;
     if (forest->paths)
-        return be_contributions_work(forest);
+        return be_contributions_work(e, forest, rows == 1);
     if (forest->select && rows > 1)
         return be_code_columns(forest) * rows * forest->code_bytes;
     return f->n_features * (int64_t)ir_dtype_bytes(f->in_dtype);

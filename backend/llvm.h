@@ -219,8 +219,9 @@ struct be_forest {
     LLVMValueRef walk_leaf; /* fn(row, leaf) */
     LLVMValueRef linear;    /* fn(row, leaf) -> value, of a linear leaf */
     LLVMValueRef quantise[8][2]; /* by level and dtype of the values */
-    /* Of contributions: fn(row, work, out) by level, the paths, the means. */
-    LLVMValueRef contributions[8];
+    /* Of contributions: fn(work) by level, for one row and for as many as a
+     * register has lanes; the paths; the means. */
+    LLVMValueRef contributions[8][2];
     struct ir_paths *paths;
     LLVMValueRef expected;
     LLVMValueRef in_set;    /* fn(v, first word, end, flags) */
@@ -231,11 +232,6 @@ struct be_forest {
 /* Emits everything that the op's strategies call; fills e->forests. */
 void be_forests_emit(struct be_emitter *e);
 
-/* The row `index` of the tile as contiguous numbers of the forest's dtype: the
- * caller's own when they are that already, else a copy at the op's work. */
-LLVMValueRef be_contiguous_row(struct be_emitter *e,
-                               const struct be_forest *forest,
-                               LLVMValueRef index);
 /* The number in e->levels of the level that is emitted for. */
 int be_level_index(const struct be_emitter *e);
 /* How a node decides: whether v, of f.in_dtype, goes left. */
@@ -264,13 +260,18 @@ float be_round_down(double v);
 void be_select_emit(struct be_emitter *e, struct be_forest *forest, int level);
 void be_branch_emit(struct be_emitter *e, struct be_forest *forest);
 void be_walk_emit(struct be_emitter *e, struct be_forest *forest);
-/* The nodes as a table; the entry of node `index`, an i64, and its feature; and
- * whether v, of f.in_dtype, goes left at an entry. */
+/* The nodes as a table; the entry of node `index`, an i64, and its feature;
+ * whether v, of f.in_dtype, goes left at an entry; whether that is a set test;
+ * and of what is none, for `lanes` numbers at once. */
 LLVMValueRef be_walk_nodes(struct be_emitter *e, struct be_forest *forest);
 LLVMValueRef be_walk_node(struct be_emitter *e, LLVMValueRef nodes,
                           LLVMValueRef index, LLVMValueRef *feature);
 LLVMValueRef be_walk_goes_left(struct be_emitter *e, struct be_forest *forest,
                                LLVMValueRef entry, LLVMValueRef v);
+LLVMValueRef be_walk_is_set(struct be_emitter *e, LLVMValueRef entry);
+LLVMValueRef be_walk_number_left(struct be_emitter *e,
+                                 struct be_forest *forest, LLVMValueRef entry,
+                                 LLVMValueRef v, int lanes);
 /* How many code columns there must be room for: a few more than there are. */
 int64_t be_code_columns(const struct be_forest *forest);
 /* fn(base, row_stride, column_stride, n_rows, codes) for values of `dtype`. */
@@ -280,8 +281,9 @@ void be_quantise_emit(struct be_emitter *e, struct be_forest *forest,
 /* -------------------------------------------------- emit_contributions.c -- */
 
 void be_contributions_emit(struct be_emitter *e, struct be_forest *forest);
-/* The room that its function takes beside its result. */
-int64_t be_contributions_work(const struct be_forest *forest);
+/* The room that its function takes, for one row or for a batch. */
+int64_t be_contributions_work(const struct be_emitter *e,
+                              const struct be_forest *forest, bool one_row);
 
 /* ------------------------------------------------------ emit_dispatch.c -- */
 

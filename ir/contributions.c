@@ -290,6 +290,11 @@ static void make_rule(int points, double *rule)
     }
 }
 
+double ir_rule_inverse(double share, double point, double rest)
+{
+    return 1 / (point + share * rest);
+}
+
 int64_t ir_rule_start(int blocks)
 {
     return (int64_t)8 * blocks * (blocks - 1);
@@ -368,7 +373,8 @@ static void share_out(const double *share, const bool *on, int n,
         off[q % 4] += p * inverse[q];
         for (int i = 0; i < n; i++)
             if (on[i])
-                sum[i][q % 4] += p / (point[q] + share[i] * rest[q]);
+                sum[i][q % 4] +=
+                    p * ir_rule_inverse(share[i], point[q], rest[q]);
     }
     for (int i = 0; i < n; i++)
         part[i] = on[i] ? (1 - share[i]) * fold(sum[i]) : -fold(off);

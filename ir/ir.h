@@ -597,6 +597,9 @@ void ir_paths_make(const struct ir_op *op, struct ir_paths *paths,
  * the paths of 8 * blocks elements have. It is four arrays, one after another:
  * the points, 1 - them, the weights, and 1 / (1 - points). */
 int64_t ir_rule_start(int blocks);
+/* What takes an element of that share, whose row stays on the path, out of the
+ * product at a point; rest is 1 - point. */
+double ir_rule_inverse(double share, double point, double rest);
 /* All rules that the paths need, each from its start on. */
 const double *ir_rules(const struct ir_paths *paths, struct ir_arena *arena);
 
