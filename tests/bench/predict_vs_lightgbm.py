@@ -19,9 +19,7 @@ import argparse
 import ctypes
 import json
 import os
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,66 +27,11 @@ import time
 import lightgbm
 import numpy as np
 
-
-def draw_rows(path, n, rng):
-    """n rows of f32 from the model's feature_infos; categories are codes."""
-    with open(path) as file:
-        infos = next(l for l in file if l.startswith("feature_infos="))
-    columns = []
-    for info in infos.strip().split("=", 1)[1].split(" "):
-        if info.startswith("["):
-            low, high = map(float, info.strip("[]").split(":"))
-            column = rng.uniform(low, high, n)
-        elif info == "none":
-            column = np.zeros(n)
-        else:
-            codes = np.array([float(c) for c in info.split(":")])
-            column = rng.choice(codes, n)
-        columns.append(column)
-    return np.ascontiguousarray(np.stack(columns, axis=1), dtype=np.float32)
-
-
-def spread_rows(path, n, rng):
-    """The same, but numbers lie evenly among the model's own thresholds."""
-    rows = draw_rows(path, n, rng)
-    thresholds = [[] for _ in range(rows.shape[1])]
-    features, numbers = [], []
-    with open(path) as file:
-        for line in file:
-            key, _, values = line.partition("=")
-            if key == "split_feature":
-                features = list(map(int, values.split()))
-            elif key == "threshold":
-                numbers = list(map(float, values.split()))
-            elif key == "decision_type":
-                for f, t, kind in zip(features, numbers, values.split()):
-                    if not int(kind) & 1:  # no categorical split
-                        thresholds[f].append(t)
-    for f, cuts in enumerate(thresholds):
-        if not cuts:
-            continue
-        cuts = np.unique(cuts)
-        low = min(cuts[0], rows[:, f].min())
-        high = max(cuts[-1], rows[:, f].max())
-        cuts = np.concatenate([[low], cuts, [high]])
-        at = rng.integers(0, len(cuts) - 1, n)
-        rows[:, f] = rng.uniform(cuts[at], cuts[at + 1])
-    return rows
+from benchlib import (compile_model, differing_bits, draw_rows, read_header,
+                      spread_rows)
 
 
 ROWS = {"spread": spread_rows, "uniform": draw_rows}
-
-
-def compile_model(treenail, model, library):
-    """Seconds and peak bytes of a compile."""
-    start = time.perf_counter()
-    pid = os.posix_spawn(
-        treenail, [treenail, "compile", model, "-o", library, "--name", "m"],
-        os.environ)
-    _, status, usage = os.wait4(pid, 0)
-    if status:
-        sys.exit(f"{treenail} compile {model} failed")
-    return time.perf_counter() - start, usage.ru_maxrss * 1024
 
 
 class Library:
@@ -122,8 +65,7 @@ def count_differing(booster, library, rows):
     want = booster.predict(rows, num_threads=1)
     out = np.zeros(want.shape, dtype=np.float64)
     library.predict(rows, out, len(rows))
-    return int(np.sum(out.view(np.uint64) !=
-                      np.ascontiguousarray(want).view(np.uint64)))
+    return differing_bits(out, want)
 
 
 def time_both(booster, library, rows, rounds):
@@ -145,9 +87,7 @@ def run(treenail, path, args, folder):
     booster = lightgbm.Booster(model_file=path)
     library_path = os.path.join(folder, "m.so")
     seconds, peak = compile_model(treenail, path, library_path)
-    with open(os.path.join(folder, "m.h")) as file:
-        header = file.read()
-    scratch = int(header.split("#define M_SCRATCH_BYTES ")[1].split()[0])
+    scratch, _ = read_header(os.path.join(folder, "m.h"))
     library = Library(library_path, scratch)
     for kind, draw in ROWS.items():
         rows = draw(path, args.rows, np.random.default_rng(args.seed))
@@ -181,7 +121,8 @@ def main():
         return
     print(f"LightGBM {lightgbm.__version__}, one thread, f32 rows")
     for r in results:
-        print(f"{r['model']:24} {r['kind']:8} LightGBM {r['lightgbm_ns_per_row']:8.0f} ns"
+        print(f"{r['model']:24} {r['kind']:8}"
+              f" LightGBM {r['lightgbm_ns_per_row']:8.0f} ns"
               f"  treenail {r['treenail_ns_per_row']:7.1f} ns"
               f"  {r['ratio']:5.1f}x  compile {r['compile_seconds']:.2f} s"
               f" {r['compile_peak_bytes'] / 1e6:.0f} MB"

@@ -1,0 +1,231 @@
+/* drive.c: calls a predictor over and over, as a C program would.
+ *
+ * The benchmark's workers load this as a library, so that no Python is in the
+ * loop that is timed. Every predictor with a C interface gets an adapter here
+ * that takes `n` rows and writes their outputs; drive() walks a block of rows
+ * with it, batch by batch. Predictors that leave threads to their caller get a
+ * helper thread that does the second half of each batch.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* What an adapter needs; peers.py has the same fields. */
+struct entry {
+    int (*call)(const struct entry *e, int thread, const char *rows, long n,
+                char *out);
+    void *many, *one;  /* the predictor's functions */
+    void *context[2];  /* of each thread: a handle or scratch */
+    const char *text;  /* options */
+    long width;        /* numbers in a row */
+    long row_bytes, out_bytes;
+    int output;
+};
+
+/* ------------------------------------------------------------- adapters -- */
+
+int call_treenail(const struct entry *e, int thread, const char *rows, long n,
+                  char *out)
+{
+    int (*many)(uint32_t, const void *, uint64_t, int64_t, int64_t, void *,
+                void *) = e->many;
+    int (*one)(uint32_t, const void *, void *, void *) = e->one;
+    if (n == 1)
+        return one((uint32_t)e->output, rows, out, e->context[thread]);
+    return many((uint32_t)e->output, rows, (uint64_t)n, e->width, 1, out,
+                e->context[thread]);
+}
+
+/* LGBM_BoosterPredictForMat; one row by LGBM_BoosterPredictForMatSingleRowFast,
+ * whose configuration is context[1]. */
+int call_lightgbm(const struct entry *e, int thread, const char *rows, long n,
+                  char *out)
+{
+    int (*many)(void *, const void *, int, int32_t, int32_t, int, int, int,
+                int, const char *, int64_t *, double *) = e->many;
+    int (*one)(void *, const void *, int64_t *, double *) = e->one;
+    int64_t written;
+    (void)thread;
+    if (n == 1)
+        return one(e->context[1], rows, &written, (double *)out);
+    return many(e->context[0], rows, 0, (int32_t)n, (int32_t)e->width, 1, 0,
+                0, -1, e->text, &written, (double *)out);
+}
+
+/* XGBoosterPredictFromDense. The result is XGBoost's until its next call. */
+int call_xgboost(const struct entry *e, int thread, const char *rows, long n,
+                 char *out)
+{
+    int (*many)(void *, const char *, const char *, void *, const uint64_t **,
+                uint64_t *, const float **) = e->many;
+    char array[200];
+    const uint64_t *shape;
+    const float *result;
+    uint64_t rank;
+    (void)thread;
+    snprintf(array, sizeof array, "{\"data\":[%zu,true],\"shape\":[%ld,%ld],"
+             "\"typestr\":\"<f4\",\"version\":3}", (size_t)rows, n, e->width);
+    int status = many(e->context[0], array, e->text, NULL, &shape, &rank,
+                      &result);
+    if (status == 0)
+        memcpy(out, result, (size_t)(n * e->out_bytes));
+    return status;
+}
+
+/* lleaves' forest_root: rows of double, from a row to a row. */
+int call_lleaves(const struct entry *e, int thread, const char *rows, long n,
+                 char *out)
+{
+    void (*f)(const char *, char *, int, int) = n == 1 ? e->one : e->many;
+    (void)thread;
+    f(rows, out, 0, (int)n);
+    return 0;
+}
+
+/* tl2cgen's predict(): one row a call, of entries that are missing or not,
+ * filled as its own predictor fills them; it adds to what is in `out`. */
+#define CALL_TL2CGEN(NAME, NUMBER)                                            \
+    int NAME(const struct entry *e, int thread, const char *rows, long n,     \
+             char *out)                                                       \
+    {                                                                         \
+        union { int missing; NUMBER value; } *row = e->context[thread];       \
+        void (*f)(void *, int, void *) = e->many;                             \
+        const float *x = (const float *)rows;                                 \
+        memset(out, 0, (size_t)(n * e->out_bytes));                           \
+        for (long r = 0; r < n; r++, x += e->width) {                         \
+            for (long i = 0; i < e->width; i++)                               \
+                if (isnan(x[i]))                                              \
+                    row[i].missing = -1;                                      \
+                else                                                          \
+                    row[i].value = x[i];                                      \
+            f(row, 0, out + r * e->out_bytes);                                \
+        }                                                                     \
+        return 0;                                                             \
+    }
+CALL_TL2CGEN(call_tl2cgen_f32, float)
+CALL_TL2CGEN(call_tl2cgen_f64, double)
+
+int call_timber(const struct entry *e, int thread, const char *rows, long n,
+                char *out)
+{
+    int (*many)(const char *, int, char *, void *) = e->many;
+    int (*one)(const char *, char *, void *) = e->one;
+    if (n == 1)
+        return one(rows, out, e->context[thread]);
+    return many(rows, (int)n, out, e->context[thread]);
+}
+
+/* ---------------------------------------------------------- two threads -- */
+
+struct helper {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake, done;
+    const struct entry *e;
+    const char *rows;
+    char *out;
+    long n; /* rows to do; 0: none, -1: end */
+    int status;
+};
+
+static void *help(void *argument)
+{
+    struct helper *h = argument;
+    pthread_mutex_lock(&h->lock);
+    for (;;) {
+        while (h->n == 0)
+            pthread_cond_wait(&h->wake, &h->lock);
+        if (h->n < 0)
+            break;
+        pthread_mutex_unlock(&h->lock);
+        int status = h->e->call(h->e, 1, h->rows, h->n, h->out);
+        pthread_mutex_lock(&h->lock);
+        h->status |= status;
+        h->n = 0;
+        pthread_cond_signal(&h->done);
+    }
+    pthread_mutex_unlock(&h->lock);
+    return NULL;
+}
+
+static void give(struct helper *h, const char *rows, long n, char *out)
+{
+    pthread_mutex_lock(&h->lock);
+    h->rows = rows;
+    h->out = out;
+    h->n = n;
+    pthread_cond_signal(&h->wake);
+    pthread_mutex_unlock(&h->lock);
+}
+
+static void await(struct helper *h)
+{
+    pthread_mutex_lock(&h->lock);
+    while (h->n > 0)
+        pthread_cond_wait(&h->done, &h->lock);
+    pthread_mutex_unlock(&h->lock);
+}
+
+static int call(const struct entry *e, struct helper *h, const char *rows,
+                long n, char *out)
+{
+    long half = h && n > 1 ? n / 2 : 0;
+    if (half)
+        give(h, rows + (n - half) * e->row_bytes, half,
+             out + (n - half) * e->out_bytes);
+    int status = e->call(e, 0, rows, n - half, out);
+    if (half)
+        await(h);
+    return status | (half ? h->status : 0);
+}
+
+/* ----------------------------------------------------------------- drive -- */
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* Predicts `n_rows` rows in batches, again from the first row after the last,
+ * for at least `seconds`, and each row at least once if that is 0. `split`:
+ * half of each batch is the helper's. Returns seconds a row, or a negative
+ * number when a call fails. */
+double drive(const struct entry *e, const char *rows, long n_rows, char *out,
+             long batch, int split, double seconds)
+{
+    struct helper h = {.e = e,
+                       .lock = PTHREAD_MUTEX_INITIALIZER,
+                       .wake = PTHREAD_COND_INITIALIZER,
+                       .done = PTHREAD_COND_INITIALIZER};
+    if (split && pthread_create(&h.thread, NULL, help, &h))
+        return -1;
+    long at = 0, done = 0, looked = 0;
+    const long look_every = batch < 1024 ? 4096 : 1; /* rows a look at time */
+    int status = 0;
+    double start = now(), spent = 0;
+    while (spent < seconds || done < (seconds > 0 ? 1 : n_rows)) {
+        long n = batch < n_rows - at ? batch : n_rows - at;
+        status |= call(e, split ? &h : NULL, rows + at * e->row_bytes, n,
+                       out + at * e->out_bytes);
+        done += n;
+        at = at + n < n_rows ? at + n : 0;
+        if (done - looked >= look_every) {
+            looked = done;
+            spent = now() - start;
+        }
+    }
+    spent = now() - start;
+    if (split) {
+        give(&h, NULL, -1, NULL);
+        pthread_join(h.thread, NULL);
+    }
+    return status ? -1 : spent / (double)done;
+}

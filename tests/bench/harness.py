@@ -1,0 +1,327 @@
+#!/usr/bin/env python3
+"""treenail against every peer: the same rows, the same threads, one run.
+
+For each case a worker process of each peer loads the model, is asked for its
+answers, which are compared with the framework's, and then all are timed in
+turn, round after round. Results go to one JSON file a case, so that a run can
+be stopped and go on; report.py makes tables and plots of them.
+
+./run sets up what this needs; README.md tells how to read the results.
+"""
+import argparse
+import datetime
+import hashlib
+import json
+import os
+import pathlib
+import platform
+import select
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from benchlib import ROOT, cpu_name, differing_bits, git_commit
+from cases import CASES
+from peers import PEERS
+
+HERE = pathlib.Path(__file__).resolve().parent
+BUILD = pathlib.Path(os.environ.get("BENCH_BUILD", ROOT / "build/bench"))
+
+# rows a call, threads, rows that are checked
+CELLS = [(1, 1, 300), (16, 1, 1600), (256, 1, 12800), (100_000, 1, 100_000),
+         (256, 2, 12800), (100_000, 2, 100_000)]
+
+CLOSE = 1e-5       # of the largest answer: what sums in another order differ
+OFF_SHARE = 1e-3   # rows that may differ more, by a rounded threshold
+PAUSE = 0.02       # seconds for the last peer's threads to fall asleep
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+# ------------------------------------------------------------ environments --
+
+def venv_python(name):
+    return BUILD / "venv" / name / "bin/python"
+
+
+def install(name):
+    """Makes the peer's environment; the reason if that fails."""
+    peer, folder = PEERS[name], BUILD / "venv" / name
+    mark = folder / "installed"
+    wanted = "\n".join(peer.requires)
+    if mark.exists() and mark.read_text() == wanted:
+        return None
+    say(f"installing {peer.label}")
+    base = [sys.executable]
+    options = ["--clear"]
+    if peer.needs:  # Debian's Python has it, others may not
+        base = ["/usr/bin/python3"]
+        options.append("--system-site-packages")
+        if subprocess.run(base + ["-c", f"import {peer.needs}"],
+                          stderr=subprocess.DEVNULL).returncode:
+            return f"needs the Debian package python3-{peer.needs}"
+    run = subprocess.run([*base, "-m", "venv", *options, folder], text=True,
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if run.returncode == 0:
+        run = subprocess.run(
+            [venv_python(name), "-m", "pip", "install", "-q",
+             "--disable-pip-version-check", *peer.requires], text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if run.returncode:
+        lines = [l for l in run.stdout.splitlines() if "ERROR" in l]
+        return "pip: " + (lines or ["failed"])[-1].replace("ERROR: ", "")
+    mark.write_text(wanted)
+    return None
+
+
+def compile_driver():
+    library = BUILD / "drive.so"
+    BUILD.mkdir(parents=True, exist_ok=True)
+    subprocess.run([os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC",
+                    "-pthread", HERE / "drive.c", "-o", library], check=True)
+    os.environ["BENCH_DRIVER"] = str(library)
+
+
+# ----------------------------------------------------------------- workers --
+
+class Worker:
+    """A peer's process; see worker.py for what it is asked."""
+
+    def __init__(self, name, log):
+        self.process = subprocess.Popen(
+            [venv_python(name), HERE / "worker.py", name],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+            text=True, start_new_session=True)
+
+    def ask(self, do, limit, **request):
+        """The answer, which is an error if none comes in `limit` seconds."""
+        process = self.process
+        try:
+            process.stdin.write(json.dumps({"do": do, **request}) + "\n")
+            process.stdin.flush()
+            ready, _, _ = select.select([process.stdout], [], [], limit)
+            line = process.stdout.readline() if ready else None
+        except BrokenPipeError:
+            line = ""
+        if line:
+            return json.loads(line)
+        if line is None:
+            self.stop()
+            return {"error": f"took more than {limit:.0f} s to {do}"}
+        code = process.wait()
+        what = signal.Signals(-code).name if code < 0 else f"exit {code}"
+        return {"error": f"crashed ({what}) at {do}"}
+
+    def stop(self):
+        """Its compilers end with it."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+# ------------------------------------------------------------------ checks --
+
+def one_column(answers, like):
+    """As the reference has it: of two classes, the second's probability."""
+    answers = np.asarray(answers)
+    if like.ndim == 1 and answers.ndim == 2:
+        answers = answers[:, -1]
+    return answers
+
+
+def compare(answers, want):
+    """How answers differ, and whether a time may count."""
+    got = one_column(answers, want)
+    if got.shape != want.shape:
+        return {"verdict": "wrong", "why": f"answers {got.shape} for "
+                                           f"{want.shape}"}
+    if got.dtype == want.dtype and differing_bits(got, want) == 0:
+        return {"verdict": "exact", "max": 0.0, "off": 0.0}
+    difference = np.abs(got.astype(np.float64) - want)
+    limit = CLOSE * max(1.0, np.abs(want).max())
+    off = difference > limit
+    off = float(np.mean(off if off.ndim == 1 else off.any(axis=1)))
+    verdict = "close" if off == 0 else "off" if off <= OFF_SHARE else "wrong"
+    return {"verdict": verdict, "max": float(difference.max()), "off": off}
+
+
+def check(args, worker, case, want, cell):
+    batch, threads, rows = cell
+    out = BUILD / "answers.npy"
+    answer = worker.ask("check", args.limit, batch=batch, threads=threads,
+                        rows=rows, out=str(out))
+    if "error" not in answer:
+        answer.update(compare(np.load(out), want[:rows]))
+    return answer
+
+
+# ------------------------------------------------------------------ timing --
+
+def time_cell(args, workers, cell, cells):
+    """Adds the times of one cell to `cells`, by peer; interleaved."""
+    batch, threads, _ = cell
+    times = {name: [] for name in cells}
+    for turn in range(args.rounds):
+        for name in times:
+            if "error" in cells[name] or slow(times[name], batch):
+                continue
+            time.sleep(PAUSE)
+            answer = workers[name].ask("time", args.limit, batch=batch,
+                                       threads=threads, seconds=args.seconds)
+            if "error" in answer:
+                cells[name].update(answer)
+            else:
+                times[name].append(answer["ns"])
+    for name, ns in times.items():
+        if ns:
+            cells[name].update(ns=statistics.median(ns), least=min(ns),
+                               most=max(ns), turns=len(ns))
+
+
+def slow(times, batch):
+    """Three turns are enough for calls that take seconds."""
+    return len(times) >= 3 and times[0] * batch > 2e9
+
+
+def open_workers(args, case, names, log):
+    """The peers that can run the case, and what became of each."""
+    workers, peers = {}, {}
+    for name in names:
+        start = time.perf_counter()
+        peer = PEERS[name]
+        reason = args.absent.get(name)
+        facts = json.loads((case / "case.json").read_text())
+        if not reason and facts["format"] not in peer.reads:
+            reason = f"reads no {facts['format']} models"
+        if reason:
+            peers[name] = {"error": reason}
+            continue
+        workers[name] = Worker(name, log)
+        peers[name] = workers[name].ask(
+            "load", args.limit, case=str(case),
+            work=str(BUILD / "work" / case.name / name))
+        say(f"  {PEERS[name].label}: " + peers[name].get(
+            "error", f"loaded in {time.perf_counter() - start:.1f} s"))
+        if "error" in peers[name]:
+            workers.pop(name).stop()
+    return workers, peers
+
+
+def run_case(args, case, names, log):
+    facts = json.loads((case / "case.json").read_text())
+    want = np.load(case / "want.npy")
+    workers, peers = open_workers(args, case, names, log)
+    result = {"case": facts, "peers": peers, "cells": []}
+    try:
+        for cell in args.cells:
+            cells = {name: check(args, worker, case, want, cell)
+                     for name, worker in workers.items()}
+            time_cell(args, workers, cell, cells)
+            result["cells"].append({"batch": cell[0], "threads": cell[1],
+                                    "peers": cells})
+            say(describe(cell, cells))
+    finally:
+        for worker in workers.values():
+            worker.stop()
+    return result
+
+
+def describe(cell, cells):
+    shown = sorted((c["ns"], name) for name, c in cells.items() if "ns" in c)
+    return f"  {cell[0]} rows, {cell[1]} threads: " + ", ".join(
+        f"{name} {ns:.1f} {cells[name]['verdict']}" for ns, name in shown)
+
+
+# -------------------------------------------------------------------- runs --
+
+def about_run(args):
+    digest = hashlib.sha256(pathlib.Path(args.treenail).read_bytes())
+    return {"date": datetime.date.today().isoformat(), "cpu": cpu_name(),
+            "cores": os.cpu_count(), "system": platform.platform(),
+            "commit": git_commit(), "treenail_sha256": digest.hexdigest(),
+            "rounds": args.rounds, "seconds": args.seconds,
+            "command": "tests/bench/run " + " ".join(sys.argv[1:])}
+
+
+def is_done(path, about, names):
+    """Whether the file has all these peers, with this treenail."""
+    if not path.exists():
+        return False
+    old = json.loads(path.read_text())
+    return old["about"]["treenail_sha256"] == about["treenail_sha256"] and \
+        set(names) <= set(old["peers"]) and "ended" in old["about"]
+
+
+def build_case(name):
+    """The folder of the case, or None when its data is not here."""
+    folder = BUILD / "cases" / name
+    absent = folder / "absent"
+    if not (folder / "case.json").exists():
+        say(f"training {name}")
+        subprocess.run([sys.executable, HERE / "cases.py", BUILD / "cases",
+                        name], check=True)
+    if (folder / "case.json").exists():
+        return folder
+    say(f"{name}: {absent.read_text()}")
+    return None
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--treenail", default=os.environ.get("TREENAIL"))
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES,
+                        metavar="CASE")
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS,
+                        metavar="PEER")
+    parser.add_argument("--quick", action="store_true",
+                        help="two short rounds: to see that it works")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=0.05,
+                        help="least time of a turn")
+    parser.add_argument("--limit", type=float, default=900,
+                        help="seconds after which a peer is given up")
+    parser.add_argument("--results", type=pathlib.Path,
+                        default=BUILD / "results")
+    parser.add_argument("--fresh", action="store_true",
+                        help="measure again what there are results of")
+    parser.add_argument("--docs", action="store_true",
+                        help="write the report to docs/benchmarks")
+    args = parser.parse_args()
+    if args.quick:
+        args.rounds, args.seconds = 2, 0.01
+    args.cells = CELLS
+    return args
+
+
+def main():
+    args = parse_args()
+    os.environ["TREENAIL"] = str(pathlib.Path(args.treenail).resolve())
+    names = list(dict.fromkeys(["treenail", *args.peers]))
+    compile_driver()
+    args.results.mkdir(parents=True, exist_ok=True)
+    args.absent = {name: install(name) for name in names}
+    for name in args.cases:
+        path, about = args.results / f"{name}.json", about_run(args)
+        if not args.fresh and is_done(path, about, names):
+            continue
+        case = build_case(name)
+        if case is None:
+            continue
+        say(name)
+        with open(BUILD / "workers.log", "a") as log:
+            result = run_case(args, case, names, log)
+        about["ended"] = datetime.datetime.now().isoformat(timespec="seconds")
+        path.write_text(json.dumps({"about": about, **result}, indent=1))
+    import report
+    report.write(args.results,
+                 ROOT / "docs/benchmarks" if args.docs else args.results)
+
+
+if __name__ == "__main__":
+    main()
