@@ -141,7 +141,7 @@ def compare(answers, want):
     if got.shape != want.shape:
         return {"verdict": "wrong", "why": f"answers {got.shape} for "
                                            f"{want.shape}"}
-    if got.dtype == want.dtype and differing_bits(got, want) == 0:
+    if differing_bits(got.astype(want.dtype), want) == 0:
         return {"verdict": "exact", "max": 0.0, "off": 0.0}
     difference = np.abs(got.astype(np.float64) - want)
     limit = CLOSE * max(1.0, np.abs(want).max())
@@ -234,8 +234,10 @@ def run_case(args, case, names, log):
 
 def describe(cell, cells):
     shown = sorted((c["ns"], name) for name, c in cells.items() if "ns" in c)
+    failed = [f"{name} failed" for name, c in cells.items() if "error" in c]
     return f"  {cell[0]} rows, {cell[1]} threads: " + ", ".join(
-        f"{name} {ns:.1f} {cells[name]['verdict']}" for ns, name in shown)
+        [f"{name} {ns:.1f} {cells[name]['verdict']}" for ns, name in shown]
+        + failed)
 
 
 # -------------------------------------------------------------------- runs --

@@ -277,7 +277,7 @@ class Tl2cgen(Peer):
     """predict() of the compiled code, one row a call, as its own predictor
     calls it."""
     label, package = "tl2cgen -O3", "tl2cgen"
-    requires = ["tl2cgen==1.0.0", "treelite==4.1.2"] + SKLEARN + NUMPY
+    requires = ["tl2cgen==1.0.0", "treelite==4.8.1"] + SKLEARN + NUMPY
     reads = ("lightgbm", "xgboost", "sklearn")
     splits, compiles = True, True
 
