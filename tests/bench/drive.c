@@ -6,13 +6,12 @@
  * with it, batch by batch. Predictors that leave threads to their caller get a
  * helper thread that does the second half of each batch.
  */
-#define _GNU_SOURCE
-#include <dlfcn.h>
 #include <math.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -121,67 +120,95 @@ int call_timber(const struct entry *e, int thread, const char *rows, long n,
     return many(rows, (int)n, out, e->context[thread]);
 }
 
+/* OrtApi.Run of ONNX Runtime's table of functions, which only ever grows;
+ * `text` is the name of the input and, behind its zero, of the output. */
+enum { ORT_RUN = 9, ORT_TENSOR = 49, ORT_DATA = 51, ORT_RELEASE = 96 };
+
+int call_onnxruntime(const struct entry *e, int thread, const char *rows,
+                     long n, char *out)
+{
+    void **api = e->many;
+    void *(*tensor)(void *, const void *, size_t, const int64_t *, size_t, int,
+                    void **) = api[ORT_TENSOR];
+    void *(*run)(void *, void *, const char **, void **, size_t, const char **,
+                 size_t, void **) = api[ORT_RUN];
+    void *(*data)(void *, void **) = api[ORT_DATA];
+    void (*release)(void *) = api[ORT_RELEASE];
+    const char *names[2] = {e->text, e->text + strlen(e->text) + 1};
+    int64_t shape[2] = {n, e->width};
+    void *in = NULL, *result = NULL, *numbers;
+    (void)thread;
+    int failed = tensor(e->context[1], rows, (size_t)(n * e->row_bytes), shape,
+                        2, 1, &in) ||
+                 run(e->context[0], NULL, names, &in, 1, names + 1, 1,
+                     &result) ||
+                 data(result, &numbers);
+    if (!failed)
+        memcpy(out, numbers, (size_t)(n * e->out_bytes));
+    release(in);
+    release(result);
+    return failed;
+}
+
 /* ---------------------------------------------------------- two threads -- */
+
+/* Both sides look for a while before they sleep, as OpenMP's threads do. */
+enum { LOOKS = 4096 };
 
 struct helper {
     pthread_t thread;
     pthread_mutex_t lock;
-    pthread_cond_t wake, done;
+    pthread_cond_t changed;
     const struct entry *e;
     const char *rows;
     char *out;
-    long n; /* rows to do; 0: none, -1: end */
+    atomic_long n; /* rows to do; 0: none, -1: end */
     int status;
 };
+
+static void set_n(struct helper *h, long n)
+{
+    pthread_mutex_lock(&h->lock);
+    atomic_store(&h->n, n);
+    pthread_cond_signal(&h->changed);
+    pthread_mutex_unlock(&h->lock);
+}
+
+/* Until n is zero, or until it is not. */
+static long wait_for_n(struct helper *h, bool zero)
+{
+    for (int i = 0; i < LOOKS; i++) {
+        long n = atomic_load(&h->n);
+        if ((n == 0) == zero)
+            return n;
+    }
+    pthread_mutex_lock(&h->lock);
+    while ((atomic_load(&h->n) == 0) != zero)
+        pthread_cond_wait(&h->changed, &h->lock);
+    pthread_mutex_unlock(&h->lock);
+    return atomic_load(&h->n);
+}
 
 static void *help(void *argument)
 {
     struct helper *h = argument;
-    pthread_mutex_lock(&h->lock);
-    for (;;) {
-        while (h->n == 0)
-            pthread_cond_wait(&h->wake, &h->lock);
-        if (h->n < 0)
-            break;
-        pthread_mutex_unlock(&h->lock);
-        int status = h->e->call(h->e, 1, h->rows, h->n, h->out);
-        pthread_mutex_lock(&h->lock);
-        h->status |= status;
-        h->n = 0;
-        pthread_cond_signal(&h->done);
-    }
-    pthread_mutex_unlock(&h->lock);
+    for (long n; (n = wait_for_n(h, false)) > 0; set_n(h, 0))
+        h->status |= h->e->call(h->e, 1, h->rows, n, h->out);
     return NULL;
-}
-
-static void give(struct helper *h, const char *rows, long n, char *out)
-{
-    pthread_mutex_lock(&h->lock);
-    h->rows = rows;
-    h->out = out;
-    h->n = n;
-    pthread_cond_signal(&h->wake);
-    pthread_mutex_unlock(&h->lock);
-}
-
-static void await(struct helper *h)
-{
-    pthread_mutex_lock(&h->lock);
-    while (h->n > 0)
-        pthread_cond_wait(&h->done, &h->lock);
-    pthread_mutex_unlock(&h->lock);
 }
 
 static int call(const struct entry *e, struct helper *h, const char *rows,
                 long n, char *out)
 {
-    long half = h && n > 1 ? n / 2 : 0;
-    if (half)
-        give(h, rows + (n - half) * e->row_bytes, half,
-             out + (n - half) * e->out_bytes);
+    long half = h ? n / 2 : 0;
+    if (half) {
+        h->rows = rows + (n - half) * e->row_bytes;
+        h->out = out + (n - half) * e->out_bytes;
+        set_n(h, half);
+    }
     int status = e->call(e, 0, rows, n - half, out);
     if (half)
-        await(h);
+        wait_for_n(h, true);
     return status | (half ? h->status : 0);
 }
 
@@ -203,8 +230,7 @@ double drive(const struct entry *e, const char *rows, long n_rows, char *out,
 {
     struct helper h = {.e = e,
                        .lock = PTHREAD_MUTEX_INITIALIZER,
-                       .wake = PTHREAD_COND_INITIALIZER,
-                       .done = PTHREAD_COND_INITIALIZER};
+                       .changed = PTHREAD_COND_INITIALIZER};
     if (split && pthread_create(&h.thread, NULL, help, &h))
         return -1;
     long at = 0, done = 0, looked = 0;
@@ -224,7 +250,7 @@ double drive(const struct entry *e, const char *rows, long n_rows, char *out,
     }
     spent = now() - start;
     if (split) {
-        give(&h, NULL, -1, NULL);
+        set_n(&h, -1);
         pthread_join(h.thread, NULL);
     }
     return status ? -1 : spent / (double)done;

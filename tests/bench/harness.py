@@ -245,7 +245,8 @@ def describe(cell, cells):
 def about_run(args):
     digest = hashlib.sha256(pathlib.Path(args.treenail).read_bytes())
     return {"date": datetime.date.today().isoformat(), "cpu": cpu_name(),
-            "cores": os.cpu_count(), "system": platform.platform(),
+            "cores": os.cpu_count(),
+            "system": f"Linux {platform.release().split('-')[0]}",
             "commit": git_commit(), "treenail_sha256": digest.hexdigest(),
             "rounds": args.rounds, "seconds": args.seconds,
             "command": "tests/bench/run " + " ".join(sys.argv[1:])}

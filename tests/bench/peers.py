@@ -424,28 +424,68 @@ class Timber(Peer):
 # ----------------------------------------------------------------- runtimes --
 
 class OnnxRuntime(Peer):
-    """InferenceSession.run of what the framework's converter makes."""
+    """OrtApi.Run of what the framework's converter makes. The wheel has the
+    library but not its header; the places of functions in its table are part
+    of its ABI."""
     label, package = "ONNX Runtime", "onnxruntime"
     requires = ["onnxruntime==1.31.1", "onnx==1.23.2", "onnxmltools==1.16.0",
                 "skl2onnx==1.20.0"] + BOOSTERS + SKLEARN + NUMPY
     reads = ("lightgbm", "xgboost", "catboost", "sklearn")
+    adapter = "call_onnxruntime"
+    functions = {"CreateEnv": 3, "CreateSession": 7,
+                 "CreateSessionOptions": 10, "SetIntraOpNumThreads": 24,
+                 "CreateCpuMemoryInfo": 69}
 
     def open(self, case, work, sample):
-        path = work / "model.onnx"
-        if self.facts["format"] == "catboost":
-            path = case / "model.onnx"
-        else:
-            path.write_bytes(self.convert(case).SerializeToString())
-        self.sessions = {n: self.session(path, n) for n in (1, 2)}
+        import onnx
+        path = str(work / "model.onnx")
+        model = self.convert(case)
+        drop_zipmap(model.graph)
+        onnx.save(model, path)
+        output = model.graph.output[-1]
+        self.names = f"{model.graph.input[0].name}\0{output.name}".encode()
+        self.n = 2 if self.task == "binary" else self.n_out()
+        self.api = self.load_api()
+        self.memory = self.make("CreateCpuMemoryInfo", 0, 0)
+        self.sessions = {n: self.session(path.encode(), n) for n in (1, 2)}
+
+    def load_api(self):
+        """The table of functions."""
+        folder = metadata.distribution("onnxruntime").locate_file(
+            "onnxruntime/capi")
+        path, = folder.glob("libonnxruntime.so.*")
+        library = ctypes.CDLL(str(path))
+        library.OrtGetApiBase.restype = ctypes.POINTER(ctypes.c_void_p)
+        get_api = ctypes.CFUNCTYPE(ctypes.POINTER(ctypes.c_void_p),
+                                   ctypes.c_uint32)
+        return get_api(library.OrtGetApiBase()[0])(17)
+
+    def invoke(self, name, *args):
+        function = ctypes.CFUNCTYPE(ctypes.c_void_p)(
+            self.api[self.functions[name]])
+        if function(*args):
+            raise RuntimeError(f"{name} failed")
+
+    def make(self, name, *args):
+        made = ctypes.c_void_p()
+        self.invoke(name, *args, ctypes.byref(made))
+        return made
+
+    def session(self, path, threads):
+        options = self.make("CreateSessionOptions")
+        self.invoke("SetIntraOpNumThreads", options, threads)
+        environment = self.make("CreateEnv", 3, b"bench")
+        return self.make("CreateSession", environment, path, options)
 
     def convert(self, case):
         form, width = self.facts["format"], self.facts["features"]
+        if form == "catboost":
+            import onnx
+            return onnx.load(case / "model.onnx")
         if form == "sklearn":
             import skl2onnx
             model = pickle.loads((case / "model.pkl").read_bytes())
-            options = None if self.task == "regression" else {"zipmap": False}
-            return skl2onnx.to_onnx(model, np.zeros((1, width), np.float32),
-                                    options=options)
+            return skl2onnx.to_onnx(model, np.zeros((1, width), np.float32))
         import onnxmltools
         from onnxmltools.convert.common.data_types import FloatTensorType
         inputs = [("x", FloatTensorType([None, width]))]
@@ -453,33 +493,25 @@ class OnnxRuntime(Peer):
             import lightgbm
             return onnxmltools.convert_lightgbm(
                 lightgbm.Booster(model_file=case / "model.txt"),
-                initial_types=inputs, zipmap=False)
+                initial_types=inputs)
         import xgboost
         return onnxmltools.convert_xgboost(
             xgboost.Booster(model_file=case / "model.json"),
             initial_types=inputs)
 
-    def session(self, path, threads):
-        import onnxruntime
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        return onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"])
-
-    def call(self, threads):
-        session = self.sessions[threads]
-        names = [session.get_outputs()[-1].name]
-        key = session.get_inputs()[0].name
-        if session.get_outputs()[-1].type.startswith("seq(map"):
-            return lambda rows: from_maps(session.run(names, {key: rows})[0])
-        return lambda rows: session.run(names, {key: rows})[0]
+    def entry(self, threads):
+        return {"many": ctypes.cast(self.api, ctypes.c_void_p).value,
+                "context": [self.sessions[threads].value, self.memory.value],
+                "text": self.names, "out": (np.float32, self.n)}
 
 
-def from_maps(rows):
-    """CatBoost's converter answers a dictionary a row."""
-    return np.array([list(row.values()) for row in rows], np.float32)
+def drop_zipmap(graph):
+    """Answers a tensor of probabilities, not a dictionary a row."""
+    for node in list(graph.node):
+        if node.op_type == "ZipMap":
+            graph.node.remove(node)
+            del graph.output[-1]
+            graph.output.add(name=node.input[0])
 
 
 class Ydf(Peer):

@@ -61,7 +61,7 @@ class Worker:
         case, work = pathlib.Path(case), pathlib.Path(work)
         work.mkdir(parents=True, exist_ok=True)
         facts = json.loads((case / "case.json").read_text())
-        self.rows = np.load(case / "rows.npy", mmap_mode="r")
+        self.rows = np.load(case / "rows.npy")
         peer = self.peer
         made = peer.load(case, facts, work, self.rows[:10000]) or {}
         if peer.dtype != self.rows.dtype:
