@@ -263,3 +263,20 @@ void be_loop_end(struct be_emitter *e, struct be_loop *loop)
     LLVMBuildBr(e->b, loop->head);
     LLVMPositionBuilderAtEnd(e->b, loop->done);
 }
+
+LLVMValueRef be_carry(struct be_emitter *e, const struct be_loop *loop,
+                      LLVMValueRef start, LLVMBasicBlockRef before)
+{
+    LLVMBasicBlockRef body = LLVMGetInsertBlock(e->b);
+    LLVMPositionBuilderBefore(e->b, LLVMGetFirstInstruction(loop->head));
+    LLVMValueRef phi = LLVMBuildPhi(e->b, LLVMTypeOf(start), "");
+    LLVMAddIncoming(phi, &start, &before, 1);
+    LLVMPositionBuilderAtEnd(e->b, body);
+    return phi;
+}
+
+void be_carried(struct be_emitter *e, LLVMValueRef phi, LLVMValueRef next)
+{
+    LLVMBasicBlockRef latch = LLVMGetInsertBlock(e->b);
+    LLVMAddIncoming(phi, &next, &latch, 1);
+}

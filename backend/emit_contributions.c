@@ -207,25 +207,6 @@ static LLVMValueRef entry_at(struct be_emitter *e, LLVMValueRef table,
         LLVMBuildNSWMul(e->b, index, be_i64(e, (int64_t)stride), ""));
 }
 
-/* A value that a loop carries: `start` before it, then what carried() gets.
- * `before` is the block that enters the loop. */
-static LLVMValueRef carry(struct be_emitter *e, const struct be_loop *loop,
-                          LLVMValueRef start, LLVMBasicBlockRef before)
-{
-    LLVMBasicBlockRef body = LLVMGetInsertBlock(e->b);
-    LLVMPositionBuilderBefore(e->b, LLVMGetFirstInstruction(loop->head));
-    LLVMValueRef phi = LLVMBuildPhi(e->b, LLVMTypeOf(start), "");
-    LLVMAddIncoming(phi, &start, &before, 1);
-    LLVMPositionBuilderAtEnd(e->b, body);
-    return phi;
-}
-
-static void carried(struct be_emitter *e, LLVMValueRef phi, LLVMValueRef next)
-{
-    LLVMBasicBlockRef latch = LLVMGetInsertBlock(e->b);
-    LLVMAddIncoming(phi, &next, &latch, 1);
-}
-
 /* Number `index` of an array of `type`, one a lane. */
 static LLVMValueRef at_lanes(const struct frame *f, LLVMTypeRef type,
                              LLVMValueRef base, LLVMValueRef index)
@@ -347,13 +328,13 @@ static void decide_element(const struct frame *f, LLVMValueRef element,
     LLVMValueRef end =
         field(e, element, offsetof(struct element_entry, end_step));
     be_loop_begin(e, &loop, first, end, 1);
-    LLVMValueRef on = carry(e, &loop, LLVMConstAllOnes(f->bytes), before);
+    LLVMValueRef on = be_carry(e, &loop, LLVMConstAllOnes(f->bytes), before);
     LLVMValueRef step = be_load(
         e, e->i32, be_at(e, e->i32, f->tables->steps, loop.index));
     LLVMValueRef side = be_load(
         e, f->bytes, at_lanes(f, e->i8, f->sides,
                               LLVMBuildZExt(e->b, step, e->i64, "")));
-    carried(e, on, LLVMBuildAnd(e->b, on, side, ""));
+    be_carried(e, on, LLVMBuildAnd(e->b, on, side, ""));
     be_loop_end(e, &loop);
     be_store(e, on, at_lanes(f, e->i8, f->on, i));
     for (int q = 0; q < 4; q++)
@@ -405,11 +386,11 @@ static void products(const struct frame *f, LLVMValueRef path,
     LLVMValueRef element = begin_elements(f, path, &loop);
     LLVMValueRef share = share_of(f, element), on = is_on(f, loop.index);
     for (int q = 0; q < 4; q++) {
-        p[q] = carry(e, &loop, weight[q], before);
+        p[q] = be_carry(e, &loop, weight[q], before);
         LLVMValueRef apart = LLVMBuildFMul(e->b, share, rest[q], "");
         LLVMValueRef both = LLVMBuildFAdd(e->b, point[q], apart, "");
         LLVMValueRef by = LLVMBuildSelect(e->b, on, both, apart, "");
-        carried(e, p[q], LLVMBuildFMul(e->b, p[q], by, ""));
+        be_carried(e, p[q], LLVMBuildFMul(e->b, p[q], by, ""));
     }
     be_loop_end(e, &loop);
 }

@@ -13,8 +13,8 @@ float be_round_down(double v)
 }
 
 /* Numbers each tree's leaves in the order of a walk from left to right, but for
- * a leaf beside a subtree, which comes first (see emit_select.c). Leaves that
- * no node leads to come last. */
+ * select a leaf beside a subtree comes first (see emit_select.c). Leaves that no
+ * node leads to come last. */
 static void place_leaves(struct be_forest *forest)
 {
     const struct ir_forest *f = &forest->f;
@@ -35,7 +35,8 @@ static void place_leaves(struct be_forest *forest)
                 place[~at] = next++;
                 continue;
             }
-            const bool swap = right[at] < 0 && left[at] >= 0;
+            const bool swap =
+                !forest->scan && right[at] < 0 && left[at] >= 0;
             stack[depth++] = swap ? left[at] : right[at];
             stack[depth++] = swap ? right[at] : left[at];
         }
@@ -116,7 +117,8 @@ static struct be_forest *forest_new(struct be_emitter *e, int number)
         return forest;
     const char *batch = ir_attr_string(op, "strategy");
     const char *row = ir_attr_string(op, "row_strategy");
-    forest->select = !strcmp(batch, "select");
+    forest->scan = !strcmp(batch, "scan");
+    forest->select = forest->scan || !strcmp(batch, "select");
     forest->branch = !strcmp(batch, "branch");
     forest->branch_one = !strcmp(row, "branch");
     forest->code_bytes = forest->f.code_bits / 8;
@@ -141,8 +143,11 @@ void be_forests_emit(struct be_emitter *e)
         const bool leaf = ir_value_used(e->module, &forest->op->result[1]);
         if (forest->select) {
             emit_leaf_table(e, forest);
+            if (forest->scan)
+                be_scan_emit(e, forest);
             for (int l = 0; l < e->n_levels; l++) {
-                be_select_emit(e, forest, l);
+                if (!forest->scan)
+                    be_select_emit(e, forest, l);
                 be_quantise_emit(e, forest, l, IR_F32);
                 be_quantise_emit(e, forest, l, IR_F64);
             }

@@ -103,16 +103,19 @@ struct frame {
     LLVMValueRef result[2]; /* of the left and the right child */
 };
 
-/* Of each node's subtree: how many leaves it has, and how many registers its
- * result takes to compute (Sethi, Ullman 1970). `order` is room for as many
- * nodes. */
-static void measure(const struct ir_forest *f, int tree, int32_t *order,
-                    int32_t *leaves, uint8_t *need)
+void be_measure_tree(const struct ir_forest *f, int tree,
+                     struct be_measure *measure)
 {
     const int32_t *left = f->left + f->tree_start[tree];
     const int32_t *right = f->right + f->tree_start[tree];
+    const size_t n_nodes =
+        (size_t)(f->tree_start[tree + 1] - f->tree_start[tree]);
+    int32_t *order = ir_realloc_array(NULL, n_nodes + 1, sizeof(*order));
+    int32_t *leaves = ir_realloc_array(NULL, n_nodes + 1, sizeof(*leaves));
+    uint8_t *need = ir_realloc_array(NULL, n_nodes + 1, sizeof(*need));
     int n = 0;
-    order[n++] = 0;
+    if (n_nodes > 0)
+        order[n++] = 0;
     for (int i = 0; i < n; i++) {
         const int32_t node = order[i];
         if (left[node] >= 0)
@@ -128,6 +131,14 @@ static void measure(const struct ir_forest *f, int tree, int32_t *order,
         leaves[node] = (left[node] < 0 ? 1 : leaves[left[node]]) +
                        (right[node] < 0 ? 1 : leaves[right[node]]);
     }
+    free(order);
+    *measure = (struct be_measure){leaves, need};
+}
+
+void be_measure_free(struct be_measure *measure)
+{
+    free(measure->leaves);
+    free(measure->need);
 }
 
 /* Emits a tree depth first, the child that needs more registers first, on an
@@ -142,11 +153,9 @@ static LLVMValueRef tree_places(struct select *s, int tree)
         return zero;
 
     const size_t n = (size_t)(f->tree_start[tree + 1] - first);
-    int32_t *order = ir_realloc_array(NULL, n, sizeof(*order));
-    int32_t *leaves = ir_realloc_array(NULL, n, sizeof(*leaves));
-    uint8_t *need = ir_realloc_array(NULL, n, sizeof(*need));
     struct frame *stack = ir_realloc_array(NULL, n, sizeof(*stack));
-    measure(f, tree, order, leaves, need);
+    struct be_measure m;
+    be_measure_tree(f, tree, &m);
 
     LLVMValueRef result = NULL;
     int depth = 0;
@@ -157,14 +166,14 @@ static LLVMValueRef tree_places(struct select *s, int tree)
         if (at->step == 0)
             at->right_first =
                 child[0] >= 0 && child[1] >= 0 &&
-                need[child[1]] > need[child[0]];
+                m.need[child[1]] > m.need[child[0]];
         else
             at->result[(at->step - 1) ^ at->right_first] = result;
         /* A leaf has nothing to emit. */
         result = NULL;
         if (at->step == 2) {
             const uint64_t n_left =
-                child[0] < 0 ? 1 : (uint64_t)leaves[child[0]];
+                child[0] < 0 ? 1 : (uint64_t)m.leaves[child[0]];
             result = combine(s, goes_right(s, tree, first + at->node),
                              at->result[0], at->result[1], n_left);
             depth--;
@@ -174,9 +183,7 @@ static LLVMValueRef tree_places(struct select *s, int tree)
         if (next >= 0)
             stack[++depth] = (struct frame){.node = next};
     }
-    free(order);
-    free(leaves);
-    free(need);
+    be_measure_free(&m);
     free(stack);
     return LLVMBuildSub(s->e->b, zero, result, "");
 }
@@ -326,10 +333,9 @@ static void store_leaves(struct select *s, int tree, int n, LLVMValueRef leaf,
     be_loop_end(e, &loop);
 }
 
-/* What the leaf result shows, by place: leaf_id, or the inverse of
- * leaf_place. */
-static LLVMValueRef number_table(struct be_emitter *e,
-                                 const struct be_forest *forest)
+/* leaf_id, or the inverse of leaf_place. */
+LLVMValueRef be_leaf_numbers(struct be_emitter *e,
+                             const struct be_forest *forest)
 {
     const struct ir_forest *f = &forest->f;
     int32_t *numbers = ir_realloc_array(NULL, f->n_leaves, sizeof(int32_t));
@@ -430,7 +436,7 @@ void be_select_emit(struct be_emitter *e, struct be_forest *forest, int level)
         s.loaded_for[i] = -1;
     e->level = e->levels[level];
     const int group = group_words * s.word_trees;
-    LLVMValueRef numbers = with_leaf ? number_table(e, forest) : NULL;
+    LLVMValueRef numbers = with_leaf ? be_leaf_numbers(e, forest) : NULL;
     LLVMValueRef *chunks =
         ir_alloc_array(&e->arena, f->n_trees, sizeof(LLVMValueRef));
     int n_chunks = 0;

@@ -133,6 +133,12 @@ struct be_loop {
 void be_loop_begin(struct be_emitter *e, struct be_loop *loop,
                    LLVMValueRef from, LLVMValueRef to, int64_t step);
 void be_loop_end(struct be_emitter *e, struct be_loop *loop);
+/* A value that the loop carries: `start` before it, then what be_carried() gets,
+ * in the block from which the loop goes on. `before` is the block that enters
+ * the loop. */
+LLVMValueRef be_carry(struct be_emitter *e, const struct be_loop *loop,
+                      LLVMValueRef start, LLVMBasicBlockRef before);
+void be_carried(struct be_emitter *e, LLVMValueRef phi, LLVMValueRef next);
 
 /* -------------------------------------------------------------- rows.c -- */
 
@@ -210,6 +216,7 @@ struct be_forest {
     int64_t tile_rows;
     /* Of a leaf, its place among its tree's leaves in emit_select.c's order. */
     int32_t *leaf_place;
+    bool scan; /* with select: by tables; leaves in order */
     /* fn(codes, margin, leaf, n_rows), by level and chunk of trees. */
     LLVMValueRef *select_chunks[8];
     int n_select_chunks;
@@ -258,6 +265,20 @@ float be_round_down(double v);
 /* ------------ emit_select.c, emit_branch.c, emit_walk.c, emit_quantise.c -- */
 
 void be_select_emit(struct be_emitter *e, struct be_forest *forest, int level);
+/* Of each node of a tree: how many leaves are below it, and how many results are
+ * alive while its own is computed (Sethi, Ullman 1970). */
+struct be_measure {
+    int32_t *leaves;
+    uint8_t *need;
+};
+void be_measure_tree(const struct ir_forest *f, int tree,
+                     struct be_measure *measure);
+void be_measure_free(struct be_measure *measure);
+/* What the leaf result shows, by the first leaf of the tree + place. */
+LLVMValueRef be_leaf_numbers(struct be_emitter *e,
+                             const struct be_forest *forest);
+/* Fills forest->select_chunks of all levels, with one function each. */
+void be_scan_emit(struct be_emitter *e, struct be_forest *forest);
 void be_branch_emit(struct be_emitter *e, struct be_forest *forest);
 void be_walk_emit(struct be_emitter *e, struct be_forest *forest);
 /* The nodes as a table; the entry of node `index`, an i64, and its feature;

@@ -557,11 +557,11 @@ static bool check_strategy(const struct ir_op *op, const char *name,
     const char *s = ir_attr_string(op, name);
     if (!strcmp(s, "branch") || !strcmp(s, "walk"))
         return true;
-    if (batch && !strcmp(s, "select")) {
+    if (batch && (!strcmp(s, "select") || !strcmp(s, "scan"))) {
         if (ir_attr_int(op, "code_bits") == 0)
-            return bad(op, diag, "select needs codes");
+            return bad(op, diag, "%s needs codes", s);
         if (ir_find_attr(op, "coef_start"))
-            return bad(op, diag, "select has no linear leaves");
+            return bad(op, diag, "%s has no linear leaves", s);
         return true;
     }
     return bad(op, diag, "%s is '%s'", name, s);

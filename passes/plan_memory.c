@@ -57,7 +57,8 @@ static int32_t take_slot(struct planner *p, int64_t bytes)
 static bool is_select(const struct ir_op *op)
 {
     const struct ir_attr *strategy = ir_find_attr(op, "strategy");
-    return strategy && strcmp(strategy->s, "select") == 0;
+    return strategy && (strcmp(strategy->s, "select") == 0 ||
+                        strcmp(strategy->s, "scan") == 0);
 }
 
 /* What a forest works in, for a row. */

@@ -14,6 +14,10 @@
  * write codes. 16-bit codes take twice as long. */
 #define SELECT_NODE_NS 0.006
 #define SELECT_TREE_NS 0.25
+/* `scan`: 1,000 trees x 31 leaves on 50 numbers take 1,345 ns a row, and 1,064
+ * by `select`; x 255 leaves 6,840. */
+#define SCAN_NODE_NS 0.0245
+#define SCAN_TREE_NS 0.45
 /* A code column of up to 255 cuts, and one of sets (airline: 313 of those). */
 #define SELECT_CUTS_NS 2.0
 #define SELECT_SETS_NS 0.15
@@ -26,13 +30,14 @@
 #define WALK_SET_NS 14.0
 
 /* Nodes that are turned into code at most. `select` takes about 54 bytes of
- * code and 0.1 ms of compiling a node at each ISA level, `branch` a third. */
-#define SELECT_MAX_NODES (1 << 18)
+ * code and 0.2 ms of compiling a node at each ISA level, `branch` 0.4 ms in all:
+ * what is larger is done by tables, which cost nothing to compile. */
+#define SELECT_MAX_NODES 4096
 /* A tree is one function, whose register allocation takes more than linear
  * time: 33 s for a chain of 10,000 nodes, 2 s for one of 2,000. */
 #define SELECT_MAX_TREE_NODES 2048
-#define BRANCH_MAX_NODES 300000
-#define ROW_BRANCH_MAX_NODES 100000
+#define BRANCH_MAX_NODES 8192
+#define ROW_BRANCH_MAX_NODES 8192
 
 /* Nodes of a function: register allocation takes more than linear time. */
 #define CHUNK_NODES 512
@@ -75,7 +80,7 @@ static double sum_depths(const struct ir_forest *f)
 
 /* What a row costs by each strategy. */
 struct costs {
-    double select, branch, walk;
+    double select, scan, branch, walk;
 };
 
 static struct costs estimate(const struct ir_forest *f)
@@ -91,6 +96,8 @@ static struct costs estimate(const struct ir_forest *f)
     return (struct costs){
         .select = SELECT_NODE_NS * f->n_nodes * (f->code_bits / 8) +
                   SELECT_TREE_NS * f->n_trees + columns,
+        .scan = SCAN_NODE_NS * f->n_nodes * (f->code_bits / 8) +
+                SCAN_TREE_NS * f->n_trees + columns,
         .branch = depths * (BRANCH_LEVEL_NS * (1 - share) +
                             BRANCH_SET_NS * share),
         .walk = depths * (WALK_LEVEL_NS * (1 - share) + WALK_SET_NS * share),
@@ -110,13 +117,15 @@ static int32_t largest_tree(const struct ir_forest *f)
 static const char *choose_strategy(const struct ir_forest *f)
 {
     const struct costs cost = estimate(f);
-    const bool can_select = f->code_bits != 0 && !f->coef_start &&
-                            f->n_nodes <= SELECT_MAX_NODES &&
+    const bool can_scan = f->code_bits != 0 && !f->coef_start;
+    const bool can_select = can_scan && f->n_nodes <= SELECT_MAX_NODES &&
                             largest_tree(f) <= SELECT_MAX_TREE_NODES;
     const bool can_branch = f->n_nodes <= BRANCH_MAX_NODES;
     const double rows = can_branch ? cost.branch : cost.walk;
     if (can_select && (f->n_nodes == 0 || cost.select <= rows))
         return "select";
+    if (can_scan && cost.scan <= rows)
+        return "scan";
     return can_branch ? "branch" : "walk";
 }
 
@@ -145,11 +154,11 @@ static bool is_one_of(const char *name, const char *const *names, int n)
 static bool check_options(const struct pass_options *options,
                           struct ir_diag *diag)
 {
-    static const char *const names[] = {"branch", "walk", "select"};
-    if (options->strategy && !is_one_of(options->strategy, names, 3))
+    static const char *const names[] = {"branch", "walk", "select", "scan"};
+    if (options->strategy && !is_one_of(options->strategy, names, 4))
         return ir_error(diag, ir_loc_file(NULL),
                         "there is no batch strategy named \"%s\" (there are: "
-                        "branch, walk, select)", options->strategy);
+                        "branch, walk, select, scan)", options->strategy);
     if (options->row_strategy && !is_one_of(options->row_strategy, names, 2))
         return ir_error(diag, ir_loc_file(NULL),
                         "there is no one-row strategy named \"%s\" (there "
@@ -157,20 +166,25 @@ static bool check_options(const struct pass_options *options,
     return true;
 }
 
+static bool needs_codes(const char *strategy)
+{
+    return !strcmp(strategy, "select") || !strcmp(strategy, "scan");
+}
+
 /* Whether the strategy asked for can be had for this forest. */
 static bool check_forced(const struct ir_op *op, const struct ir_forest *f,
                          const char *strategy, struct ir_diag *diag)
 {
-    if (!strategy || strcmp(strategy, "select") != 0)
+    if (!strategy || !needs_codes(strategy))
         return true;
     if (f->coef_start)
-        return ir_error(diag, op->loc, "the strategy select cannot be had "
-                        "for a forest with linear leaves");
+        return ir_error(diag, op->loc, "the strategy %s cannot be had for a "
+                        "forest with linear leaves", strategy);
     if (f->code_bits == 0)
-        return ir_error(diag, op->loc, "the strategy select cannot be had "
-                        "for a forest without codes (run quantise first; "
-                        "there are none for more than 65535 cuts a feature "
-                        "or 65536 leaves a tree)");
+        return ir_error(diag, op->loc, "the strategy %s cannot be had for a "
+                        "forest without codes (run quantise first; there are "
+                        "none for more than 65535 cuts a feature or 65536 "
+                        "leaves a tree)", strategy);
     return true;
 }
 
@@ -189,11 +203,10 @@ static bool schedule_forest(struct ir_module *module, struct ir_op *op,
     const char *row_strategy = options->row_strategy ? options->row_strategy
                                : f.n_nodes <= ROW_BRANCH_MAX_NODES ? "branch"
                                                                    : "walk";
-    const bool is_select = strcmp(strategy, "select") == 0;
     ir_set_attr(module, op, ir_string("strategy", strategy));
     ir_set_attr(module, op, ir_string("row_strategy", row_strategy));
     ir_set_attr(module, op,
-                ir_int("tile_rows", choose_tile_rows(&f, is_select)));
+                ir_int("tile_rows", choose_tile_rows(&f, needs_codes(strategy))));
     ir_set_attr(module, op, ir_int("chunk_nodes", CHUNK_NODES));
     return true;
 }

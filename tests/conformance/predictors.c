@@ -14,6 +14,7 @@ const struct predictor predictors[] = {
     {"interpreter", false, NULL, NULL},
     {"scheduled", true, NULL, NULL},
     {"select", true, "select", "branch"},
+    {"scan", true, "scan", "walk"},
     {"branch", true, "branch", "walk"},
     {"walk", true, "walk", "branch"},
 };

@@ -5,7 +5,8 @@
  * by the same comparison as `treenail verify`: f32 and f64 rows, all strides,
  * batches on both sides of each vector width, one row at a time.
  *
- *   byte 0    the batch strategy: 0 chosen, then branch, walk, select
+ *   byte 0    the batch strategy: 0 chosen, then branch, walk, select,
+ *             scan
  *   byte 1    the one-row strategy: 0 chosen, then branch, walk
  *   byte 2    the seed of the rows
  *   byte 3    0: keep all outputs, else only the first
@@ -93,7 +94,8 @@ static const char *cpus_here(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char *const strategies[] = {NULL, "branch", "walk", "select"};
+    static const char *const strategies[] = {NULL, "branch", "walk",
+                                             "select", "scan"};
     uint8_t head[header_bytes] = {0};
     memcpy(head, data, size < header_bytes ? size : header_bytes);
     const size_t skip = size < header_bytes ? size : header_bytes;
@@ -106,7 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             stop(&diag);
     }
     const struct pass_options passes = {
-        .strategy = strategies[head[0] % 4],
+        .strategy = strategies[head[0] % 5],
         .row_strategy = strategies[head[1] % 3],
     };
     struct ir_module *module = ir_module_clone(source);
