@@ -106,6 +106,47 @@ void be_add_leaf(struct be_emitter *e, const struct be_forest *forest,
                       be_at(e, sum, acc, be_i64(e, whole)));
 }
 
+LLVMValueRef be_stops_before(struct be_emitter *e,
+                             const struct be_forest *forest,
+                             LLVMValueRef next)
+{
+    const int64_t trees = forest->f.stop_every * forest->f.n_targets;
+    return LLVMBuildIsNull(
+        e->b, LLVMBuildURem(e->b, next, be_i64(e, trees), ""), "");
+}
+
+LLVMValueRef be_is_sure(struct be_emitter *e, const struct be_forest *forest,
+                        LLVMValueRef acc)
+{
+    const struct ir_forest *f = &forest->f;
+    LLVMTypeRef sum = be_type(e, f->sum_dtype);
+    LLVMValueRef bound = be_real(e, IR_F64, f->stop_margin);
+    if (f->n_targets == 1) {
+        LLVMValueRef v =
+            be_convert(e, be_load(e, sum, acc), f->sum_dtype, IR_F64);
+        v = be_intrinsic(e, "llvm.fabs", e->f64, &v, 1);
+        v = LLVMBuildFMul(e->b, be_real(e, IR_F64, 2), v, "");
+        return LLVMBuildFCmp(e->b, LLVMRealOGT, v, bound, "");
+    }
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
+    LLVMValueRef least = be_real(e, IR_F64, -INFINITY);
+    struct be_loop loop;
+    be_loop_begin(e, &loop, be_i64(e, 0), be_i64(e, f->n_targets), 1);
+    LLVMValueRef first = be_carry(e, &loop, least, before);
+    LLVMValueRef second = be_carry(e, &loop, least, before);
+    LLVMValueRef v = be_convert(
+        e, be_load(e, sum, be_at(e, sum, acc, loop.index)), f->sum_dtype,
+        IR_F64);
+    LLVMValueRef leads = LLVMBuildFCmp(e->b, LLVMRealOGT, v, first, "");
+    LLVMValueRef follows = LLVMBuildFCmp(e->b, LLVMRealOGT, v, second, "");
+    LLVMValueRef next = LLVMBuildSelect(e->b, follows, v, second, "");
+    be_carried(e, second, LLVMBuildSelect(e->b, leads, first, next, ""));
+    be_carried(e, first, LLVMBuildSelect(e->b, leads, v, first, ""));
+    be_loop_end(e, &loop);
+    return LLVMBuildFCmp(e->b, LLVMRealOGT,
+                         LLVMBuildFSub(e->b, first, second, ""), bound, "");
+}
+
 static struct be_forest *forest_new(struct be_emitter *e, int number)
 {
     const struct ir_op *op = e->module->ops[number];

@@ -167,11 +167,14 @@ static void record_group(struct tables *t, const struct be_forest *forest,
     }
 }
 
-/* Trees are taken into a group while there is room for them. */
+/* Trees are taken into a group while there is room for them; not past one after
+ * which rows may stop. */
 static int group_end(const struct ir_forest *f, int first)
 {
+    const int64_t stop = f->stop_every * f->n_targets;
     int end = first + 1;
     while (end < f->n_trees && end - first < group_trees &&
+           (stop == 0 || end % stop != 0) &&
            f->tree_start[end + 1] - f->tree_start[first] <= group_nodes)
         end++;
     return end;
@@ -218,6 +221,7 @@ struct scan {
     LLVMValueRef records, groups, trees, numbers; /* tables */
     LLVMValueRef slots, codes, margin, leaf, n_rows;
     LLVMValueRef row; /* the first of the block */
+    LLVMValueRef done; /* with early exit, u8 by row of the block: it stopped */
 };
 
 static LLVMValueRef field(struct be_emitter *e, LLVMTypeRef type,
@@ -396,6 +400,28 @@ static void add_narrow(const struct scan *s, LLVMValueRef group)
     be_loop_end(e, &rows);
 }
 
+/* The margins of row `r` of the block. */
+static LLVMValueRef margins_of(const struct scan *s, LLVMValueRef r)
+{
+    struct be_emitter *e = s->e;
+    const struct ir_forest *f = &s->forest->f;
+    LLVMValueRef row = LLVMBuildNSWAdd(e->b, s->row, r, "");
+    return be_at(e, be_type(e, f->sum_dtype), s->margin,
+                 LLVMBuildNSWMul(e->b, row, be_i64(e, f->n_targets), ""));
+}
+
+/* What follows is for rows that did not stop; the others go to the block that
+ * is returned. */
+static LLVMBasicBlockRef skip_if_done(const struct scan *s, LLVMValueRef r)
+{
+    struct be_emitter *e = s->e;
+    LLVMBasicBlockRef go_on = be_block(e, "go_on"), next = be_block(e, "next");
+    LLVMValueRef done = be_load(e, e->i8, be_offset(e, s->done, r));
+    LLVMBuildCondBr(e->b, LLVMBuildIsNull(e->b, done, ""), go_on, next);
+    LLVMPositionBuilderAtEnd(e->b, go_on);
+    return next;
+}
+
 static void add_wide(const struct scan *s, LLVMValueRef group)
 {
     struct be_emitter *e = s->e;
@@ -406,12 +432,14 @@ static void add_wide(const struct scan *s, LLVMValueRef group)
     LLVMValueRef target =
         field(e, e->i32, tree, offsetof(struct tree_entry, target));
     be_loop_begin(e, &rows, be_i64(e, 0), be_i64(e, s->tables->block_rows), 1);
-    LLVMValueRef row = LLVMBuildNSWAdd(e->b, s->row, rows.index, "");
-    LLVMValueRef at = LLVMBuildNSWAdd(
-        e->b, LLVMBuildNSWMul(e->b, row, be_i64(e, f->n_targets), ""), target,
-        "");
+    LLVMBasicBlockRef next = s->done ? skip_if_done(s, rows.index) : NULL;
+    LLVMValueRef at = be_at(e, sum, margins_of(s, rows.index), target);
     be_add_leaf(e, s->forest, s->forest->leaf_table,
-                leaf_of(s, tree, rows.index), be_at(e, sum, s->margin, at));
+                leaf_of(s, tree, rows.index), at);
+    if (next) {
+        LLVMBuildBr(e->b, next);
+        LLVMPositionBuilderAtEnd(e->b, next);
+    }
     be_loop_end(e, &rows);
     be_loop_end(e, &trees);
 }
@@ -455,7 +483,7 @@ static void use_places(const struct scan *s, LLVMValueRef group)
         LLVMBuildBr(e->b, next);
         LLVMPositionBuilderAtEnd(e->b, add);
     }
-    if (f->n_targets == 1 && f->leaf_width == 1)
+    if (f->n_targets == 1 && f->leaf_width == 1 && !s->done)
         add_narrow(s, group);
     else
         add_wide(s, group);
@@ -466,6 +494,94 @@ static void use_places(const struct scan *s, LLVMValueRef group)
 }
 
 /* ------------------------------------------------------------------- whole */
+
+/* Whether a group's last tree is one after which rows may stop. */
+static LLVMValueRef may_stop(const struct scan *s, LLVMValueRef group)
+{
+    struct be_emitter *e = s->e;
+    LLVMValueRef end =
+        field(e, e->i32, group, offsetof(struct group_entry, end_tree));
+    return LLVMBuildAnd(e->b, be_stops_before(e, s->forest, end),
+                        LLVMBuildIsNull(e->b, s->leaf, ""), "");
+}
+
+/* Marks the rows that are sure; returns how many go on. */
+static LLVMValueRef stop_rows(const struct scan *s)
+{
+    struct be_emitter *e = s->e;
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
+    struct be_loop rows;
+    be_loop_begin(e, &rows, be_i64(e, 0), be_i64(e, s->tables->block_rows), 1);
+    LLVMValueRef left = be_carry(e, &rows, be_i64(e, 0), before);
+    LLVMValueRef at = be_offset(e, s->done, rows.index);
+    LLVMValueRef sure =
+        be_is_sure(e, s->forest, margins_of(s, rows.index));
+    LLVMValueRef done = LLVMBuildOr(e->b, be_load(e, e->i8, at),
+                                    LLVMBuildZExt(e->b, sure, e->i8, ""), "");
+    be_store(e, done, at);
+    LLVMValueRef goes_on =
+        LLVMBuildZExt(e->b, LLVMBuildIsNull(e->b, done, ""), e->i64, "");
+    be_carried(e, left, LLVMBuildNSWAdd(e->b, left, goes_on, ""));
+    be_loop_end(e, &rows);
+    return left;
+}
+
+/* Only the block's rows that there are have not stopped. */
+static void start_rows(const struct scan *s)
+{
+    struct be_emitter *e = s->e;
+    struct be_loop rows;
+    LLVMValueRef n = LLVMBuildNSWSub(e->b, s->n_rows, s->row, "");
+    be_loop_begin(e, &rows, be_i64(e, 0), be_i64(e, s->tables->block_rows), 1);
+    LLVMValueRef none = LLVMBuildICmp(e->b, LLVMIntSGE, rows.index, n, "");
+    be_store(e, LLVMBuildZExt(e->b, none, e->i8, ""),
+             be_offset(e, s->done, rows.index));
+    be_loop_end(e, &rows);
+}
+
+/* Block by block, until all rows of one have stopped. */
+static void run_stopping(struct scan *s)
+{
+    struct be_emitter *e = s->e;
+    const struct tables *t = s->tables;
+    struct be_loop groups, blocks;
+    s->done = LLVMBuildAlloca(
+        e->b, LLVMArrayType2(e->i8, (uint64_t)t->block_rows), "");
+    be_loop_begin(e, &blocks, be_i64(e, 0), s->n_rows, t->block_rows);
+    s->row = blocks.index;
+    start_rows(s);
+    be_loop_begin(e, &groups, be_i64(e, 0), be_i64(e, t->n_groups), 1);
+    LLVMValueRef group =
+        entry_at(e, s->groups, groups.index, sizeof(struct group_entry));
+    run_records(s, group);
+    use_places(s, group);
+    LLVMBasicBlockRef ask = be_block(e, "ask"), go_on = be_block(e, "next");
+    LLVMBuildCondBr(e->b, may_stop(s, group), ask, go_on);
+    LLVMPositionBuilderAtEnd(e->b, ask);
+    LLVMBuildCondBr(e->b, LLVMBuildIsNull(e->b, stop_rows(s), ""),
+                    groups.done, go_on);
+    LLVMPositionBuilderAtEnd(e->b, go_on);
+    be_loop_end(e, &groups);
+    be_loop_end(e, &blocks);
+    s->done = NULL;
+}
+
+/* Group by group: its records and leaves stay in L1 while all blocks pass. */
+static void run_all(struct scan *s)
+{
+    struct be_emitter *e = s->e;
+    const struct tables *t = s->tables;
+    struct be_loop groups, blocks;
+    be_loop_begin(e, &groups, be_i64(e, 0), be_i64(e, t->n_groups), 1);
+    LLVMValueRef group =
+        entry_at(e, s->groups, groups.index, sizeof(struct group_entry));
+    be_loop_begin(e, &blocks, be_i64(e, 0), s->n_rows, t->block_rows);
+    s->row = blocks.index;
+    run_records(s, group);
+    use_places(s, group);
+    be_loop_end(e, &blocks);
+    be_loop_end(e, &groups);
+}
 
 /* fn(codes, margin, leaf, n_rows), as select's chunks are. */
 static LLVMValueRef emit_function(struct scan *s)
@@ -488,17 +604,10 @@ static LLVMValueRef emit_function(struct scan *s)
     LLVMSetAlignment(s->slots, 64);
     for (int64_t at = 0; at < t->slot_bytes; at += 8)
         be_store(e, be_i64(e, 0), be_offset(e, s->slots, be_i64(e, at)));
-
-    struct be_loop groups, blocks;
-    be_loop_begin(e, &groups, be_i64(e, 0), be_i64(e, t->n_groups), 1);
-    LLVMValueRef group =
-        entry_at(e, s->groups, groups.index, sizeof(struct group_entry));
-    be_loop_begin(e, &blocks, be_i64(e, 0), s->n_rows, t->block_rows);
-    s->row = blocks.index;
-    run_records(s, group);
-    use_places(s, group);
-    be_loop_end(e, &blocks);
-    be_loop_end(e, &groups);
+    if (s->forest->f.stop_every)
+        run_stopping(s);
+    else
+        run_all(s);
     LLVMBuildRetVoid(e->b);
     return fn;
 }

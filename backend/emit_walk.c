@@ -314,6 +314,21 @@ static void add_leaf(struct be_emitter *e, struct be_forest *forest,
     be_add_leaf(e, forest, values, index, acc);
 }
 
+/* Returns from the walk after tree number `tree` when the margins are sure. */
+static void leave_early(struct be_emitter *e, const struct be_forest *forest,
+                        LLVMValueRef tree, LLVMValueRef margins)
+{
+    LLVMBasicBlockRef ask = be_block(e, "ask"), leave = be_block(e, "leave");
+    LLVMBasicBlockRef go_on = be_block(e, "go_on");
+    LLVMValueRef next = LLVMBuildNSWAdd(e->b, tree, be_i64(e, 1), "");
+    LLVMBuildCondBr(e->b, be_stops_before(e, forest, next), ask, go_on);
+    LLVMPositionBuilderAtEnd(e->b, ask);
+    LLVMBuildCondBr(e->b, be_is_sure(e, forest, margins), leave, go_on);
+    LLVMPositionBuilderAtEnd(e->b, leave);
+    LLVMBuildRetVoid(e->b);
+    LLVMPositionBuilderAtEnd(e->b, go_on);
+}
+
 static LLVMValueRef emit_walk(struct be_emitter *e, struct be_forest *forest,
                               LLVMValueRef nodes, LLVMValueRef roots,
                               LLVMValueRef values, bool leaves)
@@ -373,6 +388,8 @@ static LLVMValueRef emit_walk(struct be_emitter *e, struct be_forest *forest,
         LLVMValueRef target = field(e, e->i32, root, 4);
         target = LLVMBuildZExt(e->b, target, e->i64, "");
         add_leaf(e, forest, values, row, leaf, be_at(e, sum, out, target));
+        if (f->stop_every)
+            leave_early(e, forest, loop.index, out);
     }
     be_loop_end(e, &loop);
     LLVMBuildRetVoid(e->b);

@@ -256,6 +256,14 @@ size_t be_leaf_bytes(const struct ir_forest *f);
  * the margins at `acc`, of which the first is the tree's target. */
 void be_add_leaf(struct be_emitter *e, const struct be_forest *forest,
                  LLVMValueRef values, LLVMValueRef leaf, LLVMValueRef acc);
+/* Whether the margins at `acc` are such that no further tree is asked (the
+ * forest has stop_every); and whether that is asked after the tree before number
+ * `next`, an i64. */
+LLVMValueRef be_is_sure(struct be_emitter *e, const struct be_forest *forest,
+                        LLVMValueRef acc);
+LLVMValueRef be_stops_before(struct be_emitter *e,
+                             const struct be_forest *forest,
+                             LLVMValueRef next);
 /* Emits forest->linear. */
 void be_linear_emit(struct be_emitter *e, struct be_forest *forest);
 /* The cuts that a row of dtype f32 must be compared with instead of f64 ones:

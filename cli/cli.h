@@ -211,9 +211,19 @@ struct cli_source {
 };
 
 /* Tells by the content, as everywhere. `output` (or NULL) is one that will be
- * asked for: a model has contributions only when they are. */
+ * asked for: a model has contributions only when they are. early_stop is as
+ * cli_stop_early() has it. */
 bool cli_source_open(struct cli_source *source, const char *path,
-                     const char *output, struct ir_diag *diag);
+                     const char *output, const char *early_stop,
+                     struct ir_diag *diag);
+/* The option --early-stop, "N:MARGIN" (NULL: none): ir_stop_early(). */
+#define CLI_EARLY_STOP(field)                                                 \
+    CLI_TEXT(field, "early-stop", 0, "N:M",                                   \
+             "ask no further trees once a row is sure of its\n"               \
+             "class: every N iterations, by a margin above M")
+bool cli_is_early_stop(const char *text);
+bool cli_stop_early(struct ir_module *module, const char *text,
+                    struct ir_diag *diag);
 /* Keeps the outputs of the list "a,b" (NULL: all); contributions are added when
  * they are named. */
 bool cli_keep_outputs(struct ir_module *module, const char *list,

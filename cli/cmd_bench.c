@@ -14,7 +14,7 @@
 #include <string.h>
 
 struct options {
-    const char *output, *dtype, *isa, *data, *ignore;
+    const char *early_stop, *output, *dtype, *isa, *data, *ignore;
     struct cli_build build;
     int64_t rows, batch, threads, seed;
     double seconds;
@@ -29,6 +29,7 @@ static const struct cli_option table[] = {
     CLI_INT(threads, "threads", 't', "T", 0, 256,
             "(default 1; 0: one a core)"),
     CLI_TEXT(output, "output", 0, "NAME", "(default: the model's first)"),
+    CLI_EARLY_STOP(early_stop),
     CLI_TEXT(dtype, "dtype", 0, "D", "of the rows: f32 (default) or f64"),
     CLI_TEXT(isa, "isa", 0, "LEVEL",
              "run at this ISA level (default: this CPU's best)"),
@@ -439,10 +440,14 @@ static int run(int argc, char **argv)
         return line.exit_code;
     if (!check_options(&o))
         return CLI_BAD_USAGE;
+    if (!cli_is_early_stop(o.early_stop))
+        return cli_usage_error(&cli_bench, "option --early-stop: \"%s\" is no "
+                               "N:MARGIN", o.early_stop);
     struct ir_diag diag;
     ir_diag_init(&diag);
     struct cli_source source;
-    if (!cli_source_open(&source, line.argument[0], o.output, &diag))
+    if (!cli_source_open(&source, line.argument[0], o.output, o.early_stop,
+                         &diag))
         return cli_finish(&diag, CLI_BAD_INPUT);
     struct rt_library compiled = {0};
     const struct tn_model *model = source.library.model;

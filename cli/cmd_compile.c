@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 struct options {
-    const char *output, *emit, *target, *cpus, *name, *outputs;
+    const char *output, *emit, *target, *cpus, *name, *outputs, *early_stop;
     const char *strategy, *row_strategy, *print_after;
     int64_t golden;
     bool verify_each, diff_each, verbose;
@@ -38,6 +38,7 @@ static const struct cli_option table[] = {
     CLI_TEXT(outputs, "outputs", 0, "A,B",
              "keep only these outputs, contribution among them if\n"
              "named (default: all the others)"),
+    CLI_EARLY_STOP(early_stop),
     CLI_TEXT(strategy, "strategy", 0, "S",
              "force how batches are computed:\n"
              "select, scan, branch or walk"),
@@ -247,7 +248,8 @@ static int compile(const char *path, const struct options *o,
     struct ir_module *source = fe_import(path, diag);
     if (!source)
         return CLI_BAD_INPUT;
-    if (!cli_keep_outputs(source, o->outputs, diag))
+    if (!cli_stop_early(source, o->early_stop, diag) ||
+        !cli_keep_outputs(source, o->outputs, diag))
         code = CLI_BAD_USAGE;
     if (code == CLI_OK) {
         next_stage(clock, "passes");

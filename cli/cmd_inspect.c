@@ -474,7 +474,7 @@ static int run(int argc, char **argv)
     struct cli_source source;
     struct file_facts file;
     if (!read_file_facts(&file, line.argument[0], &diag) ||
-        !cli_source_open(&source, line.argument[0], NULL, &diag))
+        !cli_source_open(&source, line.argument[0], NULL, NULL, &diag))
         return cli_finish(&diag, CLI_BAD_INPUT);
     const int code = inspect(&source, &file, &o);
     cli_source_close(&source);

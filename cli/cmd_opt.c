@@ -10,7 +10,7 @@
 #include <string.h>
 
 struct options {
-    const char *passes, *print_after, *output, *outputs;
+    const char *passes, *print_after, *output, *outputs, *early_stop;
     const char *strategy, *row_strategy;
     int64_t diff_rows;
     bool verify_each, diff_each;
@@ -26,6 +26,7 @@ static const struct cli_option table[] = {
     CLI_TEXT(outputs, "outputs", 0, "A,B",
              "keep only these outputs, contribution among them if\n"
              "named (default: all the others)"),
+    CLI_EARLY_STOP(early_stop),
     CLI_TEXT(print_after, "print-after", 0, "P",
              "print the IR after these passes, or all, on\nstandard error"),
     CLI_FLAG(verify_each, "verify-each", 0, "check the IR after each pass"),
@@ -57,7 +58,8 @@ static int change(struct ir_module *module, const struct options *o,
         .verify_each = o->verify_each, .diff_each = o->diff_each,
         .diff_rows = o->diff_rows, .seed = 1, .strategy = o->strategy,
         .row_strategy = o->row_strategy};
-    if (!cli_keep_outputs(module, o->outputs, diag))
+    if (!cli_stop_early(module, o->early_stop, diag) ||
+        !cli_keep_outputs(module, o->outputs, diag))
         return CLI_BAD_USAGE;
     if (!o->passes)
         return CLI_OK;

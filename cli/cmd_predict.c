@@ -11,7 +11,7 @@
 #include <string.h>
 
 struct options {
-    const char *output, *file, *ignore, *delimiter;
+    const char *early_stop, *output, *file, *ignore, *delimiter;
     int64_t threads;
     bool no_header, header;
 };
@@ -22,6 +22,7 @@ static const struct cli_option table[] = {
     CLI_TEXT(output, "output", 0, "NAME",
              "value, probability, class, raw, leaf, contribution\n"
              "(default: the model's first)"),
+    CLI_EARLY_STOP(early_stop),
     CLI_INT(threads, "threads", 't', "T", 0, 256,
             "of a library (default 1; 0: one a core); a\n"
             "model is interpreted on one"),
@@ -215,10 +216,14 @@ static int run(int argc, char **argv)
     if (o.header && o.no_header)
         return cli_usage_error(&cli_predict,
                                "--header and --no-header exclude each other");
+    if (!cli_is_early_stop(o.early_stop))
+        return cli_usage_error(&cli_predict, "option --early-stop: \"%s\" is no "
+                               "N:MARGIN", o.early_stop);
     struct ir_diag diag;
     ir_diag_init(&diag);
     struct cli_source source;
-    if (!cli_source_open(&source, line.argument[0], o.output, &diag))
+    if (!cli_source_open(&source, line.argument[0], o.output, o.early_stop,
+                         &diag))
         return cli_finish(&diag, CLI_BAD_INPUT);
     const int code = predict(&source, line.argument[1], &o, &diag);
     cli_source_close(&source);

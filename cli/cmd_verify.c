@@ -14,7 +14,7 @@
 #include <string.h>
 
 struct options {
-    const char *library, *ignore, *outputs;
+    const char *library, *ignore, *outputs, *early_stop;
     struct cli_build build;
     int64_t rows, seed, max_derived;
     bool no_header, quiet;
@@ -33,6 +33,7 @@ static const struct cli_option table[] = {
     CLI_TEXT(outputs, "outputs", 0, "A,B",
              "compare only these outputs, contribution among them\n"
              "if named (default: all the others)"),
+    CLI_EARLY_STOP(early_stop),
     CLI_TEXT(build.cpus, "cpu", 0, "LIST",
              "ISA levels to compile for (default: all)"),
     CLI_TEXT(build.strategy, "strategy", 0, "S",
@@ -221,7 +222,8 @@ static int run(int argc, char **argv)
     int code = CLI_BAD_INPUT;
     struct rt_library library = {0};
     struct ir_module *module = fe_import(line.argument[0], &diag);
-    if (module && !cli_keep_outputs(module, o.outputs, &diag))
+    if (module && (!cli_stop_early(module, o.early_stop, &diag) ||
+        !cli_keep_outputs(module, o.outputs, &diag)))
         code = CLI_BAD_USAGE;
     else if (module)
         code = open_library(&library, module, &o, &diag);

@@ -5,6 +5,7 @@
 
 #include "frontend/frontend.h"
 
+#include <stdio.h>
 #include <string.h>
 
 bool cli_is_library(const char *path, bool *is_library, struct ir_diag *diag)
@@ -116,6 +117,35 @@ static bool is_contribution(const char *name)
     return name && !strcmp(name, "contribution");
 }
 
+static bool parse_early_stop(const char *text, long long *every,
+                             double *margin)
+{
+    char more;
+    return sscanf(text, "%lld:%lf%c", every, margin, &more) == 2 &&
+           *every >= 1 && *every <= IR_MAX_ELEMENTS && *margin >= 0;
+}
+
+bool cli_is_early_stop(const char *text)
+{
+    long long every;
+    double margin;
+    return !text || parse_early_stop(text, &every, &margin);
+}
+
+bool cli_stop_early(struct ir_module *module, const char *text,
+                    struct ir_diag *diag)
+{
+    long long every;
+    double margin;
+    if (!text)
+        return true;
+    if (!parse_early_stop(text, &every, &margin))
+        return ir_error(diag, ir_loc_file(NULL), "option --early-stop: "
+                        "\"%s\" is no N:MARGIN, with N from 1 to %d and a "
+                        "margin of at least 0", text, IR_MAX_ELEMENTS);
+    return ir_stop_early(module, every, margin, diag);
+}
+
 bool cli_keep_outputs(struct ir_module *module, const char *list,
                       struct ir_diag *diag)
 {
@@ -128,11 +158,15 @@ bool cli_keep_outputs(struct ir_module *module, const char *list,
 }
 
 bool cli_source_open(struct cli_source *source, const char *path,
-                     const char *output, struct ir_diag *diag)
+                     const char *output, const char *early_stop,
+                     struct ir_diag *diag)
 {
     bool is_library;
     if (!cli_is_library(path, &is_library, diag))
         return false;
+    if (is_library && early_stop)
+        return ir_error(diag, ir_loc_file(path), "a library stops early when it "
+                        "was compiled so: --early-stop is for models");
     if (is_library) {
         struct rt_library library;
         if (!rt_library_open(&library, path))
@@ -143,7 +177,8 @@ bool cli_source_open(struct cli_source *source, const char *path,
     struct ir_module *module = fe_import(path, diag);
     if (!module)
         return false;
-    if (is_contribution(output) && !ir_add_contributions(module, diag)) {
+    if ((is_contribution(output) && !ir_add_contributions(module, diag)) ||
+        !cli_stop_early(module, early_stop, diag)) {
         ir_module_free(module);
         return false;
     }

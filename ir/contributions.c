@@ -435,8 +435,7 @@ void ir_eval_contributions(struct ir_eval_context *c, const struct ir_op *op)
 
 /* --------------------------------------------------------------- asking for */
 
-/* The op whose margins are the first of these outputs that there is; or NULL. */
-static struct ir_op *explained_trees(struct ir_module *module)
+struct ir_op *ir_explained_trees(struct ir_module *module)
 {
     static const char *const names[] = {"raw", "value", "probability"};
     int output = -1;
@@ -459,7 +458,7 @@ bool ir_add_contributions(struct ir_module *module, struct ir_diag *diag)
 {
     if (ir_find_output(module, "contribution") >= 0)
         return true;
-    struct ir_op *trees = explained_trees(module);
+    struct ir_op *trees = ir_explained_trees(module);
     struct ir_forest f;
     if (!trees)
         return ir_error(diag, ir_loc_file(NULL), "contributions are those to a "

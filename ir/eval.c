@@ -159,6 +159,25 @@ static double leaf_value(const struct ir_forest *f, int64_t leaf, int k,
     return f->sum_dtype == IR_F32 ? (double)(float)sum : sum;
 }
 
+/* Whether the margins are such that no further tree is asked. */
+static bool is_sure(struct ir_eval_context *c, const struct ir_value *margin,
+                    const struct ir_forest *f)
+{
+    double first = -INFINITY, second = -INFINITY;
+    if (f->n_targets == 1)
+        return 2 * fabs(ir_eval_get(c, margin, 0)) > f->stop_margin;
+    for (int k = 0; k < f->n_targets; k++) {
+        const double v = ir_eval_get(c, margin, k);
+        if (v > first) {
+            second = first;
+            first = v;
+        } else if (v > second) {
+            second = v;
+        }
+    }
+    return first - second > f->stop_margin;
+}
+
 void ir_eval_trees(struct ir_eval_context *c, const struct ir_op *op)
 {
     struct ir_forest f;
@@ -166,18 +185,22 @@ void ir_eval_trees(struct ir_eval_context *c, const struct ir_op *op)
     int32_t *leaf = ir_eval_data(c, &op->result[1]);
     const void *x = ir_eval_data(c, op->operand[0]);
     ir_forest_view(op, &f);
+    const int64_t stop_trees = f.stop_every * f.n_targets;
+    bool done = false;
     for (int k = 0; k < f.n_targets; k++)
         ir_eval_set(c, margin, k, ir_real(f.base, f.sum_dtype, (size_t)k));
     for (int t = 0; t < f.n_trees; t++) {
         const int32_t number = find_leaf(&f, t, x);
         const int64_t at = (int64_t)f.leaf_start[t] + number;
         leaf[t] = f.leaf_id ? f.leaf_id[at] : number;
-        for (int k = 0; k < f.leaf_width; k++) {
+        for (int k = 0; !done && k < f.leaf_width; k++) {
             const int64_t to = (int64_t)f.target[t] + k;
             /* Rounded to f32 by ir_eval_set() where sums are f32. */
             ir_eval_set(c, margin, to, ir_eval_get(c, margin, to) +
                                            leaf_value(&f, at, k, x));
         }
+        if (stop_trees > 0 && (t + 1) % stop_trees == 0)
+            done = done || is_sure(c, margin, &f);
     }
     for (int k = 0; f.divisor != 1 && k < f.n_targets; k++)
         ir_eval_set(c, margin, k, ir_eval_get(c, margin, k) / f.divisor);

@@ -437,6 +437,12 @@ int ir_find_output(const struct ir_module *module, const char *name);
  * then targets are multiples of w. The second result is the number in its tree
  * of the leaf that each tree leads to, or that leaf's leaf_id.
  *
+ * With stop_every, trees come in iterations of one for each target, and after
+ * every stop_every of these a row is done when it is sure of its class: when
+ * 2 * |margin[0]|, or of several targets the largest less the second largest, is
+ * more than stop_margin. What was summed so far is then its margins. The leaves
+ * are those of all trees nevertheless.
+ *
  * A linear leaf l (of width 1) with coefficients yields
  * leaf_const[l] + sum of coef[i] * v[coef_feature[i]] for i in
  * [coef_start[l], coef_start[l+1]), f64, in that order, each product rounded
@@ -448,7 +454,8 @@ int ir_find_output(const struct ir_module *module, const char *name);
     "leaf_value:tensor target:tensor base:tensor divisor:float? "             \
     "zero_bound:float? set:tensor? set_start:tensor? set_words:tensor? "      \
     "leaf_const:tensor? coef_start:tensor? coef_feature:tensor? "             \
-    "coef:tensor? leaf_width:int? leaf_id:tensor? cover:tensor? "
+    "coef:tensor? leaf_width:int? leaf_id:tensor? cover:tensor? "           \
+    "stop_every:int? stop_margin:float? "
 
 /* What plan_memory gives every KERNEL op: i32[n_results + 1], for each result
  * and then for the op's own work the slot of the workspace that it is in, or
@@ -488,6 +495,8 @@ struct ir_forest {
     bool strict;             /* compare "lt" */
     double divisor;          /* 1 when there is none */
     double zero_bound;       /* 0 when there is none */
+    int64_t stop_every;      /* 0 when rows go through all trees */
+    double stop_margin;
     const int32_t *tree_start, *leaf_start; /* [n_trees + 1] */
     const int32_t *feature, *left, *right;  /* [n_nodes] */
     const void *threshold;                  /* [n_nodes] of in_dtype */
@@ -565,6 +574,12 @@ struct ir_op *ir_forest_finish(struct ir_forest_builder *b,
                                double divisor, double zero_bound,
                                struct ir_loc loc, struct ir_diag *diag);
 void ir_forest_abandon(struct ir_forest_builder *b);
+
+/* Early exit, as LightGBM's pred_early_stop has it: sets stop_every and
+ * stop_margin of the trees whose margins are the output "raw". A message when
+ * there are none, or the model has no classes to be sure of. */
+bool ir_stop_early(struct ir_module *module, int64_t every, double margin,
+                   struct ir_diag *diag);
 
 /* ----------------------------------------------------- contributions.c -- */
 

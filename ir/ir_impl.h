@@ -64,6 +64,10 @@ bool ir_check_forest(const struct ir_op *op, struct ir_diag *diag);
 bool ir_goes_left(const struct ir_forest *f, int64_t node, const void *x);
 double ir_leaf_value(const struct ir_forest *f, int64_t leaf, int k);
 
+/* The op `trees` whose margins are the output "raw" or, without that, "value" or
+ * "probability"; or NULL. */
+struct ir_op *ir_explained_trees(struct ir_module *module);
+
 /* One entry of an op's schema, "name:kind" or "name:kind?". */
 struct ir_schema_entry {
     const char *name;

@@ -65,6 +65,8 @@ void ir_forest_view(const struct ir_op *op, struct ir_forest *f)
         .strict = !strcmp(ir_attr_string(op, "compare"), "lt"),
         .divisor = float_or(op, "divisor", 1),
         .zero_bound = float_or(op, "zero_bound", 0),
+        .stop_every = ir_attr_int_or(op, "stop_every", 0),
+        .stop_margin = float_or(op, "stop_margin", 0),
         .tree_start = data_of(op, "tree_start"),
         .leaf_start = data_of(op, "leaf_start"),
         .feature = data_of(op, "feature"),
@@ -380,6 +382,24 @@ static bool check_linear(const struct ir_op *op, const struct ir_forest *f,
     return true;
 }
 
+static bool check_stop(const struct ir_op *op, const struct ir_forest *f,
+                       struct ir_diag *diag)
+{
+    static const char *const names[] = {"stop_every", "stop_margin", NULL};
+    if (!check_together(op, names, diag))
+        return false;
+    if (!ir_find_attr(op, "stop_every"))
+        return true;
+    if (f->stop_every < 1 || f->stop_every > IR_MAX_ELEMENTS)
+        return bad(op, diag, "stop_every is %lld (1 to %d are allowed)",
+                   (long long)f->stop_every, IR_MAX_ELEMENTS);
+    if (!(f->stop_margin >= 0))
+        return bad(op, diag, "stop_margin is %g", f->stop_margin);
+    return f->leaf_width == 1 ||
+           bad(op, diag, "a forest of leaves with %d values has no early exit",
+               f->leaf_width);
+}
+
 static bool check_sets(const struct ir_op *op, struct ir_diag *diag)
 {
     static const char *const names[] = {"set", "set_start", "set_words", NULL};
@@ -411,7 +431,7 @@ bool ir_verify_trees(const struct ir_module *module, const struct ir_op *op,
     return check_starts(op, "tree_start", f.n_nodes, diag) &&
            check_starts(op, "leaf_start", f.n_leaves, diag) &&
            check_trees(op, &f, diag) && check_linear(op, &f, diag) &&
-           check_cover(op, &f, diag);
+           check_cover(op, &f, diag) && check_stop(op, &f, diag);
 }
 
 /* ------------------------------------------------------------ codes' rules */
@@ -555,6 +575,9 @@ static bool check_strategy(const struct ir_op *op, const char *name,
     if (!ir_find_attr(op, name))
         return true;
     const char *s = ir_attr_string(op, name);
+    if (ir_find_attr(op, "stop_every") && strcmp(s, "walk") != 0 &&
+        strcmp(s, "scan") != 0)
+        return bad(op, diag, "%s has no early exit", s);
     if (!strcmp(s, "branch") || !strcmp(s, "walk"))
         return true;
     if (batch && (!strcmp(s, "select") || !strcmp(s, "scan"))) {
@@ -586,4 +609,21 @@ bool ir_verify_forest(const struct ir_module *module, const struct ir_op *op,
                    (long long)ir_attr_int(op, "tile_rows"));
     return check_strategy(op, "strategy", true, diag) &&
            check_strategy(op, "row_strategy", false, diag);
+}
+
+bool ir_stop_early(struct ir_module *module, int64_t every, double margin,
+                   struct ir_diag *diag)
+{
+    struct ir_op *trees = ir_explained_trees(module);
+    if (!trees)
+        return ir_error(diag, ir_loc_file(NULL), "early exit is from a forest: "
+                        "the model has no output \"raw\" that is the margins "
+                        "of one");
+    if (ir_find_output(module, "class") < 0)
+        return ir_error(diag, ir_loc_file(NULL), "early exit is for rows that "
+                        "are sure of their class: the model has no output "
+                        "\"class\"");
+    ir_set_attr(module, trees, ir_int("stop_every", every));
+    ir_set_attr(module, trees, ir_float("stop_margin", margin));
+    return ir_verify_trees(module, trees, diag);
 }

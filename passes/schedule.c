@@ -116,6 +116,8 @@ static int32_t largest_tree(const struct ir_forest *f)
 
 static const char *choose_strategy(const struct ir_forest *f)
 {
+    if (f->stop_every)
+        return f->code_bits != 0 && !f->coef_start ? "scan" : "walk";
     const struct costs cost = estimate(f);
     const bool can_scan = f->code_bits != 0 && !f->coef_start;
     const bool can_select = can_scan && f->n_nodes <= SELECT_MAX_NODES &&
@@ -188,6 +190,15 @@ static bool check_forced(const struct ir_op *op, const struct ir_forest *f,
     return true;
 }
 
+static bool check_stop(const struct ir_op *op, const struct ir_forest *f,
+                       const char *strategy, struct ir_diag *diag)
+{
+    return !f->stop_every || !strategy || !strcmp(strategy, "walk") ||
+           !strcmp(strategy, "scan") ||
+           ir_error(diag, op->loc, "the strategy %s cannot be had with early "
+                    "exit", strategy);
+}
+
 /* --------------------------------------------------------------- the op -- */
 
 static bool schedule_forest(struct ir_module *module, struct ir_op *op,
@@ -196,11 +207,14 @@ static bool schedule_forest(struct ir_module *module, struct ir_op *op,
 {
     struct ir_forest f;
     ir_forest_view(op, &f);
-    if (!check_forced(op, &f, options->strategy, diag))
+    if (!check_forced(op, &f, options->strategy, diag) ||
+        !check_stop(op, &f, options->strategy, diag) ||
+        !check_stop(op, &f, options->row_strategy, diag))
         return false;
     const char *strategy = options->strategy ? options->strategy
                                              : choose_strategy(&f);
     const char *row_strategy = options->row_strategy ? options->row_strategy
+                               : f.stop_every ? "walk"
                                : f.n_nodes <= ROW_BRANCH_MAX_NODES ? "branch"
                                                                    : "walk";
     ir_set_attr(module, op, ir_string("strategy", strategy));

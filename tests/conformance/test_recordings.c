@@ -283,9 +283,10 @@ struct run {
     struct totals totals;
 };
 
-/* Sets the tolerances of a line's words OUTPUT=TOLERANCE; false when there is
- * no such output. */
-static bool set_tolerances(struct recording *r, char *words)
+/* Does what the words behind a line's digest say: OUTPUT=TOLERANCE, or
+ * early_stop=N:MARGIN. False when that cannot be. */
+static bool take_words(struct recording *r, struct ir_module *module,
+                       char *words, struct ir_diag *diag)
 {
     for (char *word = strtok(words, " \n"); word; word = strtok(NULL, " \n")) {
         char *value = strchr(word, '=');
@@ -293,6 +294,14 @@ static bool set_tolerances(struct recording *r, char *words)
         if (!value)
             return false;
         *value++ = 0;
+        if (!strcmp(word, "early_stop")) {
+            long long every;
+            double margin;
+            if (sscanf(value, "%lld:%lf", &every, &margin) != 2 ||
+                !ir_stop_early(module, every, margin, diag))
+                return false;
+            continue;
+        }
         while (o < r->n_outputs && strcmp(r->answer[o].name, word) != 0)
             o++;
         if (o == r->n_outputs ||
@@ -305,7 +314,7 @@ static bool set_tolerances(struct recording *r, char *words)
 
 static void check_files(struct run *run, const char *name, const char *model,
                         const char *recording, const char *sha256,
-                        char *tolerances)
+                        char *words)
 {
     struct ir_diag diag;
     struct ir_file file;
@@ -316,7 +325,8 @@ static void check_files(struct run *run, const char *name, const char *model,
         ir_diag_print(&diag, stdout);
         run->totals.failed++;
     } else {
-        if (!parse_recording(&file, &r) || !set_tolerances(&r, tolerances) ||
+        if (!parse_recording(&file, &r) ||
+            !take_words(&r, module, words, &diag) ||
             strcmp(ir_get_fact(module, "source_sha256"), sha256) != 0) {
             printf("%s: the recording is damaged or of another model\n", name);
             run->totals.failed++;
@@ -334,12 +344,12 @@ static void check_files(struct run *run, const char *name, const char *model,
     ir_diag_release(&diag);
 }
 
-/* One line of MANIFEST: name, file, SHA-256 and tolerances. A file that starts
+/* One line of MANIFEST: name, file, SHA-256 and more words. A file that starts
  * with an @ is in the folder of shared models. */
 static void check_line(struct run *run, const char *line)
 {
     char name[128], file[256], sha256[80], model[4096], recording[4096];
-    char tolerances[512];
+    char words[512];
     int rest = 0;
     if (sscanf(line, "%127s %255s %79s%n", name, file, sha256, &rest) != 3)
         return;
@@ -351,8 +361,8 @@ static void check_line(struct run *run, const char *line)
     snprintf(model, sizeof model, "%s/%s",
              is_shared ? run->shared : run->folder, file + is_shared);
     snprintf(recording, sizeof recording, "%s/%s.rec", run->folder, name);
-    snprintf(tolerances, sizeof tolerances, "%s", line + rest);
-    check_files(run, name, model, recording, sha256, tolerances);
+    snprintf(words, sizeof words, "%s", line + rest);
+    check_files(run, name, model, recording, sha256, words);
 }
 
 static FILE *open_manifest(const char *folder)

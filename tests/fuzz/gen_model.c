@@ -294,6 +294,11 @@ static struct ir_op *add_forest(struct ir_module *module, struct growth *g,
         gen_at(b, 4) & 32 ? base : NULL, divisor, g->zero_bound,
         ir_loc_file(NULL), diag);
     gen_checked(op, diag);
+    if (gen_at(b, 2) & 0x40 && !g->wide) {
+        ir_set_attr(module, op, ir_int("stop_every", 1 + (gen_at(b, 15) & 3)));
+        ir_set_attr(module, op, ir_float("stop_margin",
+                                         (gen_at(b, 15) >> 2) / 4.0));
+    }
     return op;
 }
 

@@ -146,10 +146,14 @@ class Recorder:
         return ((ARGS.rows or name in EXPLAINED) and
                 "\ninternal_count=" in text and "is_linear=1" not in text)
 
-    def record(self, name, text, rows, keep_text=True):
+    def record(self, name, text, rows, keep_text=True, stop=None):
+        """stop: (iterations, margin) of early exit."""
         booster = lgb.Booster(model_str=text)
-        value = booster.predict(rows)
-        raw = booster.predict(rows, raw_score=True)
+        early = {} if stop is None else dict(
+            pred_early_stop=True, pred_early_stop_freq=stop[0],
+            pred_early_stop_margin=stop[1])
+        value = booster.predict(rows, **early)
+        raw = booster.predict(rows, raw_score=True, **early)
         leaf = booster.predict(rows, pred_leaf=True)
         k = booster.num_model_per_iteration()
         r, t = len(rows), booster.num_trees()
@@ -169,6 +173,8 @@ class Recorder:
             parts = booster.predict(rows, pred_contrib=True)
             outputs.append(("contribution", 1, parts.reshape(r, -1), "<f8"))
             note = " contribution=1e-9"
+        if stop is not None:
+            note += f" early_stop={stop[0]}:{stop[1]}"
         data = struct.pack("<8s4I", b"TNREC2", *rows.shape, len(outputs), 1)
         data += rows.astype("<f8").tobytes()
         for output, dtype, array, kind in outputs:
@@ -555,6 +561,18 @@ def record_shared(r):
                  make_rows(text, x, 160, r.rng), keep_text=False)
 
 
+def train_early_stop(r):
+    for name, n, stop in (("binary", 1, (3, 1.5)), ("multiclass", 3, (2, 0.7)),
+                          ("every_iteration", 1, (1, 0.0))):
+        x, y = load("wine" if n == 3 else "breast_cancer", r.rng)
+        params = dict(objective="multiclass", num_class=3) if n == 3 \
+            else dict(objective="binary")
+        text = lgb.train({**BASE, **params}, lgb.Dataset(x, y),
+                         12).model_to_string()
+        r.record("early_stop_" + name, text, make_rows(text, x, 150, r.rng),
+                 stop=stop)
+
+
 def main():
     ARGS.out.mkdir(parents=True, exist_ok=True)
     for old in (*ARGS.out.glob("*.rec"), *ARGS.out.glob("*.txt")):
@@ -563,7 +581,8 @@ def main():
     for step in (train_objectives, train_boosting, train_shapes,
                  train_missing, train_categories, train_classifiers,
                  write_decisions, write_sets, write_leaves, write_linear,
-                 write_objectives, write_versions, record_shared):
+                 write_objectives, write_versions, record_shared,
+                 train_early_stop):
         step(r)
     (ARGS.out / "MANIFEST").write_text(
         f"# lightgbm {lgb.__version__}, numpy {np.__version__}\n"
