@@ -158,8 +158,10 @@ static struct be_forest *forest_new(struct be_emitter *e, int number)
         return forest;
     const char *batch = ir_attr_string(op, "strategy");
     const char *row = ir_attr_string(op, "row_strategy");
+    forest->oblivious = !strcmp(batch, "oblivious");
     forest->scan = !strcmp(batch, "scan");
-    forest->select = forest->scan || !strcmp(batch, "select");
+    forest->select =
+        forest->oblivious || forest->scan || !strcmp(batch, "select");
     forest->branch = !strcmp(batch, "branch");
     forest->branch_one = !strcmp(row, "branch");
     forest->code_bytes = forest->f.code_bits / 8;
@@ -182,12 +184,15 @@ void be_forests_emit(struct be_emitter *e)
             continue;
         }
         const bool leaf = ir_value_used(e->module, &forest->op->result[1]);
-        if (forest->select) {
+        if (forest->oblivious)
+            be_oblivious_emit(e, forest);
+        else if (forest->select)
             emit_leaf_table(e, forest);
-            if (forest->scan)
-                be_scan_emit(e, forest);
+        if (forest->scan)
+            be_scan_emit(e, forest);
+        if (forest->select) {
             for (int l = 0; l < e->n_levels; l++) {
-                if (!forest->scan)
+                if (!forest->oblivious && !forest->scan)
                     be_select_emit(e, forest, l);
                 be_quantise_emit(e, forest, l, IR_F32);
                 be_quantise_emit(e, forest, l, IR_F64);

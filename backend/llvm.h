@@ -212,6 +212,7 @@ struct be_forest {
     const struct ir_op *op;
     int number; /* of the op, for names */
     bool select, branch, branch_one; /* else: walk */
+    bool oblivious; /* with `select`: batches of codes, but by tables */
     int code_bytes;
     int64_t tile_rows;
     /* Of a leaf, its place among its tree's leaves in emit_select.c's order. */
@@ -270,7 +271,8 @@ void be_linear_emit(struct be_emitter *e, struct be_forest *forest);
  * the largest float that is not above each. */
 float be_round_down(double v);
 
-/* ------------ emit_select.c, emit_branch.c, emit_walk.c, emit_quantise.c -- */
+/* ---- emit_select.c, emit_scan.c, emit_oblivious.c, emit_branch.c,
+ *      emit_walk.c, emit_quantise.c ---------------------------------------- */
 
 void be_select_emit(struct be_emitter *e, struct be_forest *forest, int level);
 /* Of each node of a tree: how many leaves are below it, and how many results are
@@ -285,8 +287,9 @@ void be_measure_free(struct be_measure *measure);
 /* What the leaf result shows, by the first leaf of the tree + place. */
 LLVMValueRef be_leaf_numbers(struct be_emitter *e,
                              const struct be_forest *forest);
-/* Fills forest->select_chunks of all levels, with one function each. */
+/* These fill forest->select_chunks of all levels, with one function each. */
 void be_scan_emit(struct be_emitter *e, struct be_forest *forest);
+void be_oblivious_emit(struct be_emitter *e, struct be_forest *forest);
 void be_branch_emit(struct be_emitter *e, struct be_forest *forest);
 void be_walk_emit(struct be_emitter *e, struct be_forest *forest);
 /* The nodes as a table; the entry of node `index`, an i64, and its feature;

@@ -41,7 +41,7 @@ static const struct cli_option table[] = {
     CLI_EARLY_STOP(early_stop),
     CLI_TEXT(strategy, "strategy", 0, "S",
              "force how batches are computed:\n"
-             "select, scan, branch or walk"),
+             "select, scan, oblivious, branch or walk"),
     CLI_TEXT(row_strategy, "row-strategy", 0, "S",
              "force how one row is computed: branch or walk"),
     CLI_INT(golden, "golden", 0, "N", 1, 65536,

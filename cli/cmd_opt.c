@@ -36,7 +36,7 @@ static const struct cli_option table[] = {
             "rows that --diff-each compares (default 256)"),
     CLI_TEXT(strategy, "strategy", 0, "S",
              "force how batches are computed:\n"
-             "select, scan, branch or walk"),
+             "select, scan, oblivious, branch or walk"),
     CLI_TEXT(row_strategy, "row-strategy", 0, "S",
              "force how one row is computed: branch or walk"),
 };

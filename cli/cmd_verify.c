@@ -38,7 +38,7 @@ static const struct cli_option table[] = {
              "ISA levels to compile for (default: all)"),
     CLI_TEXT(build.strategy, "strategy", 0, "S",
              "force how batches are computed:\n"
-             "select, scan, branch or walk"),
+             "select, scan, oblivious, branch or walk"),
     CLI_TEXT(build.row_strategy, "row-strategy", 0, "S",
              "force how one row is computed: branch or walk"),
     CLI_TEXT(ignore, "ignore", 0, "A,B",

@@ -528,6 +528,17 @@ struct ir_forest {
 /* Fills `forest` from an op of kind trees, forest or contributions that passed
  * the verifier. */
 void ir_forest_view(const struct ir_op *op, struct ir_forest *forest);
+/* The different tests of a tree of a forest with codes, however many nodes ask
+ * them: a node of each, numbered in the forest. Returns how many, or -1 for
+ * more than IR_MAX_TREE_TESTS. */
+enum { IR_MAX_TREE_TESTS = 16 };
+int ir_tree_tests(const struct ir_forest *f, int tree,
+                  int32_t tests[IR_MAX_TREE_TESTS]);
+/* Bytes of a table for each tree of 2^tests leaves, as the strategy oblivious
+ * has them; -1 when there are none: without codes, with linear leaves, for too
+ * many tests, above IR_MAX_TABLE_BYTES. */
+#define IR_MAX_TABLE_BYTES (64 << 20)
+int64_t ir_table_bytes(const struct ir_forest *f);
 /* Element i of an array of dtype f32 or f64. */
 double ir_real(const void *array, enum ir_dtype dtype, size_t i);
 

@@ -95,6 +95,42 @@ void ir_forest_view(const struct ir_op *op, struct ir_forest *f)
         view_codes(op, f);
 }
 
+int ir_tree_tests(const struct ir_forest *f, int tree,
+                  int32_t tests[IR_MAX_TREE_TESTS])
+{
+    int n = 0;
+    for (int32_t i = f->tree_start[tree]; i < f->tree_start[tree + 1]; i++) {
+        int k = 0;
+        while (k < n && (f->node_column[i] != f->node_column[tests[k]] ||
+                         f->node_code[i] != f->node_code[tests[k]]))
+            k++;
+        if (k == IR_MAX_TREE_TESTS)
+            return -1;
+        if (k == n)
+            tests[n++] = i;
+    }
+    return n;
+}
+
+int64_t ir_table_bytes(const struct ir_forest *f)
+{
+    const int64_t leaf =
+        f->leaf_width * (int64_t)ir_dtype_bytes(f->sum_dtype);
+    int32_t tests[IR_MAX_TREE_TESTS];
+    int64_t bytes = 0;
+    if (f->code_bits == 0 || f->coef_start)
+        return -1;
+    for (int t = 0; t < f->n_trees; t++) {
+        const int n = ir_tree_tests(f, t, tests);
+        if (n < 0 || leaf > IR_MAX_TABLE_BYTES >> n)
+            return -1;
+        bytes += leaf << n;
+        if (bytes > IR_MAX_TABLE_BYTES)
+            return -1;
+    }
+    return bytes;
+}
+
 /* ------------------------------------------------------------------- infer */
 
 #define bad(...) ir_op_error(__VA_ARGS__)
@@ -585,6 +621,14 @@ static bool check_strategy(const struct ir_op *op, const char *name,
             return bad(op, diag, "%s needs codes", s);
         if (ir_find_attr(op, "coef_start"))
             return bad(op, diag, "%s has no linear leaves", s);
+        return true;
+    }
+    if (batch && !strcmp(s, "oblivious")) {
+        struct ir_forest f;
+        ir_forest_view(op, &f);
+        if (ir_table_bytes(&f) < 0)
+            return bad(op, diag, "oblivious needs codes, no linear leaves and "
+                       "few tests a tree");
         return true;
     }
     return bad(op, diag, "%s is '%s'", name, s);

@@ -90,8 +90,8 @@ bool pass_quantise(struct ir_module *module, const struct pass_options *options,
                    struct ir_diag *diag);
 
 /* ----------------------------------------------------------- schedule.c -- */
-/* Chooses strategy ("select", "branch", "walk"), row_strategy ("branch",
- * "walk"), tile_rows and chunk_nodes of each forest by its size. */
+/* Chooses strategy ("select", "oblivious", "branch", "walk"), row_strategy
+ * ("branch", "walk"), tile_rows and chunk_nodes of each forest by its size. */
 bool pass_schedule(struct ir_module *module, const struct pass_options *options,
                    struct ir_diag *diag);
 

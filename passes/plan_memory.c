@@ -2,15 +2,14 @@
  *
  * A result that an op reads has a buffer, unless it is a constant; one that is
  * only an output goes straight to the caller's memory, but for the margins of
- * `select`, which are added to in whole blocks of rows. A forest needs room for
- * its work besides: codes, or a row in its own dtype; contributions need some
- * too. Buffers are given slots by lifetime, in the order of the ops: a slot is
- * free again after the last op that reads it. How large slots are and where they
- * lie follows from the rows of a tile, and is the backend's to add up.
+ * strategies on codes, which are added to in whole blocks of rows. A forest
+ * needs room for its work besides: codes, or a row in its own dtype;
+ * contributions need some too. Buffers are given slots by lifetime, in the order
+ * of the ops: a slot is free again after the last op that reads it. How large
+ * slots are and where they lie follows from the rows of a tile, and is the
+ * backend's to add up.
  */
 #include "passes/rewrite.h"
-
-#include <string.h>
 
 struct planner {
     struct ir_arena scratch;
@@ -54,11 +53,10 @@ static int32_t take_slot(struct planner *p, int64_t bytes)
     return best;
 }
 
-static bool is_select(const struct ir_op *op)
+static bool has_codes(const struct ir_op *op)
 {
     const struct ir_attr *strategy = ir_find_attr(op, "strategy");
-    return strategy && (strcmp(strategy->s, "select") == 0 ||
-                        strcmp(strategy->s, "scan") == 0);
+    return strategy && pass_uses_codes(strategy->s);
 }
 
 /* What a forest works in, for a row. */
@@ -66,7 +64,7 @@ static int64_t work_bytes(const struct ir_op *op)
 {
     struct ir_forest f;
     ir_forest_view(op, &f);
-    return is_select(op) ? (int64_t)f.n_code_columns * (f.code_bits / 8)
+    return has_codes(op) ? (int64_t)f.n_code_columns * (f.code_bits / 8)
                          : f.n_features * (int64_t)ir_dtype_bytes(f.in_dtype);
 }
 
@@ -80,7 +78,7 @@ static void plan_op(struct planner *p, struct ir_module *module, int number)
     slots[n] = works ? take_slot(p, work_bytes(op)) : -1;
     for (int r = 0; r < n; r++) {
         const struct ir_value *v = &op->result[r];
-        const bool in_blocks = r == 0 && is_select(op);
+        const bool in_blocks = r == 0 && has_codes(op);
         slots[r] = -1;
         if (in_blocks ||
             (p->last_use[v->id] >= 0 && op->kind != IR_OP_constant))

@@ -44,4 +44,9 @@ void pass_drop_attr(struct ir_op *op, const char *name);
  * operand or output. */
 int *pass_count_uses(struct ir_module *module, struct ir_arena *arena);
 
+/* ---------------------------------------------------------- schedule.c -- */
+
+/* Whether a batch strategy works on codes, and in whole blocks of rows. */
+bool pass_uses_codes(const char *strategy);
+
 #endif

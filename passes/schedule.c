@@ -6,6 +6,7 @@
  */
 #include "passes/rewrite.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +29,10 @@
 /* `walk`, a level: 3,700 ns for NYC_taxi, 8,300 ns for airline. */
 #define WALK_LEVEL_NS 5.8
 #define WALK_SET_NS 14.0
+
+/* `oblivious`, a tree and a test of 8-bit codes, for a row. */
+#define OBLIVIOUS_TREE_NS 0.18
+#define OBLIVIOUS_TEST_NS 0.05
 
 /* Nodes that are turned into code at most. `select` takes about 54 bytes of
  * code and 0.2 ms of compiling a node at each ISA level, `branch` 0.4 ms in all:
@@ -78,9 +83,22 @@ static double sum_depths(const struct ir_forest *f)
     return sum;
 }
 
+/* What trees of few tests cost by tables, without the codes. */
+static double table_cost(const struct ir_forest *f)
+{
+    int32_t tests[IR_MAX_TREE_TESTS];
+    double cost = 0;
+    if (ir_table_bytes(f) < 0)
+        return INFINITY;
+    for (int t = 0; t < f->n_trees; t++)
+        cost += OBLIVIOUS_TREE_NS + OBLIVIOUS_TEST_NS * (f->code_bits / 8) *
+                                        ir_tree_tests(f, t, tests);
+    return cost;
+}
+
 /* What a row costs by each strategy. */
 struct costs {
-    double select, scan, branch, walk;
+    double select, scan, oblivious, branch, walk;
 };
 
 static struct costs estimate(const struct ir_forest *f)
@@ -96,6 +114,7 @@ static struct costs estimate(const struct ir_forest *f)
     return (struct costs){
         .select = SELECT_NODE_NS * f->n_nodes * (f->code_bits / 8) +
                   SELECT_TREE_NS * f->n_trees + columns,
+        .oblivious = table_cost(f) + columns,
         .scan = SCAN_NODE_NS * f->n_nodes * (f->code_bits / 8) +
                 SCAN_TREE_NS * f->n_trees + columns,
         .branch = depths * (BRANCH_LEVEL_NS * (1 - share) +
@@ -124,6 +143,9 @@ static const char *choose_strategy(const struct ir_forest *f)
                             largest_tree(f) <= SELECT_MAX_TREE_NODES;
     const bool can_branch = f->n_nodes <= BRANCH_MAX_NODES;
     const double rows = can_branch ? cost.branch : cost.walk;
+    if (cost.oblivious <= rows && cost.oblivious <= cost.scan &&
+        (!can_select || cost.oblivious < cost.select))
+        return "oblivious";
     if (can_select && (f->n_nodes == 0 || cost.select <= rows))
         return "select";
     if (can_scan && cost.scan <= rows)
@@ -132,18 +154,24 @@ static const char *choose_strategy(const struct ir_forest *f)
 }
 
 /* Rows that a tile holds: a multiple of the rows that a register holds. */
-static int64_t choose_tile_rows(const struct ir_forest *f, bool is_select)
+static int64_t choose_tile_rows(const struct ir_forest *f, bool with_codes)
 {
     const int64_t margins = (int64_t)f->n_targets *
                             (int64_t)ir_dtype_bytes(f->sum_dtype);
     const int64_t codes = (int64_t)f->n_code_columns * (f->code_bits / 8);
-    const int64_t bytes = is_select && codes > 0 ? codes : margins;
+    const int64_t bytes = with_codes && codes > 0 ? codes : margins;
     const int64_t rows = TILE_BYTES / (bytes > 0 ? bytes : 1) / TILE_LEAST *
                          TILE_LEAST;
     return rows < TILE_LEAST ? TILE_LEAST : rows > TILE_MOST ? TILE_MOST : rows;
 }
 
 /* -------------------------------------------------------------- options -- */
+
+bool pass_uses_codes(const char *strategy)
+{
+    return !strcmp(strategy, "select") || !strcmp(strategy, "scan") ||
+           !strcmp(strategy, "oblivious");
+}
 
 static bool is_one_of(const char *name, const char *const *names, int n)
 {
@@ -156,11 +184,13 @@ static bool is_one_of(const char *name, const char *const *names, int n)
 static bool check_options(const struct pass_options *options,
                           struct ir_diag *diag)
 {
-    static const char *const names[] = {"branch", "walk", "select", "scan"};
-    if (options->strategy && !is_one_of(options->strategy, names, 4))
+    static const char *const names[] = {"branch", "walk", "select", "scan",
+                                        "oblivious"};
+    if (options->strategy && !is_one_of(options->strategy, names, 5))
         return ir_error(diag, ir_loc_file(NULL),
                         "there is no batch strategy named \"%s\" (there are: "
-                        "branch, walk, select, scan)", options->strategy);
+                        "branch, walk, select, scan, oblivious)",
+                        options->strategy);
     if (options->row_strategy && !is_one_of(options->row_strategy, names, 2))
         return ir_error(diag, ir_loc_file(NULL),
                         "there is no one-row strategy named \"%s\" (there "
@@ -168,25 +198,25 @@ static bool check_options(const struct pass_options *options,
     return true;
 }
 
-static bool needs_codes(const char *strategy)
-{
-    return !strcmp(strategy, "select") || !strcmp(strategy, "scan");
-}
-
 /* Whether the strategy asked for can be had for this forest. */
 static bool check_forced(const struct ir_op *op, const struct ir_forest *f,
                          const char *strategy, struct ir_diag *diag)
 {
-    if (!strategy || !needs_codes(strategy))
+    if (!strategy || !pass_uses_codes(strategy))
         return true;
     if (f->coef_start)
-        return ir_error(diag, op->loc, "the strategy %s cannot be had for a "
-                        "forest with linear leaves", strategy);
+        return ir_error(diag, op->loc, "the strategy %s cannot be had "
+                        "for a forest with linear leaves", strategy);
     if (f->code_bits == 0)
-        return ir_error(diag, op->loc, "the strategy %s cannot be had for a "
-                        "forest without codes (run quantise first; there are "
-                        "none for more than 65535 cuts a feature or 65536 "
-                        "leaves a tree)", strategy);
+        return ir_error(diag, op->loc, "the strategy %s cannot be had "
+                        "for a forest without codes (run quantise first; "
+                        "there are none for more than 65535 cuts a feature "
+                        "or 65536 leaves a tree)", strategy);
+    if (!strcmp(strategy, "oblivious") && ir_table_bytes(f) < 0)
+        return ir_error(diag, op->loc, "the strategy oblivious cannot be had "
+                        "for a forest with more than %d different tests in a "
+                        "tree, or tables of more than %d MB",
+                        IR_MAX_TREE_TESTS, IR_MAX_TABLE_BYTES >> 20);
     return true;
 }
 
@@ -220,7 +250,8 @@ static bool schedule_forest(struct ir_module *module, struct ir_op *op,
     ir_set_attr(module, op, ir_string("strategy", strategy));
     ir_set_attr(module, op, ir_string("row_strategy", row_strategy));
     ir_set_attr(module, op,
-                ir_int("tile_rows", choose_tile_rows(&f, needs_codes(strategy))));
+                ir_int("tile_rows", choose_tile_rows(
+                                        &f, pass_uses_codes(strategy))));
     ir_set_attr(module, op, ir_int("chunk_nodes", CHUNK_NODES));
     return true;
 }

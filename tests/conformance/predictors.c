@@ -15,6 +15,7 @@ const struct predictor predictors[] = {
     {"scheduled", true, NULL, NULL},
     {"select", true, "select", "branch"},
     {"scan", true, "scan", "walk"},
+    {"oblivious", true, "oblivious", "branch"},
     {"branch", true, "branch", "walk"},
     {"walk", true, "walk", "branch"},
 };

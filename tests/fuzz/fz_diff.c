@@ -6,7 +6,7 @@
  * batches on both sides of each vector width, one row at a time.
  *
  *   byte 0    the batch strategy: 0 chosen, then branch, walk, select,
- *             scan
+ *             scan, oblivious
  *   byte 1    the one-row strategy: 0 chosen, then branch, walk
  *   byte 2    the seed of the rows
  *   byte 3    0: keep all outputs, else only the first
@@ -95,7 +95,8 @@ static const char *cpus_here(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const strategies[] = {NULL, "branch", "walk",
-                                             "select", "scan"};
+                                             "select", "scan",
+                                             "oblivious"};
     uint8_t head[header_bytes] = {0};
     memcpy(head, data, size < header_bytes ? size : header_bytes);
     const size_t skip = size < header_bytes ? size : header_bytes;
@@ -108,7 +109,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             stop(&diag);
     }
     const struct pass_options passes = {
-        .strategy = strategies[head[0] % 5],
+        .strategy = strategies[head[0] % 6],
         .row_strategy = strategies[head[1] % 3],
     };
     struct ir_module *module = ir_module_clone(source);

@@ -6,7 +6,8 @@
  * parsing, and canonicalise and prune must find nothing more to do.
  *
  *   byte 0    the seed of the rows
- *   byte 1    the strategy forced: 0 none, then branch, walk, select, scan
+ *   byte 1    the strategy forced: 0 none, then branch, walk, select, scan,
+ *             oblivious
  *   byte 2-5  a pass each: its number in the table, counted from 1; 0 stands
  *             for the table's next
  *   byte 6-7  not used
@@ -104,7 +105,8 @@ static int choose_passes(const uint8_t *data, const struct pass *passes[])
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const strategies[] = {NULL, "branch", "walk",
-                                             "select", "scan"};
+                                             "select", "scan",
+                                             "oblivious"};
     if (size < header_bytes)
         return 0;
     const struct pass_options options = {
@@ -112,7 +114,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .diff_each = true,
         .diff_rows = 24,
         .seed = data[0],
-        .strategy = strategies[data[1] % 5],
+        .strategy = strategies[data[1] % 6],
     };
     const struct pass *passes[max_passes];
     const int n = choose_passes(data, passes);

@@ -1,0 +1,678 @@
+/* emit_oblivious.c: the batch strategy `oblivious`, for trees that ask few
+ * different questions.
+ *
+ * A tree with d different tests, however many nodes ask them, is a table of 2^d
+ * leaves: the answers, side by side, are the number of an entry. Where all
+ * nodes of a level ask the same, as in CatBoost's trees, d is the depth; what
+ * the pass prune leaves of such a tree asks no more. Which tests they are, and
+ * whether the tables are in proportion, is ir_tree_tests()'s matter.
+ *
+ * Rows go through in blocks of 64, trees in chunks whose tables stay in L1.
+ * First each tree's number is found for all rows of the block: for each test
+ * one compare, one addition and one subtraction of a vector. Then eight rows at
+ * a time run through the chunk's trees with their margins in registers: eight
+ * chains of additions, each in the order of the trees. Trees are taken target
+ * by target, since margins of different targets never meet.
+ *
+ * The code is loops over tables and does not grow with the forest; there is one
+ * function for each number of tests. Codes are signed, as in emit_select.c.
+ */
+#include "backend/llvm.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    block_rows = 64,
+    word_rows = 8, /* that run through a chunk together */
+    most_sums = 8, /* vectors of margins in registers */
+    chunk_trees = 32, chunk_least = 8,
+    chunk_bytes = 16384, /* of tables */
+    most_padded = 16,    /* values of a leaf that fit the smallest registers */
+};
+
+/* Trees of one target, in order. All are given as many tests: what a tree has
+ * less are tests that no row passes, in front of its own. */
+struct run {
+    int first, n; /* of the order */
+    int n_tests;
+};
+
+/* A row's leaf in a tree, and where the tree's table starts. */
+struct entry {
+    uint32_t start; /* in the table of all leaves */
+    int32_t tree;
+};
+
+struct oblivious {
+    struct be_emitter *e;
+    struct be_forest *forest;
+    const struct ir_forest *f;
+    bool masked;    /* there are set tests */
+    int test_bytes; /* of a test in the tables: column, limit, mask */
+    int stride;     /* values from leaf to leaf, of which f->leaf_width count */
+    int *order;     /* trees by target */
+    struct run *runs;
+    int n_runs;
+    /* Tables: of each run's tests, of entries in order, of leaf values and,
+     * if the leaf is asked for, of what it shows. */
+    LLVMValueRef tests, entries, values, numbers;
+    int64_t *tests_at; /* of a run, in `tests` */
+    /* Of the function being emitted. */
+    int n_tests, lanes;
+    LLVMTypeRef code, place; /* i8 or i16: a row's code, its table entry */
+    LLVMValueRef codes, out, n_rows, run_tests, run_entries, n_trees;
+    LLVMValueRef first, n_chunk; /* trees of the chunk */
+    LLVMValueRef row;            /* first of the block */
+    LLVMValueRef places;         /* [chunk_trees][block_rows] */
+};
+
+/* --------------------------------------------------------------- tables -- */
+
+/* The bit of the most significant place of a code, the sign. */
+static unsigned sign_bit(const struct oblivious *o)
+{
+    return o->forest->code_bytes == 1 ? 0x80 : 0x8000;
+}
+
+/* A test is passed where limit > (code & mask), as signed numbers. For numeric
+ * nodes that is going left. A set's bit is below its limit 1 where it is not
+ * set, so that passing is going right; but the sign bit is below 0 where it
+ * is set. */
+static bool passes_left(const struct oblivious *o, int64_t node)
+{
+    const struct ir_forest *f = o->f;
+    return !(f->column_flags[f->node_column[node]] & IR_NODE_CATEGORICAL) ||
+           f->node_code[node] == sign_bit(o);
+}
+
+static void append_test(const struct oblivious *o, int64_t node,
+                        struct ir_text *to)
+{
+    const struct ir_forest *f = o->f;
+    const uint32_t same = o->forest->code_bytes == 1 ? 0x01010101 : 0x00010001;
+    const uint32_t all = same * (2 * sign_bit(o) - 1);
+    uint32_t word[3] = {0, same * sign_bit(o), all}; /* never passed */
+    if (node >= 0) {
+        const int column = f->node_column[node];
+        const uint32_t code = f->node_code[node];
+        const bool is_set = f->column_flags[column] & IR_NODE_CATEGORICAL;
+        word[0] = (uint32_t)(column * o->forest->tile_rows *
+                             o->forest->code_bytes);
+        word[1] = is_set ? same * (code != sign_bit(o))
+                         : same * ((code + 1) ^ sign_bit(o));
+        word[2] = is_set ? same * code : all;
+    }
+    ir_text_append(to, word, (size_t)o->test_bytes);
+}
+
+/* The leaf of a row whose answers are the bits of `entry`. */
+static int32_t leaf_of(const struct oblivious *o, int tree,
+                       const int32_t *tests, int n, uint32_t entry)
+{
+    const struct ir_forest *f = o->f;
+    const int64_t first = f->tree_start[tree];
+    int32_t at = first == f->tree_start[tree + 1] ? ~0 : 0;
+    while (at >= 0) {
+        const int64_t node = first + at;
+        int k = 0;
+        while (f->node_column[tests[k]] != f->node_column[node] ||
+               f->node_code[tests[k]] != f->node_code[node])
+            k++;
+        const bool passed = entry >> (n - 1 - k) & 1;
+        at = passed == passes_left(o, node) ? f->left[node] : f->right[node];
+    }
+    return f->leaf_start[tree] + ~at;
+}
+
+static void append_leaf(const struct oblivious *o, int32_t leaf,
+                        struct ir_text *values, struct ir_text *numbers,
+                        int tree)
+{
+    static const uint8_t zeros[64];
+    const struct ir_forest *f = o->f;
+    const size_t bytes = ir_dtype_bytes(f->sum_dtype);
+    const size_t width = (size_t)f->leaf_width * bytes;
+    ir_text_append(values, (const uint8_t *)f->leaf_value +
+                           (size_t)leaf * width, width);
+    ir_text_append(values, zeros, (size_t)o->stride * bytes - width);
+    const int32_t number =
+        f->leaf_id ? f->leaf_id[leaf] : leaf - f->leaf_start[tree];
+    ir_text_append(numbers, &number, sizeof(number));
+}
+
+static void append_tree(const struct oblivious *o, int tree,
+                        struct ir_text *values, struct ir_text *numbers,
+                        struct ir_text *entries)
+{
+    int32_t tests[IR_MAX_TREE_TESTS];
+    const int n = ir_tree_tests(o->f, tree, tests);
+    const struct entry entry = {(uint32_t)(numbers->length / 4), tree};
+    ir_text_append(entries, &entry, sizeof(entry));
+    for (uint32_t i = 0; i < 1u << n; i++)
+        append_leaf(o, leaf_of(o, tree, tests, n, i), values, numbers, tree);
+}
+
+static LLVMValueRef text_bytes(struct be_emitter *e, const char *name,
+                               const struct ir_text *text)
+{
+    return be_bytes(e, name, text->data, text->length, 64);
+}
+
+static void emit_tables(struct oblivious *o, bool with_leaf)
+{
+    struct ir_text tests, entries, values, numbers;
+    ir_text_init(&tests);
+    ir_text_init(&entries);
+    ir_text_init(&values);
+    ir_text_init(&numbers);
+    for (int r = 0; r < o->n_runs; r++) {
+        const struct run *run = &o->runs[r];
+        o->tests_at[r] = (int64_t)tests.length;
+        for (int i = run->first; i < run->first + run->n; i++) {
+            int32_t own[IR_MAX_TREE_TESTS];
+            const int n = ir_tree_tests(o->f, o->order[i], own);
+            for (int k = n; k < run->n_tests; k++)
+                append_test(o, -1, &tests);
+            for (int k = 0; k < n; k++)
+                append_test(o, own[k], &tests);
+            append_tree(o, o->order[i], &values, &numbers, &entries);
+        }
+    }
+    o->tests = text_bytes(o->e, "tree_test", &tests);
+    o->entries = text_bytes(o->e, "tree_entry", &entries);
+    o->values = text_bytes(o->e, "leaf_value", &values);
+    if (with_leaf)
+        o->numbers = text_bytes(o->e, "leaf_number", &numbers);
+    ir_text_release(&tests);
+    ir_text_release(&entries);
+    ir_text_release(&values);
+    ir_text_release(&numbers);
+}
+
+static int stable_by_target(const struct ir_forest *f, int *order)
+{
+    int *next = ir_realloc_array(NULL, (size_t)f->n_targets + 1, sizeof(*next));
+    memset(next, 0, ((size_t)f->n_targets + 1) * sizeof(*next));
+    for (int t = 0; t < f->n_trees; t++)
+        next[f->target[t] + 1]++;
+    for (int k = 0; k < f->n_targets; k++)
+        next[k + 1] += next[k];
+    for (int t = 0; t < f->n_trees; t++)
+        order[next[f->target[t]]++] = t;
+    free(next);
+    return f->n_trees;
+}
+
+/* Runs begin where the target changes, and where a chunk of trees needs more
+ * or fewer tests than the one before. */
+static void plan_runs(struct oblivious *o)
+{
+    const struct ir_forest *f = o->f;
+    const int n = stable_by_target(f, o->order);
+    for (int i = 0, end; i < n; i = end) {
+        int most = 0;
+        int32_t tests[IR_MAX_TREE_TESTS];
+        for (end = i; end < n && end < i + chunk_trees &&
+                      f->target[o->order[end]] == f->target[o->order[i]];
+             end++) {
+            const int k = ir_tree_tests(f, o->order[end], tests);
+            most = k > most ? k : most;
+        }
+        struct run *last = o->n_runs > 0 ? &o->runs[o->n_runs - 1] : NULL;
+        if (last && last->n_tests == most &&
+            f->target[o->order[last->first]] == f->target[o->order[i]])
+            last->n += end - i;
+        else
+            o->runs[o->n_runs++] = (struct run){i, end - i, most};
+    }
+}
+
+/* -------------------------------------------------------------- answers -- */
+
+static LLVMValueRef splat_word(struct oblivious *o, LLVMValueRef at)
+{
+    struct be_emitter *e = o->e;
+    LLVMValueRef words = be_splat(e, be_load(e, e->i32, at),
+                                  o->lanes * o->forest->code_bytes / 4);
+    return LLVMBuildBitCast(e->b, words, be_vector(o->code, o->lanes), "");
+}
+
+/* The lanes, from row `row` of the tile, that pass the test at `test`. */
+static LLVMValueRef passes(struct oblivious *o, LLVMValueRef test,
+                           LLVMValueRef row)
+{
+    struct be_emitter *e = o->e;
+    LLVMValueRef column =
+        LLVMBuildZExt(e->b, be_load(e, e->i32, test), e->i64, "");
+    LLVMValueRef at =
+        be_at(e, o->code, be_offset(e, o->codes, column), row);
+    LLVMValueRef v =
+        LLVMBuildLoad2(e->b, be_vector(o->code, o->lanes), at, "");
+    const int bytes = o->lanes * o->forest->code_bytes;
+    LLVMSetAlignment(v, (unsigned)(bytes < 64 ? bytes : 64));
+    if (o->masked)
+        v = LLVMBuildAnd(e->b, v, splat_word(o, be_offset(e, test,
+                                                          be_i64(e, 8))), "");
+    LLVMValueRef limit = splat_word(o, be_offset(e, test, be_i64(e, 4)));
+    return LLVMBuildICmp(e->b, LLVMIntSGT, limit, v, "");
+}
+
+/* The entries of the rows from `row` on in the tree whose tests are at `tests`:
+ * the answers, the first test's as the highest bit. */
+static LLVMValueRef tree_entries(struct oblivious *o, LLVMValueRef tests,
+                                 LLVMValueRef row)
+{
+    struct be_emitter *e = o->e;
+    LLVMTypeRef type = be_vector(o->place, o->lanes);
+    LLVMValueRef sum = LLVMConstNull(type);
+    for (int k = 0; k < o->n_tests; k++) {
+        LLVMValueRef test =
+            be_offset(e, tests, be_i64(e, (int64_t)k * o->test_bytes));
+        LLVMValueRef passed =
+            LLVMBuildSExt(e->b, passes(o, test, row), type, "");
+        sum = LLVMBuildSub(e->b, LLVMBuildAdd(e->b, sum, sum, ""), passed, "");
+    }
+    return sum;
+}
+
+static LLVMValueRef places_at(struct oblivious *o, LLVMValueRef tree,
+                              LLVMValueRef row)
+{
+    struct be_emitter *e = o->e;
+    LLVMValueRef at = LLVMBuildNSWAdd(
+        e->b, LLVMBuildNSWMul(e->b, tree, be_i64(e, block_rows), ""), row, "");
+    return be_at(e, o->place, o->places, at);
+}
+
+/* For each tree of the chunk: the entries of the block's rows. */
+static void emit_places(struct oblivious *o)
+{
+    struct be_emitter *e = o->e;
+    struct be_loop tree;
+    be_loop_begin(e, &tree, be_i64(e, 0), o->n_chunk, 1);
+    LLVMValueRef at = LLVMBuildNSWMul(
+        e->b, LLVMBuildNSWAdd(e->b, o->first, tree.index, ""),
+        be_i64(e, (int64_t)o->n_tests * o->test_bytes), "");
+    LLVMValueRef tests = be_offset(e, o->run_tests, at);
+    for (int r = 0; r < block_rows; r += o->lanes) {
+        LLVMValueRef row = LLVMBuildNSWAdd(e->b, o->row, be_i64(e, r), "");
+        LLVMValueRef v = tree_entries(o, tests, row);
+        LLVMValueRef store = LLVMBuildStore(
+            e->b, v, places_at(o, tree.index, be_i64(e, r)));
+        LLVMSetAlignment(store, 16);
+    }
+    be_loop_end(e, &tree);
+}
+
+/* ----------------------------------------------------------------- sums -- */
+
+/* The entry of the chunk's tree `tree`, from its field at `offset`, as i64. */
+static LLVMValueRef entry_field(struct oblivious *o, LLVMValueRef tree,
+                                size_t offset)
+{
+    struct be_emitter *e = o->e;
+    LLVMValueRef index = LLVMBuildNSWAdd(e->b, o->first, tree, "");
+    LLVMValueRef at = be_at(e, e->i64, o->run_entries, index);
+    at = be_offset(e, at, be_i64(e, (int64_t)offset));
+    return LLVMBuildZExt(e->b, be_load(e, e->i32, at), e->i64, "");
+}
+
+/* v, past what the code generator can see: two shifts stay two. */
+static LLVMValueRef opaque(struct be_emitter *e, LLVMValueRef v)
+{
+    LLVMTypeRef type = LLVMFunctionType(e->i64, &e->i64, 1, 0);
+    LLVMValueRef keep = LLVMGetInlineAsm(type, "", 0, "=r,0", 4, 0, 0,
+                                         LLVMInlineAsmDialectATT, 0);
+    return LLVMBuildCall2(e->b, type, keep, &v, 1, "");
+}
+
+/* The entries of n rows, 1 to word_rows, of which the first is at `at`. A word
+ * of bytes is loaded at once and taken apart in the register, on x86 by its
+ * names for the two lowest bytes: loads are what limits the adding. */
+static void load_places(struct oblivious *o, LLVMValueRef at, int n,
+                        LLVMValueRef *place)
+{
+    struct be_emitter *e = o->e;
+    if (n < word_rows || o->place != e->i8) {
+        for (int i = 0; i < n; i++)
+            place[i] = LLVMBuildZExt(
+                e->b, be_load(e, o->place, be_at(e, o->place, at, be_i64(e, i))),
+                e->i64, "");
+        return;
+    }
+    LLVMValueRef word = be_load(e, e->i64, at), byte = be_i64(e, 0xff);
+    LLVMSetAlignment(word, word_rows);
+    for (int i = 0; i < n; i += 2) {
+        if (i > 0)
+            word = LLVMBuildLShr(e->b, word, be_i64(e, 16), "");
+        if (i > 0 && e->target->detects)
+            word = opaque(e, word);
+        place[i] = LLVMBuildAnd(e->b, word, byte, "");
+        place[i + 1] = LLVMBuildAnd(
+            e->b, LLVMBuildLShr(e->b, word, be_i64(e, 8), ""), byte, "");
+    }
+}
+
+/* How a leaf's values are cut into vectors: the lanes of the one at `k`. */
+static int piece_lanes(const struct oblivious *o, int k)
+{
+    int lanes = o->e->level->vector_bytes /
+                (int)ir_dtype_bytes(o->f->sum_dtype);
+    while (lanes > o->stride - k)
+        lanes /= 2;
+    return lanes;
+}
+
+static int count_pieces(const struct oblivious *o)
+{
+    int n = 0;
+    for (int k = 0; k < o->stride; k += piece_lanes(o, k))
+        n++;
+    return n;
+}
+
+/* Values k to k + lanes - 1 of the margin at `at`, of which those past the
+ * leaf's width are not there. */
+static LLVMValueRef load_margin(struct oblivious *o, LLVMValueRef at, int k,
+                                int lanes)
+{
+    struct be_emitter *e = o->e;
+    LLVMTypeRef sum = be_type(e, o->f->sum_dtype);
+    if (k + lanes <= o->f->leaf_width)
+        return be_load(e, be_vector(sum, lanes), be_at(e, sum, at, be_i64(e, k)));
+    LLVMValueRef v = LLVMConstNull(be_vector(sum, lanes));
+    for (int i = 0; k + i < o->f->leaf_width; i++)
+        v = LLVMBuildInsertElement(
+            e->b, v, be_load(e, sum, be_at(e, sum, at, be_i64(e, k + i))),
+            be_i32(e, i), "");
+    return v;
+}
+
+static void store_margin(struct oblivious *o, LLVMValueRef v, LLVMValueRef at,
+                         int k, int lanes)
+{
+    struct be_emitter *e = o->e;
+    LLVMTypeRef sum = be_type(e, o->f->sum_dtype);
+    if (k + lanes <= o->f->leaf_width) {
+        be_store(e, v, be_at(e, sum, at, be_i64(e, k)));
+        return;
+    }
+    for (int i = 0; k + i < o->f->leaf_width; i++)
+        be_store(e, LLVMBuildExtractElement(e->b, v, be_i32(e, i), ""),
+                 be_at(e, sum, at, be_i64(e, k + i)));
+}
+
+/* Adds to sum[i], piece by piece and row by row, the leaf values of the chunk's
+ * tree `tree`. */
+static void add_tree(struct oblivious *o, LLVMValueRef tree, LLVMValueRef row,
+                     int rows, LLVMValueRef *sum)
+{
+    struct be_emitter *e = o->e;
+    const int bytes = o->stride * (int)ir_dtype_bytes(o->f->sum_dtype);
+    LLVMTypeRef type = be_type(e, o->f->sum_dtype);
+    LLVMTypeRef leaf = LLVMArrayType2(type, (uint64_t)o->stride);
+    LLVMValueRef place[word_rows];
+    load_places(o, places_at(o, tree, row), rows, place);
+    LLVMValueRef table =
+        be_at(e, leaf, o->values,
+              entry_field(o, tree, offsetof(struct entry, start)));
+    for (int r = 0, i = 0; r < rows; r++) {
+        LLVMValueRef at = be_at(e, leaf, table, place[r]);
+        for (int k = 0, lanes; k < o->stride; k += lanes, i++) {
+            lanes = piece_lanes(o, k);
+            LLVMValueRef v = be_load(e, be_vector(type, lanes),
+                                     be_at(e, type, at, be_i64(e, k)));
+            const int align = lanes * (int)ir_dtype_bytes(o->f->sum_dtype);
+            if (bytes % align == 0)
+                LLVMSetAlignment(v, (unsigned)align);
+            sum[i] = LLVMBuildFAdd(e->b, sum[i], v, "");
+        }
+    }
+}
+
+/* For each row of the block: the chunk's leaf values, with the margins of a few
+ * rows in registers. */
+static void add_leaves(struct oblivious *o)
+{
+    struct be_emitter *e = o->e;
+    const struct ir_forest *f = o->f;
+    const int n_pieces = count_pieces(o);
+    int rows = word_rows;
+    while (rows * n_pieces > most_sums)
+        rows /= 2;
+    LLVMTypeRef type = be_type(e, f->sum_dtype);
+    struct be_loop row, tree;
+    LLVMValueRef at[word_rows], sum[most_sums], phi[most_sums];
+    be_loop_begin(e, &row, be_i64(e, 0), be_i64(e, block_rows), rows);
+    LLVMValueRef first = LLVMBuildNSWAdd(e->b, o->row, row.index, "");
+    for (int r = 0, i = 0; r < rows; r++) {
+        LLVMValueRef margin = LLVMBuildNSWMul(
+            e->b, LLVMBuildNSWAdd(e->b, first, be_i64(e, r), ""),
+            be_i64(e, f->n_targets), "");
+        at[r] = be_at(e, type, o->out, margin);
+        for (int k = 0; k < o->stride; k += piece_lanes(o, k))
+            sum[i++] = load_margin(o, at[r], k, piece_lanes(o, k));
+    }
+    const int n = rows * n_pieces;
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
+    be_loop_begin(e, &tree, be_i64(e, 0), o->n_chunk, 1);
+    LLVMPositionBuilderBefore(e->b, tree.index);
+    for (int i = 0; i < n; i++) {
+        phi[i] = LLVMBuildPhi(e->b, LLVMTypeOf(sum[i]), "");
+        LLVMAddIncoming(phi[i], &sum[i], &before, 1);
+        sum[i] = phi[i];
+    }
+    LLVMPositionBuilderAtEnd(e->b, tree.body);
+    add_tree(o, tree.index, row.index, rows, sum);
+    LLVMBasicBlockRef latch = LLVMGetInsertBlock(e->b);
+    for (int i = 0; i < n; i++)
+        LLVMAddIncoming(phi[i], &sum[i], &latch, 1);
+    be_loop_end(e, &tree);
+    for (int r = 0, i = 0; r < rows; r++)
+        for (int k = 0; k < o->stride; k += piece_lanes(o, k))
+            store_margin(o, phi[i++], at[r], k, piece_lanes(o, k));
+    be_loop_end(e, &row);
+}
+
+/* The same for leaves of many values: margins stay in memory. */
+static void add_wide_leaves(struct oblivious *o)
+{
+    struct be_emitter *e = o->e;
+    LLVMTypeRef type = be_type(e, o->f->sum_dtype);
+    struct be_loop row, tree;
+    be_loop_begin(e, &row, be_i64(e, 0), be_i64(e, block_rows), 1);
+    LLVMValueRef k = LLVMBuildNSWMul(
+        e->b, LLVMBuildNSWAdd(e->b, o->row, row.index, ""),
+        be_i64(e, o->f->n_targets), "");
+    LLVMValueRef margin = be_at(e, type, o->out, k), place;
+    be_loop_begin(e, &tree, be_i64(e, 0), o->n_chunk, 1);
+    load_places(o, places_at(o, tree.index, row.index), 1, &place);
+    LLVMValueRef start =
+        entry_field(o, tree.index, offsetof(struct entry, start));
+    be_add_leaf(e, o->forest, o->values,
+                LLVMBuildNSWAdd(e->b, start, place, ""), margin);
+    be_loop_end(e, &tree);
+    be_loop_end(e, &row);
+}
+
+/* For each row of the block that is there: what the leaf result shows. */
+static void store_leaves(struct oblivious *o)
+{
+    struct be_emitter *e = o->e;
+    struct be_loop row, tree;
+    LLVMValueRef left = LLVMBuildNSWSub(e->b, o->n_rows, o->row, "");
+    LLVMValueRef most = be_i64(e, block_rows), place;
+    LLVMValueRef full = LLVMBuildICmp(e->b, LLVMIntSGT, left, most, "");
+    be_loop_begin(e, &row, be_i64(e, 0),
+                  LLVMBuildSelect(e->b, full, most, left, ""), 1);
+    LLVMValueRef k = LLVMBuildNSWMul(
+        e->b, LLVMBuildNSWAdd(e->b, o->row, row.index, ""),
+        be_i64(e, o->f->n_trees), "");
+    be_loop_begin(e, &tree, be_i64(e, 0), o->n_chunk, 1);
+    load_places(o, places_at(o, tree.index, row.index), 1, &place);
+    LLVMValueRef start =
+        entry_field(o, tree.index, offsetof(struct entry, start));
+    LLVMValueRef number = be_load(
+        e, e->i32, be_at(e, e->i32, o->numbers,
+                         LLVMBuildNSWAdd(e->b, start, place, "")));
+    LLVMValueRef column =
+        entry_field(o, tree.index, offsetof(struct entry, tree));
+    be_store(e, number, be_at(e, e->i32, o->out,
+                              LLVMBuildNSWAdd(e->b, k, column, "")));
+    be_loop_end(e, &tree);
+    be_loop_end(e, &row);
+}
+
+/* ------------------------------------------------------------ functions -- */
+
+static LLVMValueRef least(struct be_emitter *e, LLVMValueRef a, LLVMValueRef b)
+{
+    return LLVMBuildSelect(
+        e->b, LLVMBuildICmp(e->b, LLVMIntSLT, a, b, ""), a, b, "");
+}
+
+static int trees_of_chunk(const struct oblivious *o)
+{
+    const size_t bytes = ((size_t)o->stride << o->n_tests) *
+                         ir_dtype_bytes(o->f->sum_dtype);
+    const size_t n = chunk_bytes / bytes;
+    return n > chunk_trees ? chunk_trees : n < chunk_least ? chunk_least
+                                                            : (int)n;
+}
+
+/* fn(codes, out, n_rows, tests, entries, n_trees) for trees of n_tests tests:
+ * adds to margins, or stores leaves. */
+static LLVMValueRef emit_run(struct oblivious *o, int n_tests, bool leaf)
+{
+    struct be_emitter *e = o->e;
+    char name[64];
+    snprintf(name, sizeof(name), "oblivious_%d_%d_%s_%d", o->forest->number,
+             n_tests, leaf ? "leaf" : "margin", e->level->vector_bytes);
+    LLVMTypeRef params[] = {e->ptr, e->ptr, e->i64, e->ptr, e->ptr, e->i64};
+    LLVMValueRef fn = be_function(e, name, e->none, params, 6, e->level);
+    for (int i = 0; i < 2; i++)
+        be_noalias(e, fn, i);
+    be_noinline(e, fn);
+    o->codes = LLVMGetParam(fn, 0);
+    o->out = LLVMGetParam(fn, 1);
+    o->n_rows = LLVMGetParam(fn, 2);
+    o->run_tests = LLVMGetParam(fn, 3);
+    o->run_entries = LLVMGetParam(fn, 4);
+    o->n_trees = LLVMGetParam(fn, 5);
+    o->n_tests = n_tests;
+    o->place = n_tests <= 8 ? e->i8 : e->i16;
+    /* Four registers of codes at most. */
+    o->lanes = 4 * e->level->vector_bytes / o->forest->code_bytes;
+    o->lanes = o->lanes < block_rows ? o->lanes : block_rows;
+    o->places = LLVMBuildAlloca(
+        e->b, LLVMArrayType2(o->place, chunk_trees * block_rows), "");
+    LLVMSetAlignment(o->places, 64);
+    const int chunk = trees_of_chunk(o);
+    struct be_loop trees, rows;
+    be_loop_begin(e, &trees, be_i64(e, 0), o->n_trees, chunk);
+    o->first = trees.index;
+    o->n_chunk = least(e, LLVMBuildNSWSub(e->b, o->n_trees, o->first, ""),
+                       be_i64(e, chunk));
+    be_loop_begin(e, &rows, be_i64(e, 0), o->n_rows, block_rows);
+    o->row = rows.index;
+    emit_places(o);
+    if (leaf)
+        store_leaves(o);
+    else if (count_pieces(o) <= most_sums)
+        add_leaves(o);
+    else
+        add_wide_leaves(o);
+    be_loop_end(e, &rows);
+    be_loop_end(e, &trees);
+    LLVMBuildRetVoid(e->b);
+    return fn;
+}
+
+/* Calls the runs' functions, one run after the other. */
+static void call_runs(struct oblivious *o, LLVMValueRef *fns, LLVMValueRef out,
+                      bool leaf, LLVMValueRef codes, LLVMValueRef n_rows)
+{
+    struct be_emitter *e = o->e;
+    LLVMTypeRef sum = be_type(e, o->f->sum_dtype);
+    for (int r = 0; r < o->n_runs; r++) {
+        const struct run *run = &o->runs[r];
+        const int target = o->f->target[o->order[run->first]];
+        LLVMValueRef args[] = {
+            codes, leaf ? out : be_at(e, sum, out, be_i64(e, target)), n_rows,
+            be_offset(e, o->tests, be_i64(e, o->tests_at[r])),
+            be_at(e, e->i64, o->entries, be_i64(e, run->first)),
+            be_i64(e, run->n)};
+        be_call(e, fns[run->n_tests], args, 6);
+    }
+}
+
+/* fn(codes, margin, leaf, n_rows), as emit_select.c's. */
+static LLVMValueRef emit_all(struct oblivious *o, bool with_leaf)
+{
+    struct be_emitter *e = o->e;
+    LLVMValueRef fns[2][IR_MAX_TREE_TESTS + 1] = {{NULL}};
+    for (int r = 0; r < o->n_runs; r++)
+        for (int leaf = 0; leaf <= with_leaf; leaf++) {
+            const int n = o->runs[r].n_tests;
+            if (!fns[leaf][n])
+                fns[leaf][n] = emit_run(o, n, leaf);
+        }
+    char name[64];
+    snprintf(name, sizeof(name), "oblivious_%d_%d", o->forest->number,
+             e->level->vector_bytes);
+    LLVMTypeRef params[] = {e->ptr, e->ptr, e->ptr, e->i64};
+    LLVMValueRef fn = be_function(e, name, e->none, params, 4, e->level);
+    LLVMValueRef codes = LLVMGetParam(fn, 0), leaf = LLVMGetParam(fn, 2);
+    LLVMValueRef n_rows = LLVMGetParam(fn, 3);
+    if (with_leaf) {
+        LLVMBasicBlockRef write = be_block(e, "leaf");
+        LLVMBasicBlockRef add = be_block(e, "margin");
+        LLVMBuildCondBr(e->b, LLVMBuildIsNotNull(e->b, leaf, ""), write, add);
+        LLVMPositionBuilderAtEnd(e->b, write);
+        call_runs(o, fns[1], leaf, true, codes, n_rows);
+        LLVMBuildRetVoid(e->b);
+        LLVMPositionBuilderAtEnd(e->b, add);
+    }
+    call_runs(o, fns[0], LLVMGetParam(fn, 1), false, codes, n_rows);
+    LLVMBuildRetVoid(e->b);
+    return fn;
+}
+
+/* Values from leaf to leaf: a leaf of three is read as four. Wide ones may be
+ * read by be_add_leaf(), which knows no gaps. */
+static int leaf_stride(const struct ir_forest *f)
+{
+    const int w = f->leaf_width;
+    return w <= 2 || w > most_padded ? w : (w + 3) / 4 * 4;
+}
+
+void be_oblivious_emit(struct be_emitter *e, struct be_forest *forest)
+{
+    const struct ir_forest *f = &forest->f;
+    const bool with_leaf = ir_value_used(e->module, &forest->op->result[1]);
+    const size_t n = (size_t)f->n_trees + 1;
+    struct oblivious o = {
+        .e = e, .forest = forest, .f = f,
+        .code = forest->code_bytes == 1 ? e->i8 : e->i16,
+        .stride = leaf_stride(f),
+        .order = ir_realloc_array(NULL, n, sizeof(int)),
+        .runs = ir_realloc_array(NULL, n, sizeof(struct run)),
+        .tests_at = ir_realloc_array(NULL, n, sizeof(int64_t)),
+    };
+    for (int c = 0; c < f->n_code_columns; c++)
+        o.masked |= (f->column_flags[c] & IR_NODE_CATEGORICAL) != 0;
+    o.test_bytes = o.masked ? 12 : 8;
+    plan_runs(&o);
+    emit_tables(&o, with_leaf);
+    forest->n_select_chunks = 1;
+    for (int l = 0; l < e->n_levels; l++) {
+        e->level = e->levels[l];
+        forest->select_chunks[l] =
+            ir_alloc_array(&e->arena, 1, sizeof(LLVMValueRef));
+        forest->select_chunks[l][0] = emit_all(&o, with_leaf);
+    }
+    free(o.order);
+    free(o.runs);
+    free(o.tests_at);
+}
