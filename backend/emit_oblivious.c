@@ -26,8 +26,8 @@ enum {
     block_rows = 64,
     word_rows = 8, /* that run through a chunk together */
     most_sums = 8, /* vectors of margins in registers */
-    chunk_trees = 32, chunk_least = 8,
-    chunk_bytes = 16384, /* of tables */
+    chunk_trees = 32, chunk_least = 16,
+    chunk_bytes = 32768, /* of tables */
     most_padded = 16,    /* values of a leaf that fit the smallest registers */
 };
 

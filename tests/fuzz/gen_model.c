@@ -22,7 +22,11 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { max_records = 512, max_nodes = max_records + 1 };
+enum {
+    max_records = 512,
+    max_nodes = max_records + 1,
+    max_level = 256, /* leaves that are split at once */
+};
 
 /* ---------------------------------------------------------------- trees -- */
 
@@ -126,43 +130,59 @@ static void read_set(struct node *node, unsigned payload)
     node->words[2] = 0;
 }
 
-/* Splits a leaf: its old value goes left and a new one right, or the other
- * way round. */
-static void split_leaf(struct growth *g, size_t r)
+/* The test that the record at `r` asks. */
+static struct node read_test(struct growth *g, size_t r)
 {
-    if (g->n_nodes >= max_nodes - 1)
-        return;
     const struct gen_bytes b = g->bytes;
-    const int l = (int)(gen_at(b, r + 1) % (unsigned)g->n_leaves);
+    struct node node = {.feature = gen_at(b, r + 2) % (unsigned)g->n_features,
+                        .flags = gen_at(b, r + 3) & 7};
+    node.threshold = gen_odd_number(gen_at(b, r + 3) >> 3,
+                                    gen_pair_at(b, r + 4),
+                                    g->zero_bound, g->previous);
+    if (g->narrow)
+        node.threshold = (float)node.threshold;
+    if (node.flags & IR_NODE_CATEGORICAL) {
+        static const uint8_t reading[] = {0, 0, IR_NODE_FLOOR, IR_NODE_EXACT};
+        node.flags &= ~IR_NODE_ZERO_MISSING; /* set tests do not have it */
+        node.flags |= reading[gen_at(b, r + 3) >> 3 & 3];
+        read_set(&node, gen_pair_at(b, r + 4));
+    } else {
+        g->previous = node.threshold;
+    }
+    return node;
+}
+
+/* Splits leaf l: its old value goes left and a new one right, or the other way
+ * round. */
+static void split_leaf(struct growth *g, int l, const struct node *test,
+                       bool swapped, double value)
+{
     struct leaf *old = &g->leaf[l];
+    if (g->n_nodes >= max_nodes - 1 || g->n_leaves >= max_nodes)
+        return;
     if (l > 0 && !old->parent) /* is not in the tree */
         return;
     const int n = g->n_nodes++;
     if (old->parent)
         *old->parent = n;
     struct node *node = &g->node[n];
-    *node = (struct node){.feature = gen_at(b, r + 2) % (unsigned)g->n_features,
-                          .flags = gen_at(b, r + 3) & 7};
-    node->threshold = gen_odd_number(gen_at(b, r + 3) >> 3,
-                                     gen_pair_at(b, r + 4),
-                                 g->zero_bound, g->previous);
-    if (g->narrow)
-        node->threshold = (float)node->threshold;
-    if (node->flags & IR_NODE_CATEGORICAL) {
-        static const uint8_t reading[] = {0, 0, IR_NODE_FLOOR, IR_NODE_EXACT};
-        node->flags &= ~IR_NODE_ZERO_MISSING; /* set tests do not have it */
-        node->flags |= reading[gen_at(b, r + 3) >> 3 & 3];
-        read_set(node, gen_pair_at(b, r + 4));
-    } else {
-        g->previous = node->threshold;
-    }
+    *node = *test;
     const int m = g->n_leaves++;
-    const bool swapped = gen_at(b, r) & 0x80;
     node->left = ~(swapped ? m : l);
     node->right = ~(swapped ? l : m);
     old->parent = swapped ? &node->right : &node->left;
     g->leaf[m] = (struct leaf){.parent = swapped ? &node->left : &node->right,
-                               .value = leaf_value(g, gen_pair_at(b, r + 6))};
+                               .value = value};
+}
+
+/* Splits all leaves alike, so that a symmetric tree stays one. */
+static void split_level(struct growth *g, const struct node *test, bool swapped,
+                        double value)
+{
+    const int n = g->n_leaves;
+    for (int l = 0; l < n && n <= max_level; l++)
+        split_leaf(g, l, test, swapped,
+                   g->narrow_sums ? (float)(value + l) : value + l);
 }
 
 static void make_linear(struct growth *g, size_t r)
@@ -184,23 +204,31 @@ static void make_linear(struct growth *g, size_t r)
 static void add_record(struct growth *g, size_t r)
 {
     const struct gen_bytes b = g->bytes;
+    const bool swapped = gen_at(b, r) & 0x80;
+    const double value = leaf_value(g, gen_pair_at(b, r + 6));
+    struct node test;
     switch (gen_at(b, r) & 15) {
     case 15: /* another tree; byte 2: its target */
         end_tree(g);
-        begin_tree(g, (int)(gen_at(b, r + 2) % (unsigned)g->n_targets),
-                   leaf_value(g, gen_pair_at(b, r + 6)));
+        begin_tree(g, (int)(gen_at(b, r + 2) % (unsigned)g->n_targets), value);
         break;
     case 14: /* a leaf that no node leads to */
-        g->leaf[g->n_leaves++] =
-            (struct leaf){.value = leaf_value(g, gen_pair_at(b, r + 6))};
+        if (g->n_leaves < max_nodes)
+            g->leaf[g->n_leaves++] = (struct leaf){.value = value};
         break;
     case 13: /* a leaf becomes linear */
         make_linear(g, r);
         break;
     case 12: /* was an op */
         break;
+    case 11: /* all leaves are split, by one test */
+        test = read_test(g, r);
+        split_level(g, &test, swapped, value);
+        break;
     default:
-        split_leaf(g, r);
+        test = read_test(g, r);
+        split_leaf(g, (int)(gen_at(b, r + 1) % (unsigned)g->n_leaves), &test,
+                   swapped, value);
         break;
     }
 }
