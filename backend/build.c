@@ -217,8 +217,23 @@ LLVMValueRef be_intrinsic(struct be_emitter *e, const char *name,
                           LLVMTypeRef type, LLVMValueRef *args, int n)
 {
     const unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
-    LLVMValueRef fn = LLVMGetIntrinsicDeclaration(e->llvm, id, &type, 1);
+    LLVMValueRef fn = LLVMGetIntrinsicDeclaration(e->llvm, id, &type, type ? 1 : 0);
     return be_call(e, fn, args, n);
+}
+
+LLVMValueRef be_least(struct be_emitter *e, LLVMValueRef a, LLVMValueRef b)
+{
+    return LLVMBuildSelect(
+        e->b, LLVMBuildICmp(e->b, LLVMIntSLT, a, b, ""), a, b, "");
+}
+
+LLVMValueRef be_trailing_zeros(struct be_emitter *e, LLVMValueRef v)
+{
+    LLVMTypeRef type = LLVMTypeOf(v);
+    const unsigned id = LLVMLookupIntrinsicID("llvm.cttz", 9);
+    LLVMValueRef fn = LLVMGetIntrinsicDeclaration(e->llvm, id, &type, 1);
+    LLVMValueRef args[] = {v, LLVMConstInt(e->i1, 1, 0)};
+    return be_call(e, fn, args, 2);
 }
 
 LLVMBasicBlockRef be_block(struct be_emitter *e, const char *name)

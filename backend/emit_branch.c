@@ -228,8 +228,7 @@ void be_branch_emit(struct be_emitter *e, struct be_forest *forest)
     if (f->coef_start)
         be_linear_emit(e, forest);
     if (f->leaf_width != 1)
-        forest->leaf_values =
-            be_bytes(e, "leaf_value", f->leaf_value, be_leaf_bytes(f), 64);
+        be_leaf_values(e, forest);
     for (int t = 0, next; t < f->n_trees; t = next) {
         char name[64];
         snprintf(name, sizeof(name), "branch_%d_%d", forest->number, t);

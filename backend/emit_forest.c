@@ -63,6 +63,15 @@ static void emit_leaf_table(struct be_emitter *e, struct be_forest *forest)
     free(table);
 }
 
+LLVMValueRef be_leaf_values(struct be_emitter *e, struct be_forest *forest)
+{
+    const struct ir_forest *f = &forest->f;
+    if (!forest->leaf_values)
+        forest->leaf_values =
+            be_bytes(e, "leaf_value", f->leaf_value, be_leaf_bytes(f), 64);
+    return forest->leaf_values;
+}
+
 /* acc[k] += from[k] for k < n. */
 static void add_values(struct be_emitter *e, LLVMTypeRef type, int n,
                           LLVMValueRef from, LLVMValueRef acc)
@@ -164,12 +173,25 @@ static struct be_forest *forest_new(struct be_emitter *e, int number)
         forest->oblivious || forest->scan || !strcmp(batch, "select");
     forest->branch = !strcmp(batch, "branch");
     forest->branch_one = !strcmp(row, "branch");
+    forest->match = !strcmp(row, "match");
     forest->code_bytes = forest->f.code_bits / 8;
     forest->tile_rows = be_tile_rows(e);
     forest->leaf_place =
         ir_alloc_array(&e->arena, (size_t)forest->f.n_leaves, 4);
     place_leaves(forest);
     return forest;
+}
+
+/* Whether one row is done by its codes. */
+static bool one_has_codes(const struct be_forest *forest)
+{
+    return forest->match || forest->oblivious_one;
+}
+
+bool be_walks(const struct be_forest *forest)
+{
+    return (!forest->select && !forest->branch) ||
+           (!one_has_codes(forest) && !forest->branch_one);
 }
 
 void be_forests_emit(struct be_emitter *e)
@@ -194,13 +216,19 @@ void be_forests_emit(struct be_emitter *e)
             for (int l = 0; l < e->n_levels; l++) {
                 if (!forest->oblivious && !forest->scan)
                     be_select_emit(e, forest, l);
-                be_quantise_emit(e, forest, l, IR_F32);
-                be_quantise_emit(e, forest, l, IR_F64);
+                be_quantise_emit(e, forest, l, IR_F32, false);
+                be_quantise_emit(e, forest, l, IR_F64, false);
             }
         }
         if (forest->branch || forest->branch_one)
             be_branch_emit(e, forest);
-        if ((!forest->select && !forest->branch) || !forest->branch_one || leaf)
+        if (forest->match)
+            be_match_emit(e, forest);
+        for (int l = 0; l < e->n_levels && one_has_codes(forest); l++) {
+            be_quantise_emit(e, forest, l, IR_F32, true);
+            be_quantise_emit(e, forest, l, IR_F64, true);
+        }
+        if (be_walks(forest) || leaf)
             be_walk_emit(e, forest);
     }
 }
@@ -345,6 +373,20 @@ static LLVMValueRef contiguous_row(struct be_emitter *e,
     return copy;
 }
 
+/* One row, by its codes. */
+static void lower_one(struct be_emitter *e, struct be_forest *forest,
+                      LLVMValueRef sums)
+{
+    const int level = be_level_index(e);
+    const struct be_view x = be_view_of(e, forest->op->operand[0]);
+    LLVMValueRef codes = be_offset(
+        e, e->workspace, be_i64(e, e->layout_one->work[forest->number]));
+    LLVMValueRef quantise[] = {x.base, x.column_stride, codes};
+    LLVMValueRef args[] = {codes, sums};
+    be_call(e, forest->quantise_one[level][x.dtype == IR_F64], quantise, 3);
+    be_call(e, forest->one[level], args, 2);
+}
+
 /* Row by row, by code (branch) or by tables (walk). */
 static void lower_rows(struct be_emitter *e, struct be_forest *forest)
 {
@@ -360,10 +402,15 @@ static void lower_rows(struct be_emitter *e, struct be_forest *forest)
     }
     if (e->needed[leaf->id])
         leaves = be_buffer(e, leaf);
+    const bool by_codes = e->one_row && one_has_codes(forest);
+    if (sums && by_codes)
+        lower_one(e, forest, sums);
     struct be_loop loop;
     be_loop_begin(e, &loop, be_i64(e, 0), e->n_rows, 1);
-    LLVMValueRef args[2] = {contiguous_row(e, forest, loop.index)};
-    if (sums) {
+    LLVMValueRef args[2] = {NULL};
+    if (leaves || !by_codes)
+        args[0] = contiguous_row(e, forest, loop.index);
+    if (sums && !by_codes) {
         LLVMValueRef k =
             LLVMBuildNSWMul(e->b, loop.index, be_i64(e, f->n_targets), "");
         args[1] = be_at(e, sum, sums, k);

@@ -69,40 +69,15 @@ struct oblivious {
 
 /* --------------------------------------------------------------- tables -- */
 
-/* The bit of the most significant place of a code, the sign. */
-static unsigned sign_bit(const struct oblivious *o)
-{
-    return o->forest->code_bytes == 1 ? 0x80 : 0x8000;
-}
-
-/* A test is passed where limit > (code & mask), as signed numbers. For numeric
- * nodes that is going left. A set's bit is below its limit 1 where it is not
- * set, so that passing is going right; but the sign bit is below 0 where it
- * is set. */
-static bool passes_left(const struct oblivious *o, int64_t node)
-{
-    const struct ir_forest *f = o->f;
-    return !(f->column_flags[f->node_column[node]] & IR_NODE_CATEGORICAL) ||
-           f->node_code[node] == sign_bit(o);
-}
-
 static void append_test(const struct oblivious *o, int64_t node,
                         struct ir_text *to)
 {
-    const struct ir_forest *f = o->f;
     const uint32_t same = o->forest->code_bytes == 1 ? 0x01010101 : 0x00010001;
-    const uint32_t all = same * (2 * sign_bit(o) - 1);
-    uint32_t word[3] = {0, same * sign_bit(o), all}; /* never passed */
-    if (node >= 0) {
-        const int column = f->node_column[node];
-        const uint32_t code = f->node_code[node];
-        const bool is_set = f->column_flags[column] & IR_NODE_CATEGORICAL;
-        word[0] = (uint32_t)(column * o->forest->tile_rows *
-                             o->forest->code_bytes);
-        word[1] = is_set ? same * (code != sign_bit(o))
-                         : same * ((code + 1) ^ sign_bit(o));
-        word[2] = is_set ? same * code : all;
-    }
+    const struct be_test test = node < 0 ? be_never(o->forest)
+                                         : be_node_test(o->forest, node);
+    const uint32_t word[3] = {
+        (uint32_t)(test.column * o->forest->tile_rows * o->forest->code_bytes),
+        same * test.limit, same * test.mask};
     ir_text_append(to, word, (size_t)o->test_bytes);
 }
 
@@ -120,7 +95,7 @@ static int32_t leaf_of(const struct oblivious *o, int tree,
                f->node_code[tests[k]] != f->node_code[node])
             k++;
         const bool passed = entry >> (n - 1 - k) & 1;
-        at = passed == passes_left(o, node) ? f->left[node] : f->right[node];
+        at = passed == be_node_test(o->forest, node).left ? f->left[node] : f->right[node];
     }
     return f->leaf_start[tree] + ~at;
 }
@@ -526,12 +501,6 @@ static void store_leaves(struct oblivious *o)
 
 /* ------------------------------------------------------------ functions -- */
 
-static LLVMValueRef least(struct be_emitter *e, LLVMValueRef a, LLVMValueRef b)
-{
-    return LLVMBuildSelect(
-        e->b, LLVMBuildICmp(e->b, LLVMIntSLT, a, b, ""), a, b, "");
-}
-
 static int trees_of_chunk(const struct oblivious *o)
 {
     const size_t bytes = ((size_t)o->stride << o->n_tests) *
@@ -572,7 +541,7 @@ static LLVMValueRef emit_run(struct oblivious *o, int n_tests, bool leaf)
     struct be_loop trees, rows;
     be_loop_begin(e, &trees, be_i64(e, 0), o->n_trees, chunk);
     o->first = trees.index;
-    o->n_chunk = least(e, LLVMBuildNSWSub(e->b, o->n_trees, o->first, ""),
+    o->n_chunk = be_least(e, LLVMBuildNSWSub(e->b, o->n_trees, o->first, ""),
                        be_i64(e, chunk));
     be_loop_begin(e, &rows, be_i64(e, 0), o->n_rows, block_rows);
     o->row = rows.index;
@@ -660,8 +629,7 @@ void be_oblivious_emit(struct be_emitter *e, struct be_forest *forest)
         .runs = ir_realloc_array(NULL, n, sizeof(struct run)),
         .tests_at = ir_realloc_array(NULL, n, sizeof(int64_t)),
     };
-    for (int c = 0; c < f->n_code_columns; c++)
-        o.masked |= (f->column_flags[c] & IR_NODE_CATEGORICAL) != 0;
+    o.masked = be_has_masks(f);
     o.test_bytes = o.masked ? 12 : 8;
     plan_runs(&o);
     emit_tables(&o, with_leaf);

@@ -32,6 +32,8 @@ struct quantise {
     enum ir_dtype from; /* of the values that are read */
     enum ir_dtype in;   /* that they are compared in */
     LLVMTypeRef code;
+    bool one_row;
+    int64_t stride; /* from column to column, in codes */
     LLVMValueRef base, row_stride, column_stride, codes;
     LLVMValueRef first_row, end_row; /* of the block */
     LLVMValueRef table_rows; /* i64[block_rows]: where a run's tables have
@@ -168,7 +170,7 @@ static void emit_group(struct quantise *q, uint8_t flags, int n_levels,
                                   offsetof(struct group_column, column));
     LLVMValueRef dest = be_at(
         e, q->code, q->codes,
-        LLVMBuildMul(e->b, to, be_i64(e, q->forest->tile_rows), ""));
+        LLVMBuildMul(e->b, to, be_i64(e, q->stride), ""));
     LLVMValueRef level[max_levels];
     for (int k = 0; k < n_levels; k++)
         level[k] = be_at(
@@ -371,9 +373,52 @@ static void copy_block(struct quantise *q, LLVMValueRef *at, LLVMValueRef to)
     be_interleave(e, v, n, bytes, block_bytes);
     for (int k = 0; k < n; k++) {
         LLVMValueRef column = be_at(
-            e, q->code, to, be_i64(e, k * q->forest->tile_rows));
+            e, q->code, to, be_i64(e, k * q->stride));
         LLVMSetAlignment(LLVMBuildStore(e->b, v[k], column), block_bytes);
     }
+}
+
+/* What the emitted code reads of a run. */
+struct run_fields {
+    LLVMValueRef values; /* of row 0 */
+    LLVMValueRef first_column, n_blocks, limit, table, row_bytes;
+};
+
+static struct run_fields load_run(struct quantise *q, LLVMValueRef table,
+                                  LLVMValueRef index, LLVMValueRef data)
+{
+#define FIELD(name) entry_field(q, table, index, offsetof(struct run, name))
+    struct run_fields run = {
+        .values = feature_values(q, FIELD(feature)),
+        .first_column = FIELD(first_column), .n_blocks = FIELD(n_blocks),
+        .limit = FIELD(limit)};
+    run.table = be_offset(q->e, data, FIELD(table));
+#undef FIELD
+    run.row_bytes = LLVMBuildMul(q->e->b, run.n_blocks,
+                                 be_i64(q->e, block_bytes), "");
+    return run;
+}
+
+/* for each run: the row's codes, side by side. A run may write past its end, as
+ * below. */
+static void emit_runs_of_row(struct quantise *q, uint8_t reading,
+                             LLVMValueRef table, int n, LLVMValueRef data)
+{
+    struct be_emitter *e = q->e;
+    struct be_loop run, block;
+    be_loop_begin(e, &run, be_i64(e, 0), be_i64(e, n), 1);
+    struct run_fields r = load_run(q, table, run.index, data);
+    LLVMValueRef v = load_value(q, r.values, be_i64(e, 0));
+    LLVMValueRef from = LLVMBuildMul(
+        e->b, category_row(q, reading, r.limit, v), r.row_bytes, "");
+    from = be_offset(e, r.table, from);
+    LLVMValueRef to = be_at(e, q->code, q->codes, r.first_column);
+    be_loop_begin(e, &block, be_i64(e, 0), r.row_bytes, block_bytes);
+    be_store(e, be_load(e, be_vector(e->i8, block_bytes),
+                        be_offset(e, from, block.index)),
+             be_offset(e, to, block.index));
+    be_loop_end(e, &block);
+    be_loop_end(e, &run);
 }
 
 /* for each run, for each row of the block: the codes of all its columns. The
@@ -390,41 +435,33 @@ static void emit_runs(struct quantise *q, uint8_t reading, LLVMValueRef table,
     LLVMValueRef start = q->table_rows;
     LLVMValueRef zeros = LLVMConstNull(be_vector(e->i64, block_rows));
     be_loop_begin(e, &run, be_i64(e, 0), be_i64(e, n), 1);
-#define FIELD(name) \
-    entry_field(q, table, run.index, offsetof(struct run, name))
-    LLVMValueRef values = feature_values(q, FIELD(feature));
-    LLVMValueRef column = FIELD(first_column), n_blocks = FIELD(n_blocks);
-    LLVMValueRef limit = FIELD(limit);
-    LLVMValueRef first = be_offset(e, data, FIELD(table));
-#undef FIELD
-    LLVMValueRef row_bytes =
-        LLVMBuildMul(e->b, n_blocks, be_i64(e, block_bytes), "");
+    struct run_fields r = load_run(q, table, run.index, data);
     LLVMSetAlignment(LLVMBuildStore(e->b, zeros, start), 64);
     LLVMValueRef count = LLVMBuildSub(e->b, q->end_row, q->first_row, "");
     be_loop_begin(e, &row, be_i64(e, 0), count, 1);
     LLVMValueRef v = load_value(
-        q, values, LLVMBuildAdd(e->b, q->first_row, row.index, ""));
-    LLVMValueRef at =
-        LLVMBuildMul(e->b, category_row(q, reading, limit, v), row_bytes, "");
+        q, r.values, LLVMBuildAdd(e->b, q->first_row, row.index, ""));
+    LLVMValueRef at = LLVMBuildMul(
+        e->b, category_row(q, reading, r.limit, v), r.row_bytes, "");
     be_store(e, at, be_at(e, e->i64, start, row.index));
     be_loop_end(e, &row);
 
     be_loop_begin(e, &rows, be_i64(e, 0), count, n_rows);
     LLVMValueRef from[block_bytes], to[block_bytes];
     for (int i = 0; i < n_rows; i++) {
-        LLVMValueRef r = LLVMBuildAdd(e->b, rows.index, be_i64(e, i), "");
+        LLVMValueRef k = LLVMBuildAdd(e->b, rows.index, be_i64(e, i), "");
         from[i] = be_offset(
-            e, first, be_load(e, e->i64, be_at(e, e->i64, start, r)));
+            e, r.table, be_load(e, e->i64, be_at(e, e->i64, start, k)));
     }
-    be_loop_begin(e, &block, be_i64(e, 0), n_blocks, 1);
+    be_loop_begin(e, &block, be_i64(e, 0), r.n_blocks, 1);
     LLVMValueRef offset =
         LLVMBuildMul(e->b, block.index, be_i64(e, block_bytes), "");
     for (int i = 0; i < n_rows; i++)
         to[i] = be_offset(e, from[i], offset);
     LLVMValueRef dest = LLVMBuildAdd(
-        e->b, column,
+        e->b, r.first_column,
         LLVMBuildMul(e->b, block.index, be_i64(e, n_rows), ""), "");
-    dest = LLVMBuildMul(e->b, dest, be_i64(e, q->forest->tile_rows), "");
+    dest = LLVMBuildMul(e->b, dest, be_i64(e, q->stride), "");
     dest = LLVMBuildAdd(e->b, dest, q->first_row, "");
     dest = LLVMBuildAdd(e->b, dest, rows.index, "");
     copy_block(q, to, be_at(e, q->code, q->codes, dest));
@@ -464,7 +501,10 @@ static void flush_runs(struct quantise *q, uint8_t reading, struct run *runs,
             be_bytes(q->e, "category_codes", data->data, data->length, 64);
         LLVMValueRef table = be_bytes(q->e, "category_run", runs,
                                       (size_t)*n * sizeof(*runs), 32);
-        emit_runs(q, reading, table, *n, bytes);
+        if (q->one_row)
+            emit_runs_of_row(q, reading, table, *n, bytes);
+        else
+            emit_runs(q, reading, table, *n, bytes);
     }
     *n = 0;
     data->length = 0;
@@ -512,45 +552,66 @@ int64_t be_code_columns(const struct be_forest *forest)
     return n;
 }
 
-void be_quantise_emit(struct be_emitter *e, struct be_forest *forest,
-                      int level, enum ir_dtype dtype)
+static void emit_columns(struct quantise *q)
 {
-    const struct ir_forest *f = &forest->f;
-    char name[64];
-    snprintf(name, sizeof(name), "quantise_%d_%s_%d", forest->number,
-             ir_dtype_name(dtype), e->levels[level]->vector_bytes);
-    LLVMTypeRef params[] = {e->ptr, e->i64, e->i64, e->i64, e->ptr};
-    LLVMValueRef fn =
-        be_function(e, name, e->none, params, 5, e->levels[level]);
-    be_noalias(e, fn, 0);
-    be_noalias(e, fn, 4);
-    const bool narrow = dtype == IR_F32 || f->in_dtype == IR_F32;
-    struct quantise q = {
-        .e = e, .forest = forest, .from = dtype,
-        .in = narrow ? IR_F32 : IR_F64,
-        .code = forest->code_bytes == 1 ? e->i8 : e->i16,
-        .base = LLVMGetParam(fn, 0), .row_stride = LLVMGetParam(fn, 1),
-        .column_stride = LLVMGetParam(fn, 2), .codes = LLVMGetParam(fn, 4),
-    };
     struct group_column *columns = ir_realloc_array(
-        NULL, (size_t)f->n_code_columns + 1, sizeof(*columns));
-    LLVMValueRef n_rows = LLVMGetParam(fn, 3);
-    q.table_rows =
+        NULL, (size_t)q->forest->f.n_code_columns + 1, sizeof(*columns));
+    emit_categorical(q);
+    for (int levels = 1; levels <= max_levels; levels++)
+        for (uint8_t flags = 0; flags < IR_NODE_CATEGORICAL; flags++)
+            emit_numeric(q, levels, flags, columns);
+    free(columns);
+}
+
+/* All rows, block by block. */
+static void emit_blocks(struct quantise *q, LLVMValueRef n_rows)
+{
+    struct be_emitter *e = q->e;
+    q->table_rows =
         LLVMBuildAlloca(e->b, LLVMArrayType2(e->i64, block_rows), "");
-    LLVMSetAlignment(q.table_rows, 64);
+    LLVMSetAlignment(q->table_rows, 64);
     struct be_loop block;
     be_loop_begin(e, &block, be_i64(e, 0), n_rows, block_rows);
     LLVMValueRef end =
         LLVMBuildAdd(e->b, block.index, be_i64(e, block_rows), "");
     LLVMValueRef past = LLVMBuildICmp(e->b, LLVMIntSGT, end, n_rows, "");
-    q.first_row = block.index;
-    q.end_row = LLVMBuildSelect(e->b, past, n_rows, end, "");
-    emit_categorical(&q);
-    for (int levels = 1; levels <= max_levels; levels++)
-        for (uint8_t flags = 0; flags < IR_NODE_CATEGORICAL; flags++)
-            emit_numeric(&q, levels, flags, columns);
+    q->first_row = block.index;
+    q->end_row = LLVMBuildSelect(e->b, past, n_rows, end, "");
+    emit_columns(q);
     be_loop_end(e, &block);
+}
+
+void be_quantise_emit(struct be_emitter *e, struct be_forest *forest,
+                      int level, enum ir_dtype dtype, bool one_row)
+{
+    const struct ir_forest *f = &forest->f;
+    char name[64];
+    snprintf(name, sizeof(name), "quantise_%d_%s%s_%d", forest->number,
+             ir_dtype_name(dtype), one_row ? "_one" : "",
+             e->levels[level]->vector_bytes);
+    LLVMTypeRef batch[] = {e->ptr, e->i64, e->i64, e->i64, e->ptr};
+    LLVMTypeRef one[] = {e->ptr, e->i64, e->ptr};
+    LLVMValueRef fn = be_function(e, name, e->none, one_row ? one : batch,
+                                  one_row ? 3 : 5, e->levels[level]);
+    const bool narrow = dtype == IR_F32 || f->in_dtype == IR_F32;
+    struct quantise q = {
+        .e = e, .forest = forest, .from = dtype,
+        .in = narrow ? IR_F32 : IR_F64,
+        .code = forest->code_bytes == 1 ? e->i8 : e->i16,
+        .one_row = one_row, .stride = one_row ? 1 : forest->tile_rows,
+        .base = LLVMGetParam(fn, 0),
+        .row_stride = one_row ? be_i64(e, 0) : LLVMGetParam(fn, 1),
+        .column_stride = LLVMGetParam(fn, one_row ? 1 : 2),
+        .codes = LLVMGetParam(fn, one_row ? 2 : 4),
+        .first_row = be_i64(e, 0), .end_row = be_i64(e, 1),
+    };
+    be_noalias(e, fn, 0);
+    be_noalias(e, fn, one_row ? 2 : 4);
+    if (one_row)
+        emit_columns(&q);
+    else
+        emit_blocks(&q, LLVMGetParam(fn, 3));
     LLVMBuildRetVoid(e->b);
-    free(columns);
-    forest->quantise[level][dtype == IR_F64] = fn;
+    (one_row ? forest->quantise_one : forest->quantise)[level]
+                                                       [dtype == IR_F64] = fn;
 }

@@ -399,8 +399,6 @@ static LLVMValueRef emit_walk(struct be_emitter *e, struct be_forest *forest,
 void be_walk_emit(struct be_emitter *e, struct be_forest *forest)
 {
     const struct ir_forest *f = &forest->f;
-    const bool margins = !forest->branch_one ||
-                         (!forest->select && !forest->branch);
     if (f->coef_start)
         be_linear_emit(e, forest);
     LLVMValueRef nodes = be_walk_nodes(e, forest);
@@ -412,11 +410,9 @@ void be_walk_emit(struct be_emitter *e, struct be_forest *forest)
                        : NULL;
         forest->walk_leaf = emit_walk(e, forest, nodes, roots, ids, true);
     }
-    if (!margins)
-        return;
-    LLVMValueRef values =
-        be_bytes(e, "leaf_value", f->leaf_value, be_leaf_bytes(f), 8);
-    forest->walk = emit_walk(e, forest, nodes, roots, values, false);
+    if (be_walks(forest))
+        forest->walk = emit_walk(e, forest, nodes, roots,
+                                 be_leaf_values(e, forest), false);
 }
 
 /* fn(row, leaf): constant + sum of coef * v in order, each product rounded

@@ -27,7 +27,14 @@ static int64_t work_bytes(const struct be_emitter *e, int i, int64_t rows)
         return be_contributions_work(e, forest, rows == 1);
     if (forest->select && rows > 1)
         return be_code_columns(forest) * rows * forest->code_bytes;
-    return f->n_features * (int64_t)ir_dtype_bytes(f->in_dtype);
+    /* One row's codes fill registers; the row itself is for the leaf result. */
+    int64_t bytes = f->n_features * (int64_t)ir_dtype_bytes(f->in_dtype);
+    if (forest->match || forest->oblivious_one) {
+        const int64_t codes = be_code_columns(forest) * forest->code_bytes;
+        bytes = codes + BE_MOST_TABLES * 16 > bytes
+                    ? codes + BE_MOST_TABLES * 16 : bytes;
+    }
+    return bytes;
 }
 
 /* The slots of an op's results, then that of its work. */

@@ -33,6 +33,9 @@ struct be_level {
     bool has_masks; /* compares give mask registers (AVX-512) */
 };
 
+/* How bytes are looked up in registers, if they are: emit_tests.c. */
+enum be_lookup { BE_LOADS, BE_PSHUFB, BE_TBL };
+
 struct be_target {
     const char *name; /* as --target has it */
     const char *triple;
@@ -40,6 +43,7 @@ struct be_target {
     const struct be_level *levels; /* lowest first */
     int n_levels;
     bool detects; /* levels are chosen at run time by CPUID */
+    enum be_lookup lookup;
 };
 
 const struct be_target *be_target_find(const char *name);
@@ -116,13 +120,17 @@ LLVMValueRef be_function(struct be_emitter *e, const char *name,
                          const struct be_level *level);
 LLVMValueRef be_call(struct be_emitter *e, LLVMValueRef fn,
                      LLVMValueRef *args, int n);
-/* A call of the intrinsic `name`, overloaded on `type`. */
+/* A call of the intrinsic `name`, overloaded on `type` if that is not NULL. */
 LLVMValueRef be_intrinsic(struct be_emitter *e, const char *name,
                           LLVMTypeRef type, LLVMValueRef *args, int n);
 LLVMBasicBlockRef be_block(struct be_emitter *e, const char *name);
 /* Marks a parameter: readonly where it is, noalias always. */
 void be_noalias(struct be_emitter *e, LLVMValueRef fn, int param);
 void be_noinline(struct be_emitter *e, LLVMValueRef fn);
+/* The lesser of two integers. */
+LLVMValueRef be_least(struct be_emitter *e, LLVMValueRef a, LLVMValueRef b);
+/* The lowest bit of v that is set: one is. */
+LLVMValueRef be_trailing_zeros(struct be_emitter *e, LLVMValueRef v);
 
 /* for (i = from; i < to; i += step), with from < to not assumed. The body is
  * emitted between begin and end; `index` is i. */
@@ -211,8 +219,9 @@ struct be_forest {
     struct ir_forest f;
     const struct ir_op *op;
     int number; /* of the op, for names */
-    bool select, branch, branch_one; /* else: walk */
+    bool select, branch; /* how batches are done; else: walk */
     bool oblivious; /* with `select`: batches of codes, but by tables */
+    bool branch_one, match, oblivious_one; /* one row; else: walk */
     int code_bytes;
     int64_t tile_rows;
     /* Of a leaf, its place among its tree's leaves in emit_select.c's order. */
@@ -226,7 +235,9 @@ struct be_forest {
     LLVMValueRef walk;      /* fn(row, margin): all trees by tables */
     LLVMValueRef walk_leaf; /* fn(row, leaf) */
     LLVMValueRef linear;    /* fn(row, leaf) -> value, of a linear leaf */
-    LLVMValueRef quantise[8][2]; /* by level and dtype of the values */
+    /* By level and dtype of the values; of a batch, and of one row. */
+    LLVMValueRef quantise[8][2], quantise_one[8][2];
+    LLVMValueRef one[8]; /* fn(codes, margin) by level, of one row */
     /* Of contributions: fn(work) by level, for one row and for as many as a
      * register has lanes; the paths; the means. */
     LLVMValueRef contributions[8][2];
@@ -239,6 +250,8 @@ struct be_forest {
 };
 /* Emits everything that the op's strategies call; fills e->forests. */
 void be_forests_emit(struct be_emitter *e);
+/* Whether margins are found by the strategy walk, of batches or of one row. */
+bool be_walks(const struct be_forest *forest);
 
 /* The number in e->levels of the level that is emitted for. */
 int be_level_index(const struct be_emitter *e);
@@ -271,8 +284,47 @@ void be_linear_emit(struct be_emitter *e, struct be_forest *forest);
  * the largest float that is not above each. */
 float be_round_down(double v);
 
+/* Emits forest->leaf_values. */
+LLVMValueRef be_leaf_values(struct be_emitter *e, struct be_forest *forest);
+
+/* -------------------------------------------------------- emit_tests.c -- */
+
+/* A node's test of its code, as signed numbers of code_bits: passed where
+ * limit > (code & mask). */
+struct be_test {
+    int column;
+    uint32_t limit, mask;
+    bool left; /* rows that pass go left */
+};
+struct be_test be_node_test(const struct be_forest *forest, int64_t node);
+struct be_test be_never(const struct be_forest *forest); /* is passed */
+/* Whether there are masks that do something: those of set tests. */
+bool be_has_masks(const struct ir_forest *f);
+
+/* Decides `lanes` tests, 16 or 32, of one row at once. */
+enum { BE_MOST_TABLES = 8 };
+struct be_tests {
+    struct be_emitter *e;
+    const struct be_forest *forest;
+    int lanes;
+    bool masked;
+    int n_tables; /* registers of 16 bytes of codes; 0: codes are in memory */
+    LLVMValueRef table[BE_MOST_TABLES], codes; /* of the current function */
+};
+void be_tests_init(struct be_tests *t, struct be_emitter *e,
+                   const struct be_forest *forest, int lanes);
+/* Appends to a table the tests of node[0..lanes-1], of which those below 0 are
+ * never passed; how many bytes that is, a multiple of 16. */
+void be_tests_append(const struct be_tests *t, const int32_t *node,
+                     struct ir_text *to);
+int be_tests_bytes(const struct be_tests *t);
+/* Takes the row's codes, of which all tables' bytes can be read. */
+void be_tests_load(struct be_tests *t, LLVMValueRef codes);
+/* Which of the tests at `at`, aligned to 16, are passed: a vector of i1. */
+LLVMValueRef be_tests_pass(const struct be_tests *t, LLVMValueRef at);
+
 /* ---- emit_select.c, emit_scan.c, emit_oblivious.c, emit_branch.c,
- *      emit_walk.c, emit_quantise.c ---------------------------------------- */
+ *      emit_walk.c, emit_match.c, emit_quantise.c -------------------------- */
 
 void be_select_emit(struct be_emitter *e, struct be_forest *forest, int level);
 /* Of each node of a tree: how many leaves are below it, and how many results are
@@ -292,6 +344,8 @@ void be_scan_emit(struct be_emitter *e, struct be_forest *forest);
 void be_oblivious_emit(struct be_emitter *e, struct be_forest *forest);
 void be_branch_emit(struct be_emitter *e, struct be_forest *forest);
 void be_walk_emit(struct be_emitter *e, struct be_forest *forest);
+/* These fill forest->one of all levels. */
+void be_match_emit(struct be_emitter *e, struct be_forest *forest);
 /* The nodes as a table; the entry of node `index`, an i64, and its feature;
  * whether v, of f.in_dtype, goes left at an entry; whether that is a set test;
  * and of what is none, for `lanes` numbers at once. */
@@ -306,9 +360,10 @@ LLVMValueRef be_walk_number_left(struct be_emitter *e,
                                  LLVMValueRef v, int lanes);
 /* How many code columns there must be room for: a few more than there are. */
 int64_t be_code_columns(const struct be_forest *forest);
-/* fn(base, row_stride, column_stride, n_rows, codes) for values of `dtype`. */
+/* fn(base, row_stride, column_stride, n_rows, codes) for values of `dtype`; or
+ * fn(base, column_stride, codes) for one row, whose codes are side by side. */
 void be_quantise_emit(struct be_emitter *e, struct be_forest *forest,
-                      int level, enum ir_dtype dtype);
+                      int level, enum ir_dtype dtype, bool one_row);
 
 /* -------------------------------------------------- emit_contributions.c -- */
 

@@ -22,11 +22,11 @@ static const struct be_level riscv64_levels[] = {
 
 static const struct be_target targets[] = {
     {"x86_64-linux-gnu", "x86_64-unknown-linux-gnu", NULL, x86_64_levels, 3,
-     true},
+     true, BE_PSHUFB},
     {"aarch64-linux-gnu", "aarch64-unknown-linux-gnu", NULL, aarch64_levels, 1,
-     false},
+     false, BE_TBL},
     {"riscv64-linux-gnu", "riscv64-unknown-linux-gnu", "lp64d",
-     riscv64_levels, 1, false},
+     riscv64_levels, 1, false, BE_LOADS},
 };
 enum { n_targets = sizeof(targets) / sizeof(targets[0]) };
 

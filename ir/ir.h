@@ -474,7 +474,8 @@ int ir_find_output(const struct ir_module *module, const char *name);
     "code_bits:int column_feature:tensor? column_flags:tensor? "              \
     "cut_start:tensor? cuts:tensor? column_set_start:tensor? "                \
     "column_set:tensor? node_column:tensor? node_code:tensor? "               \
-    "strategy:string? row_strategy:string? tile_rows:int? chunk_nodes:int? "  \
+    "strategy:string? row_strategy:string? row_lanes:int? tile_rows:int? "    \
+    "chunk_nodes:int? "                                                       \
     IR_SLOTS_ATTR
 
 enum ir_node_flag {
@@ -539,6 +540,29 @@ int ir_tree_tests(const struct ir_forest *f, int tree,
  * many tests, above IR_MAX_TABLE_BYTES. */
 #define IR_MAX_TABLE_BYTES (64 << 20)
 int64_t ir_table_bytes(const struct ir_forest *f);
+/* A tree in clusters of up to 15 or 31 nodes, as the strategy match has it, with
+ * up to 16 or 32 exits. Cluster 0 has the root; a cluster's node 0 is on top. */
+enum { IR_MOST_EXITS = 32 };
+struct ir_cluster {
+    int depth; /* clusters from the root to this one, both included */
+    int n_nodes, n_exits;
+    int32_t node[IR_MOST_EXITS - 1]; /* numbered in the forest */
+    int8_t child[IR_MOST_EXITS - 1][2]; /* left, right: a node of this cluster,
+                                           or ~exit */
+    int32_t exit[IR_MOST_EXITS]; /* a cluster, or ~leaf, numbered in the tree */
+};
+struct ir_cut {
+    int n, room;
+    int depth; /* of the deepest */
+    struct ir_cluster *cluster;
+    int32_t *height, *order; /* scratch */
+};
+/* Cuts one tree into clusters of at most `lanes` exits, 16 or 32; `cut` starts
+ * as zeros and can be used again. */
+void ir_cut_tree(struct ir_cut *cut, const struct ir_forest *f, int tree,
+                 int lanes);
+void ir_cut_release(struct ir_cut *cut);
+
 /* Element i of an array of dtype f32 or f64. */
 double ir_real(const void *array, enum ir_dtype dtype, size_t i);
 

@@ -616,14 +616,15 @@ static bool check_strategy(const struct ir_op *op, const char *name,
         return bad(op, diag, "%s has no early exit", s);
     if (!strcmp(s, "branch") || !strcmp(s, "walk"))
         return true;
-    if (batch && (!strcmp(s, "select") || !strcmp(s, "scan"))) {
+    if (batch ? !strcmp(s, "select") || !strcmp(s, "scan")
+              : !strcmp(s, "match")) {
         if (ir_attr_int(op, "code_bits") == 0)
             return bad(op, diag, "%s needs codes", s);
         if (ir_find_attr(op, "coef_start"))
             return bad(op, diag, "%s has no linear leaves", s);
         return true;
     }
-    if (batch && !strcmp(s, "oblivious")) {
+    if (!strcmp(s, "oblivious")) {
         struct ir_forest f;
         ir_forest_view(op, &f);
         if (ir_table_bytes(&f) < 0)
@@ -651,6 +652,10 @@ bool ir_verify_forest(const struct ir_module *module, const struct ir_op *op,
     if (ir_attr_int_or(op, "tile_rows", 64) % 64 != 0)
         return bad(op, diag, "tile_rows is %lld, no multiple of 64",
                    (long long)ir_attr_int(op, "tile_rows"));
+    const int64_t lanes = ir_attr_int_or(op, "row_lanes", 16);
+    if (lanes != 16 && lanes != 32)
+        return bad(op, diag, "row_lanes is %lld, not 16 or 32",
+                   (long long)lanes);
     return check_strategy(op, "strategy", true, diag) &&
            check_strategy(op, "row_strategy", false, diag);
 }

@@ -35,6 +35,10 @@
 #define OBLIVIOUS_TREE_NS 0.2
 #define OBLIVIOUS_TEST_NS 0.015
 
+/* `match`, a cluster of 16 exits, and one of 32. */
+#define MATCH_NS 2.0
+#define MATCH_WIDE_NS 3.0
+
 /* Nodes that are turned into code at most. `select` takes about 54 bytes of
  * code and 0.2 ms of compiling a node at each ISA level, `branch` 0.4 ms in all:
  * what is larger is done by tables, which cost nothing to compile. */
@@ -154,6 +158,20 @@ static const char *choose_strategy(const struct ir_forest *f)
     return can_branch ? "branch" : "walk";
 }
 
+/* Exits of a cluster of the strategy match. */
+static int choose_lanes(const struct ir_forest *f)
+{
+    double cost[2] = {0, 0};
+    struct ir_cut cut = {0};
+    for (int t = 0; t < f->n_trees; t++)
+        for (int wide = 0; wide < 2; wide++) {
+            ir_cut_tree(&cut, f, t, wide ? 32 : 16);
+            cost[wide] += cut.depth * (wide ? MATCH_WIDE_NS : MATCH_NS);
+        }
+    ir_cut_release(&cut);
+    return cost[1] < cost[0] ? 32 : 16;
+}
+
 /* Rows that a tile holds: a multiple of the rows that a register holds. */
 static int64_t choose_tile_rows(const struct ir_forest *f, bool with_codes)
 {
@@ -171,7 +189,7 @@ static int64_t choose_tile_rows(const struct ir_forest *f, bool with_codes)
 bool pass_uses_codes(const char *strategy)
 {
     return !strcmp(strategy, "select") || !strcmp(strategy, "scan") ||
-           !strcmp(strategy, "oblivious");
+           !strcmp(strategy, "oblivious") || !strcmp(strategy, "match");
 }
 
 static bool is_one_of(const char *name, const char *const *names, int n)
@@ -187,15 +205,18 @@ static bool check_options(const struct pass_options *options,
 {
     static const char *const names[] = {"branch", "walk", "select", "scan",
                                         "oblivious"};
+    static const char *const row_names[] = {"branch", "walk", "match",
+                                            "oblivious"};
     if (options->strategy && !is_one_of(options->strategy, names, 5))
         return ir_error(diag, ir_loc_file(NULL),
                         "there is no batch strategy named \"%s\" (there are: "
                         "branch, walk, select, scan, oblivious)",
                         options->strategy);
-    if (options->row_strategy && !is_one_of(options->row_strategy, names, 2))
+    if (options->row_strategy && !is_one_of(options->row_strategy, row_names, 4))
         return ir_error(diag, ir_loc_file(NULL),
                         "there is no one-row strategy named \"%s\" (there "
-                        "are: branch, walk)", options->row_strategy);
+                        "are: branch, walk, match, oblivious)",
+                        options->row_strategy);
     return true;
 }
 
@@ -239,6 +260,7 @@ static bool schedule_forest(struct ir_module *module, struct ir_op *op,
     struct ir_forest f;
     ir_forest_view(op, &f);
     if (!check_forced(op, &f, options->strategy, diag) ||
+        !check_forced(op, &f, options->row_strategy, diag) ||
         !check_stop(op, &f, options->strategy, diag) ||
         !check_stop(op, &f, options->row_strategy, diag))
         return false;
@@ -250,6 +272,8 @@ static bool schedule_forest(struct ir_module *module, struct ir_op *op,
                                                                    : "walk";
     ir_set_attr(module, op, ir_string("strategy", strategy));
     ir_set_attr(module, op, ir_string("row_strategy", row_strategy));
+    if (!strcmp(row_strategy, "match"))
+        ir_set_attr(module, op, ir_int("row_lanes", choose_lanes(&f)));
     ir_set_attr(module, op,
                 ir_int("tile_rows", choose_tile_rows(
                                         &f, pass_uses_codes(strategy))));
