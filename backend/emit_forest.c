@@ -36,7 +36,7 @@ static void place_leaves(struct be_forest *forest)
                 continue;
             }
             const bool swap =
-                !forest->scan && right[at] < 0 && left[at] >= 0;
+                forest->by[0] != IR_SCAN && right[at] < 0 && left[at] >= 0;
             stack[depth++] = swap ? left[at] : right[at];
             stack[depth++] = swap ? right[at] : left[at];
         }
@@ -91,15 +91,12 @@ size_t be_leaf_bytes(const struct ir_forest *f)
 /* Wide leaves are added in a loop of so many values at a time. */
 enum { wide_lanes = 8 };
 
-void be_add_leaf(struct be_emitter *e, const struct be_forest *forest,
-                 LLVMValueRef values, LLVMValueRef leaf, LLVMValueRef acc)
+void be_add_values(struct be_emitter *e, const struct be_forest *forest,
+                   LLVMValueRef from, LLVMValueRef acc)
 {
     const struct ir_forest *f = &forest->f;
     LLVMTypeRef sum = be_type(e, f->sum_dtype);
     const int whole = f->leaf_width / wide_lanes * wide_lanes;
-    LLVMValueRef first =
-        LLVMBuildNSWMul(e->b, leaf, be_i64(e, f->leaf_width), "");
-    LLVMValueRef from = be_at(e, sum, values, first);
     if (whole > wide_lanes) {
         struct be_loop loop;
         be_loop_begin(e, &loop, be_i64(e, 0), be_i64(e, whole), wide_lanes);
@@ -113,6 +110,15 @@ void be_add_leaf(struct be_emitter *e, const struct be_forest *forest,
         add_values(e, sum, f->leaf_width - whole,
                       be_at(e, sum, from, be_i64(e, whole)),
                       be_at(e, sum, acc, be_i64(e, whole)));
+}
+
+void be_add_leaf(struct be_emitter *e, const struct be_forest *forest,
+                 LLVMValueRef values, LLVMValueRef leaf, LLVMValueRef acc)
+{
+    LLVMTypeRef sum = be_type(e, forest->f.sum_dtype);
+    LLVMValueRef first =
+        LLVMBuildNSWMul(e->b, leaf, be_i64(e, forest->f.leaf_width), "");
+    be_add_values(e, forest, be_at(e, sum, values, first), acc);
 }
 
 LLVMValueRef be_stops_before(struct be_emitter *e,
@@ -165,15 +171,10 @@ static struct be_forest *forest_new(struct be_emitter *e, int number)
     forest->number = number;
     if (op->kind == IR_OP_contributions)
         return forest;
-    const char *batch = ir_attr_string(op, "strategy");
-    const char *row = ir_attr_string(op, "row_strategy");
-    forest->oblivious = !strcmp(batch, "oblivious");
-    forest->scan = !strcmp(batch, "scan");
-    forest->select =
-        forest->oblivious || forest->scan || !strcmp(batch, "select");
-    forest->branch = !strcmp(batch, "branch");
-    forest->branch_one = !strcmp(row, "branch");
-    forest->match = !strcmp(row, "match");
+    static const char *const attr[2] = {"strategy", "row_strategy"};
+    for (int one_row = 0; one_row < 2; one_row++)
+        forest->by[one_row] = (enum ir_strategy)ir_strategy_find(
+            ir_attr_string(op, attr[one_row]));
     forest->code_bytes = forest->f.code_bits / 8;
     forest->tile_rows = be_tile_rows(e);
     forest->leaf_place =
@@ -182,16 +183,64 @@ static struct be_forest *forest_new(struct be_emitter *e, int number)
     return forest;
 }
 
-/* Whether one row is done by its codes. */
-static bool one_has_codes(const struct be_forest *forest)
+bool be_by_tiles(const struct be_forest *forest)
 {
-    return forest->match || forest->oblivious_one;
+    return forest->by[0] == IR_SELECT || forest->by[0] == IR_SCAN ||
+           forest->by[0] == IR_OBLIVIOUS;
+}
+
+bool be_by_codes(const struct be_forest *forest, bool one_row)
+{
+    const enum ir_strategy s = forest->by[one_row];
+    return s == IR_MATCH16 || s == IR_MATCH32 ||
+           (one_row && s == IR_OBLIVIOUS);
+}
+
+static bool uses(const struct be_forest *forest, enum ir_strategy s)
+{
+    return forest->by[0] == s || forest->by[1] == s;
 }
 
 bool be_walks(const struct be_forest *forest)
 {
-    return (!forest->select && !forest->branch) ||
-           (!one_has_codes(forest) && !forest->branch_one);
+    return uses(forest, IR_WALK);
+}
+
+/* What codes are written by, of tiles and of one row. */
+static void emit_quantise(struct be_emitter *e, struct be_forest *forest)
+{
+    const bool one =
+        be_by_codes(forest, false) || be_by_codes(forest, true);
+    for (int l = 0; l < e->n_levels; l++)
+        for (int one_row = 0; one_row < 2; one_row++) {
+            if (one_row ? !one : !be_by_tiles(forest))
+                continue;
+            be_quantise_emit(e, forest, l, IR_F32, one_row);
+            be_quantise_emit(e, forest, l, IR_F64, one_row);
+        }
+}
+
+static void emit_strategies(struct be_emitter *e, struct be_forest *forest)
+{
+    if (be_by_tiles(forest) && forest->by[0] != IR_OBLIVIOUS)
+        emit_leaf_table(e, forest);
+    if (forest->by[0] == IR_OBLIVIOUS)
+        be_oblivious_emit(e, forest);
+    if (forest->by[0] == IR_SCAN)
+        be_scan_emit(e, forest);
+    for (int l = 0; l < e->n_levels && forest->by[0] == IR_SELECT; l++)
+        be_select_emit(e, forest, l);
+    if (forest->by[1] == IR_OBLIVIOUS)
+        be_oblivious_one_emit(e, forest);
+    if (uses(forest, IR_MATCH16))
+        be_match_emit(e, forest, 16);
+    if (uses(forest, IR_MATCH32))
+        be_match_emit(e, forest, 32);
+    emit_quantise(e, forest);
+    if (uses(forest, IR_BRANCH))
+        be_branch_emit(e, forest);
+    if (be_walks(forest) || ir_value_used(e->module, &forest->op->result[1]))
+        be_walk_emit(e, forest);
 }
 
 void be_forests_emit(struct be_emitter *e)
@@ -200,36 +249,11 @@ void be_forests_emit(struct be_emitter *e)
         const enum ir_op_kind kind = e->module->ops[i]->kind;
         if (kind != IR_OP_forest && kind != IR_OP_contributions)
             continue;
-        struct be_forest *forest = e->forests[i] = forest_new(e, i);
-        if (kind == IR_OP_contributions) {
-            be_contributions_emit(e, forest);
-            continue;
-        }
-        const bool leaf = ir_value_used(e->module, &forest->op->result[1]);
-        if (forest->oblivious)
-            be_oblivious_emit(e, forest);
-        else if (forest->select)
-            emit_leaf_table(e, forest);
-        if (forest->scan)
-            be_scan_emit(e, forest);
-        if (forest->select) {
-            for (int l = 0; l < e->n_levels; l++) {
-                if (!forest->oblivious && !forest->scan)
-                    be_select_emit(e, forest, l);
-                be_quantise_emit(e, forest, l, IR_F32, false);
-                be_quantise_emit(e, forest, l, IR_F64, false);
-            }
-        }
-        if (forest->branch || forest->branch_one)
-            be_branch_emit(e, forest);
-        if (forest->match)
-            be_match_emit(e, forest);
-        for (int l = 0; l < e->n_levels && one_has_codes(forest); l++) {
-            be_quantise_emit(e, forest, l, IR_F32, true);
-            be_quantise_emit(e, forest, l, IR_F64, true);
-        }
-        if (be_walks(forest) || leaf)
-            be_walk_emit(e, forest);
+        e->forests[i] = forest_new(e, i);
+        if (kind == IR_OP_contributions)
+            be_contributions_emit(e, e->forests[i]);
+        else
+            emit_strategies(e, e->forests[i]);
     }
 }
 
@@ -373,27 +397,30 @@ static LLVMValueRef contiguous_row(struct be_emitter *e,
     return copy;
 }
 
-/* One row, by its codes. */
-static void lower_one(struct be_emitter *e, struct be_forest *forest,
-                      LLVMValueRef sums)
+/* The row `index` of the tile, by its codes. */
+static void add_by_codes(struct be_emitter *e, struct be_forest *forest,
+                         LLVMValueRef index, LLVMValueRef margin)
 {
     const int level = be_level_index(e);
+    const struct be_layout *layout = e->one_row ? e->layout_one : e->layout;
     const struct be_view x = be_view_of(e, forest->op->operand[0]);
     LLVMValueRef codes = be_offset(
-        e, e->workspace, be_i64(e, e->layout_one->work[forest->number]));
-    LLVMValueRef quantise[] = {x.base, x.column_stride, codes};
-    LLVMValueRef args[] = {codes, sums};
+        e, e->workspace, be_i64(e, layout->work[forest->number]));
+    LLVMValueRef quantise[] = {be_view_at(e, &x, index, be_i64(e, 0)),
+                               x.column_stride, codes};
+    LLVMValueRef args[] = {codes, margin};
     be_call(e, forest->quantise_one[level][x.dtype == IR_F64], quantise, 3);
-    be_call(e, forest->one[level], args, 2);
+    be_call(e, forest->one[forest->by[e->one_row]][level], args, 2);
 }
 
-/* Row by row, by code (branch) or by tables (walk). */
+/* Row by row: by branch, walk, match, or one row by oblivious. */
 static void lower_rows(struct be_emitter *e, struct be_forest *forest)
 {
     const struct ir_op *op = forest->op;
     const struct ir_forest *f = &forest->f;
     const struct ir_value *margin = &op->result[0], *leaf = &op->result[1];
-    const bool branch = e->one_row ? forest->branch_one : forest->branch;
+    const bool branch = forest->by[e->one_row] == IR_BRANCH;
+    const bool by_codes = be_by_codes(forest, e->one_row);
     LLVMTypeRef sum = be_type(e, f->sum_dtype);
     LLVMValueRef sums = NULL, leaves = NULL;
     if (e->needed[margin->id]) {
@@ -402,28 +429,27 @@ static void lower_rows(struct be_emitter *e, struct be_forest *forest)
     }
     if (e->needed[leaf->id])
         leaves = be_buffer(e, leaf);
-    const bool by_codes = e->one_row && one_has_codes(forest);
-    if (sums && by_codes)
-        lower_one(e, forest, sums);
     struct be_loop loop;
     be_loop_begin(e, &loop, be_i64(e, 0), e->n_rows, 1);
     LLVMValueRef args[2] = {NULL};
     if (leaves || !by_codes)
         args[0] = contiguous_row(e, forest, loop.index);
-    if (sums && !by_codes) {
+    if (leaves) { /* first: codes are written where the row is copied to */
+        LLVMValueRef t =
+            LLVMBuildNSWMul(e->b, loop.index, be_i64(e, f->n_trees), "");
+        args[1] = be_at(e, e->i32, leaves, t);
+        be_call(e, forest->walk_leaf, args, 2);
+    }
+    if (sums) {
         LLVMValueRef k =
             LLVMBuildNSWMul(e->b, loop.index, be_i64(e, f->n_targets), "");
         args[1] = be_at(e, sum, sums, k);
         for (int c = 0; branch && c < forest->n_branch_chunks; c++)
             be_call(e, forest->branch_chunks[c], args, 2);
-        if (!branch)
+        if (by_codes)
+            add_by_codes(e, forest, loop.index, args[1]);
+        else if (!branch)
             be_call(e, forest->walk, args, 2);
-    }
-    if (leaves) {
-        LLVMValueRef t =
-            LLVMBuildNSWMul(e->b, loop.index, be_i64(e, f->n_trees), "");
-        args[1] = be_at(e, e->i32, leaves, t);
-        be_call(e, forest->walk_leaf, args, 2);
     }
     be_loop_end(e, &loop);
     if (sums)
@@ -433,7 +459,7 @@ static void lower_rows(struct be_emitter *e, struct be_forest *forest)
 void be_lower_forest(struct be_emitter *e, const struct ir_op *op)
 {
     struct be_forest *forest = e->forests[be_op_number(e, op)];
-    if (forest->select && !e->one_row)
+    if (be_by_tiles(forest) && !e->one_row)
         lower_select(e, forest);
     else
         lower_rows(e, forest);

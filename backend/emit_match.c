@@ -1,18 +1,18 @@
-/* emit_match.c: the one-row strategy `match`, which does not jump on what a row
- * answers.
+/* emit_match.c: the strategies `match16` and `match32`, which take rows one by
+ * one and do not jump on what a row answers.
  *
- * A tree is cut into clusters of up to 15 or 31 nodes (ir/clusters.c). All tests
- * of a cluster are decided at once (emit_tests.c). Its exits are numbered from
- * one side to the other, at each node first those where its test is not passed.
- * A test that is passed rules these out, as bits of a word, and the first exit
- * that no test rules out is the one that the row leaves by (Lucchese and others,
- * "QuickScorer", 2015). It leads to the next cluster, or to a leaf.
+ * A tree is cut into clusters of up to 15 or 31 nodes (ir/clusters.c). All
+ * tests of a cluster are decided at once (emit_tests.c). Its exits are numbered
+ * from one side to the other, at each node first those where its test is not
+ * passed. A test that is passed rules these out, as bits of a word, and the
+ * first exit that no test rules out is the one that the row leaves by (Lucchese
+ * and others, "QuickScorer", 2015). It leads to the next cluster, or to a leaf.
  *
- * Trees are taken in blocks: first the first step of all, then the second one of
- * those that have not come to a leaf, and so on, so that no step waits for the
- * one before; then their leaf values are added, in order. The code is loops over
- * tables, which do not grow with the forest; what limits it is how many bytes of
- * the tables a row reads. */
+ * Trees are taken in blocks: first the first step of all, then the second one
+ * of those that have not come to a leaf, and so on, so that no step waits for
+ * the one before; then their leaf values are added, in order. The code is loops
+ * over tables, which do not grow with the forest; what limits it is how many
+ * bytes of the tables a row reads. */
 #include "backend/llvm.h"
 
 #include <stdlib.h>
@@ -56,8 +56,8 @@ struct active {
 
 /* --------------------------------------------------------------- tables -- */
 
-/* Words lie as their tests' answers can be widened to them by shuffles within 16
- * bytes: of each 16 bytes of answers the first few, then the next few. Which
+/* Words lie as their tests' answers can be widened to them by shuffles within
+ * 16 bytes: of each 16 bytes of answers the first few, then the next few. Which
  * node the word number i belongs to: */
 static int node_of_word(const struct match *m, int i)
 {
@@ -369,8 +369,8 @@ static LLVMValueRef emit_match(struct match *m)
 {
     struct be_emitter *e = m->e;
     char name[64];
-    snprintf(name, sizeof(name), "match_%d_%d", m->forest->number,
-             e->level->vector_bytes);
+    snprintf(name, sizeof(name), "match%d_%d_%d", m->lanes,
+             m->forest->number, e->level->vector_bytes);
     LLVMTypeRef params[] = {e->ptr, e->ptr};
     LLVMValueRef fn = be_function(e, name, e->none, params, 2, e->level);
     be_noalias(e, fn, 0);
@@ -393,18 +393,16 @@ static LLVMValueRef emit_match(struct match *m)
     return fn;
 }
 
-void be_match_emit(struct be_emitter *e, struct be_forest *forest)
+void be_match_emit(struct be_emitter *e, struct be_forest *forest, int lanes)
 {
-    struct match m = {
-        .e = e, .forest = forest, .f = &forest->f,
-        .lanes = (int)ir_attr_int_or(forest->op, "row_lanes", 16),
-    };
-    be_tests_init(&m.tests, e, forest, m.lanes);
-    m.word = m.lanes == 16 ? e->i16 : e->i32;
+    struct match m = {.e = e, .forest = forest, .f = &forest->f,
+                      .lanes = lanes};
+    be_tests_init(&m.tests, e, forest, lanes);
+    m.word = lanes == 16 ? e->i16 : e->i32;
     plan_clusters(&m);
     emit_tables(&m);
     for (int l = 0; l < e->n_levels; l++) {
         e->level = e->levels[l];
-        forest->one[l] = emit_match(&m);
+        forest->one[lanes == 16 ? IR_MATCH16 : IR_MATCH32][l] = emit_match(&m);
     }
 }

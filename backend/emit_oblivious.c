@@ -1,11 +1,8 @@
 /* emit_oblivious.c: the batch strategy `oblivious`, for trees that ask few
  * different questions.
  *
- * A tree with d different tests, however many nodes ask them, is a table of 2^d
- * leaves: the answers, side by side, are the number of an entry. Where all
- * nodes of a level ask the same, as in CatBoost's trees, d is the depth; what
- * the pass prune leaves of such a tree asks no more. Which tests they are, and
- * whether the tables are in proportion, is ir_tree_tests()'s matter.
+ * A row's answers to a tree's tests, side by side, are the number of an entry
+ * of the tree's table (leaf_tables.c).
  *
  * Rows go through in blocks of 64, trees in chunks whose tables stay in L1.
  * First each tree's number is found for all rows of the block: for each test
@@ -28,20 +25,6 @@ enum {
     most_sums = 8, /* vectors of margins in registers */
     chunk_trees = 32, chunk_least = 16,
     chunk_bytes = 32768, /* of tables */
-    most_padded = 16,    /* values of a leaf that fit the smallest registers */
-};
-
-/* Trees of one target, in order. All are given as many tests: what a tree has
- * less are tests that no row passes, in front of its own. */
-struct run {
-    int first, n; /* of the order */
-    int n_tests;
-};
-
-/* A row's leaf in a tree, and where the tree's table starts. */
-struct entry {
-    uint32_t start; /* in the table of all leaves */
-    int32_t tree;
 };
 
 struct oblivious {
@@ -50,14 +33,9 @@ struct oblivious {
     const struct ir_forest *f;
     bool masked;    /* there are set tests */
     int test_bytes; /* of a test in the tables: column, limit, mask */
-    int stride;     /* values from leaf to leaf, of which f->leaf_width count */
-    int *order;     /* trees by target */
-    struct run *runs;
-    int n_runs;
-    /* Tables: of each run's tests, of entries in order, of leaf values and,
-     * if the leaf is asked for, of what it shows. */
-    LLVMValueRef tests, entries, values, numbers;
-    int64_t *tests_at; /* of a run, in `tests` */
+    const struct be_leaf_tables *t;
+    LLVMValueRef tests; /* of each run's trees */
+    int64_t *tests_at;  /* of a run, in `tests` */
     /* Of the function being emitted. */
     int n_tests, lanes;
     LLVMTypeRef code, place; /* i8 or i16: a row's code, its table entry */
@@ -81,126 +59,23 @@ static void append_test(const struct oblivious *o, int64_t node,
     ir_text_append(to, word, (size_t)o->test_bytes);
 }
 
-/* The leaf of a row whose answers are the bits of `entry`. */
-static int32_t leaf_of(const struct oblivious *o, int tree,
-                       const int32_t *tests, int n, uint32_t entry)
+/* Each run's tests, tree by tree. */
+static void emit_tests(struct oblivious *o)
 {
-    const struct ir_forest *f = o->f;
-    const int64_t first = f->tree_start[tree];
-    int32_t at = first == f->tree_start[tree + 1] ? ~0 : 0;
-    while (at >= 0) {
-        const int64_t node = first + at;
-        int k = 0;
-        while (f->node_column[tests[k]] != f->node_column[node] ||
-               f->node_code[tests[k]] != f->node_code[node])
-            k++;
-        const bool passed = entry >> (n - 1 - k) & 1;
-        at = passed == be_node_test(o->forest, node).left ? f->left[node] : f->right[node];
-    }
-    return f->leaf_start[tree] + ~at;
-}
-
-static void append_leaf(const struct oblivious *o, int32_t leaf,
-                        struct ir_text *values, struct ir_text *numbers,
-                        int tree)
-{
-    static const uint8_t zeros[64];
-    const struct ir_forest *f = o->f;
-    const size_t bytes = ir_dtype_bytes(f->sum_dtype);
-    const size_t width = (size_t)f->leaf_width * bytes;
-    ir_text_append(values, (const uint8_t *)f->leaf_value +
-                           (size_t)leaf * width, width);
-    ir_text_append(values, zeros, (size_t)o->stride * bytes - width);
-    const int32_t number =
-        f->leaf_id ? f->leaf_id[leaf] : leaf - f->leaf_start[tree];
-    ir_text_append(numbers, &number, sizeof(number));
-}
-
-static void append_tree(const struct oblivious *o, int tree,
-                        struct ir_text *values, struct ir_text *numbers,
-                        struct ir_text *entries)
-{
-    int32_t tests[IR_MAX_TREE_TESTS];
-    const int n = ir_tree_tests(o->f, tree, tests);
-    const struct entry entry = {(uint32_t)(numbers->length / 4), tree};
-    ir_text_append(entries, &entry, sizeof(entry));
-    for (uint32_t i = 0; i < 1u << n; i++)
-        append_leaf(o, leaf_of(o, tree, tests, n, i), values, numbers, tree);
-}
-
-static LLVMValueRef text_bytes(struct be_emitter *e, const char *name,
-                               const struct ir_text *text)
-{
-    return be_bytes(e, name, text->data, text->length, 64);
-}
-
-static void emit_tables(struct oblivious *o, bool with_leaf)
-{
-    struct ir_text tests, entries, values, numbers;
+    struct ir_text tests;
     ir_text_init(&tests);
-    ir_text_init(&entries);
-    ir_text_init(&values);
-    ir_text_init(&numbers);
-    for (int r = 0; r < o->n_runs; r++) {
-        const struct run *run = &o->runs[r];
+    for (int r = 0; r < o->t->n_runs; r++) {
+        const struct be_run *run = &o->t->runs[r];
         o->tests_at[r] = (int64_t)tests.length;
         for (int i = run->first; i < run->first + run->n; i++) {
-            int32_t own[IR_MAX_TREE_TESTS];
-            const int n = ir_tree_tests(o->f, o->order[i], own);
-            for (int k = n; k < run->n_tests; k++)
-                append_test(o, -1, &tests);
-            for (int k = 0; k < n; k++)
-                append_test(o, own[k], &tests);
-            append_tree(o, o->order[i], &values, &numbers, &entries);
+            int32_t node[IR_MAX_TREE_TESTS];
+            be_run_tests(o->f, run, o->t->order[i], node);
+            for (int k = 0; k < run->n_tests; k++)
+                append_test(o, node[k], &tests);
         }
     }
-    o->tests = text_bytes(o->e, "tree_test", &tests);
-    o->entries = text_bytes(o->e, "tree_entry", &entries);
-    o->values = text_bytes(o->e, "leaf_value", &values);
-    if (with_leaf)
-        o->numbers = text_bytes(o->e, "leaf_number", &numbers);
+    o->tests = be_bytes(o->e, "tree_test", tests.data, tests.length, 64);
     ir_text_release(&tests);
-    ir_text_release(&entries);
-    ir_text_release(&values);
-    ir_text_release(&numbers);
-}
-
-static int stable_by_target(const struct ir_forest *f, int *order)
-{
-    int *next = ir_realloc_array(NULL, (size_t)f->n_targets + 1, sizeof(*next));
-    memset(next, 0, ((size_t)f->n_targets + 1) * sizeof(*next));
-    for (int t = 0; t < f->n_trees; t++)
-        next[f->target[t] + 1]++;
-    for (int k = 0; k < f->n_targets; k++)
-        next[k + 1] += next[k];
-    for (int t = 0; t < f->n_trees; t++)
-        order[next[f->target[t]]++] = t;
-    free(next);
-    return f->n_trees;
-}
-
-/* Runs begin where the target changes, and where a chunk of trees needs more
- * or fewer tests than the one before. */
-static void plan_runs(struct oblivious *o)
-{
-    const struct ir_forest *f = o->f;
-    const int n = stable_by_target(f, o->order);
-    for (int i = 0, end; i < n; i = end) {
-        int most = 0;
-        int32_t tests[IR_MAX_TREE_TESTS];
-        for (end = i; end < n && end < i + chunk_trees &&
-                      f->target[o->order[end]] == f->target[o->order[i]];
-             end++) {
-            const int k = ir_tree_tests(f, o->order[end], tests);
-            most = k > most ? k : most;
-        }
-        struct run *last = o->n_runs > 0 ? &o->runs[o->n_runs - 1] : NULL;
-        if (last && last->n_tests == most &&
-            f->target[o->order[last->first]] == f->target[o->order[i]])
-            last->n += end - i;
-        else
-            o->runs[o->n_runs++] = (struct run){i, end - i, most};
-    }
 }
 
 /* -------------------------------------------------------------- answers -- */
@@ -334,7 +209,7 @@ static int piece_lanes(const struct oblivious *o, int k)
 {
     int lanes = o->e->level->vector_bytes /
                 (int)ir_dtype_bytes(o->f->sum_dtype);
-    while (lanes > o->stride - k)
+    while (lanes > o->t->stride - k)
         lanes /= 2;
     return lanes;
 }
@@ -342,7 +217,7 @@ static int piece_lanes(const struct oblivious *o, int k)
 static int count_pieces(const struct oblivious *o)
 {
     int n = 0;
-    for (int k = 0; k < o->stride; k += piece_lanes(o, k))
+    for (int k = 0; k < o->t->stride; k += piece_lanes(o, k))
         n++;
     return n;
 }
@@ -384,17 +259,17 @@ static void add_tree(struct oblivious *o, LLVMValueRef tree, LLVMValueRef row,
                      int rows, LLVMValueRef *sum)
 {
     struct be_emitter *e = o->e;
-    const int bytes = o->stride * (int)ir_dtype_bytes(o->f->sum_dtype);
+    const int bytes = o->t->stride * (int)ir_dtype_bytes(o->f->sum_dtype);
     LLVMTypeRef type = be_type(e, o->f->sum_dtype);
-    LLVMTypeRef leaf = LLVMArrayType2(type, (uint64_t)o->stride);
+    LLVMTypeRef leaf = LLVMArrayType2(type, (uint64_t)o->t->stride);
     LLVMValueRef place[word_rows];
     load_places(o, places_at(o, tree, row), rows, place);
     LLVMValueRef table =
-        be_at(e, leaf, o->values,
-              entry_field(o, tree, offsetof(struct entry, start)));
+        be_at(e, leaf, o->t->values,
+              entry_field(o, tree, offsetof(struct be_entry, start)));
     for (int r = 0, i = 0; r < rows; r++) {
         LLVMValueRef at = be_at(e, leaf, table, place[r]);
-        for (int k = 0, lanes; k < o->stride; k += lanes, i++) {
+        for (int k = 0, lanes; k < o->t->stride; k += lanes, i++) {
             lanes = piece_lanes(o, k);
             LLVMValueRef v = be_load(e, be_vector(type, lanes),
                                      be_at(e, type, at, be_i64(e, k)));
@@ -426,7 +301,7 @@ static void add_leaves(struct oblivious *o)
             e->b, LLVMBuildNSWAdd(e->b, first, be_i64(e, r), ""),
             be_i64(e, f->n_targets), "");
         at[r] = be_at(e, type, o->out, margin);
-        for (int k = 0; k < o->stride; k += piece_lanes(o, k))
+        for (int k = 0; k < o->t->stride; k += piece_lanes(o, k))
             sum[i++] = load_margin(o, at[r], k, piece_lanes(o, k));
     }
     const int n = rows * n_pieces;
@@ -445,7 +320,7 @@ static void add_leaves(struct oblivious *o)
         LLVMAddIncoming(phi[i], &sum[i], &latch, 1);
     be_loop_end(e, &tree);
     for (int r = 0, i = 0; r < rows; r++)
-        for (int k = 0; k < o->stride; k += piece_lanes(o, k))
+        for (int k = 0; k < o->t->stride; k += piece_lanes(o, k))
             store_margin(o, phi[i++], at[r], k, piece_lanes(o, k));
     be_loop_end(e, &row);
 }
@@ -464,8 +339,8 @@ static void add_wide_leaves(struct oblivious *o)
     be_loop_begin(e, &tree, be_i64(e, 0), o->n_chunk, 1);
     load_places(o, places_at(o, tree.index, row.index), 1, &place);
     LLVMValueRef start =
-        entry_field(o, tree.index, offsetof(struct entry, start));
-    be_add_leaf(e, o->forest, o->values,
+        entry_field(o, tree.index, offsetof(struct be_entry, start));
+    be_add_leaf(e, o->forest, o->t->values,
                 LLVMBuildNSWAdd(e->b, start, place, ""), margin);
     be_loop_end(e, &tree);
     be_loop_end(e, &row);
@@ -487,12 +362,12 @@ static void store_leaves(struct oblivious *o)
     be_loop_begin(e, &tree, be_i64(e, 0), o->n_chunk, 1);
     load_places(o, places_at(o, tree.index, row.index), 1, &place);
     LLVMValueRef start =
-        entry_field(o, tree.index, offsetof(struct entry, start));
+        entry_field(o, tree.index, offsetof(struct be_entry, start));
     LLVMValueRef number = be_load(
-        e, e->i32, be_at(e, e->i32, o->numbers,
+        e, e->i32, be_at(e, e->i32, o->t->numbers,
                          LLVMBuildNSWAdd(e->b, start, place, "")));
     LLVMValueRef column =
-        entry_field(o, tree.index, offsetof(struct entry, tree));
+        entry_field(o, tree.index, offsetof(struct be_entry, tree));
     be_store(e, number, be_at(e, e->i32, o->out,
                               LLVMBuildNSWAdd(e->b, k, column, "")));
     be_loop_end(e, &tree);
@@ -503,7 +378,7 @@ static void store_leaves(struct oblivious *o)
 
 static int trees_of_chunk(const struct oblivious *o)
 {
-    const size_t bytes = ((size_t)o->stride << o->n_tests) *
+    const size_t bytes = ((size_t)o->t->stride << o->n_tests) *
                          ir_dtype_bytes(o->f->sum_dtype);
     const size_t n = chunk_bytes / bytes;
     return n > chunk_trees ? chunk_trees : n < chunk_least ? chunk_least
@@ -564,13 +439,13 @@ static void call_runs(struct oblivious *o, LLVMValueRef *fns, LLVMValueRef out,
 {
     struct be_emitter *e = o->e;
     LLVMTypeRef sum = be_type(e, o->f->sum_dtype);
-    for (int r = 0; r < o->n_runs; r++) {
-        const struct run *run = &o->runs[r];
-        const int target = o->f->target[o->order[run->first]];
+    for (int r = 0; r < o->t->n_runs; r++) {
+        const struct be_run *run = &o->t->runs[r];
+        const int target = o->f->target[o->t->order[run->first]];
         LLVMValueRef args[] = {
             codes, leaf ? out : be_at(e, sum, out, be_i64(e, target)), n_rows,
             be_offset(e, o->tests, be_i64(e, o->tests_at[r])),
-            be_at(e, e->i64, o->entries, be_i64(e, run->first)),
+            be_at(e, e->i64, o->t->entries, be_i64(e, run->first)),
             be_i64(e, run->n)};
         be_call(e, fns[run->n_tests], args, 6);
     }
@@ -581,9 +456,9 @@ static LLVMValueRef emit_all(struct oblivious *o, bool with_leaf)
 {
     struct be_emitter *e = o->e;
     LLVMValueRef fns[2][IR_MAX_TREE_TESTS + 1] = {{NULL}};
-    for (int r = 0; r < o->n_runs; r++)
+    for (int r = 0; r < o->t->n_runs; r++)
         for (int leaf = 0; leaf <= with_leaf; leaf++) {
-            const int n = o->runs[r].n_tests;
+            const int n = o->t->runs[r].n_tests;
             if (!fns[leaf][n])
                 fns[leaf][n] = emit_run(o, n, leaf);
         }
@@ -608,31 +483,19 @@ static LLVMValueRef emit_all(struct oblivious *o, bool with_leaf)
     return fn;
 }
 
-/* Values from leaf to leaf: a leaf of three is read as four. Wide ones may be
- * read by be_add_leaf(), which knows no gaps. */
-static int leaf_stride(const struct ir_forest *f)
-{
-    const int w = f->leaf_width;
-    return w <= 2 || w > most_padded ? w : (w + 3) / 4 * 4;
-}
-
 void be_oblivious_emit(struct be_emitter *e, struct be_forest *forest)
 {
     const struct ir_forest *f = &forest->f;
     const bool with_leaf = ir_value_used(e->module, &forest->op->result[1]);
-    const size_t n = (size_t)f->n_trees + 1;
     struct oblivious o = {
-        .e = e, .forest = forest, .f = f,
+        .e = e, .forest = forest, .f = f, .masked = be_has_masks(f),
         .code = forest->code_bytes == 1 ? e->i8 : e->i16,
-        .stride = leaf_stride(f),
-        .order = ir_realloc_array(NULL, n, sizeof(int)),
-        .runs = ir_realloc_array(NULL, n, sizeof(struct run)),
-        .tests_at = ir_realloc_array(NULL, n, sizeof(int64_t)),
+        .t = be_leaf_tables(e, forest),
+        .tests_at =
+            ir_realloc_array(NULL, (size_t)f->n_trees + 1, sizeof(int64_t)),
     };
-    o.masked = be_has_masks(f);
     o.test_bytes = o.masked ? 12 : 8;
-    plan_runs(&o);
-    emit_tables(&o, with_leaf);
+    emit_tests(&o);
     forest->n_select_chunks = 1;
     for (int l = 0; l < e->n_levels; l++) {
         e->level = e->levels[l];
@@ -640,7 +503,5 @@ void be_oblivious_emit(struct be_emitter *e, struct be_forest *forest)
             ir_alloc_array(&e->arena, 1, sizeof(LLVMValueRef));
         forest->select_chunks[l][0] = emit_all(&o, with_leaf);
     }
-    free(o.order);
-    free(o.runs);
     free(o.tests_at);
 }

@@ -3,13 +3,13 @@
  *
  * The codes of a row lie side by side. Up to 128 bytes of them are held in
  * registers, where byte shuffles find the codes that 16 or 32 tests ask for.
- * Arm's tbl looks up 64 bytes. x86's pshufb looks up 16, and gives 0 where
- * an index is 128 or more: so an index is stored as 112 more than it is, for
- * each further register 16 are taken off, and each register k is kept as itself
- * xor the next one; of the results, xor of all, the register that is meant and
- * those after it stay, and all but one cancel out. Where there are more codes, or
- * no such instruction, each test's code is loaded. Then one compare decides all
- * the tests.
+ * Arm's tbl looks up 64 bytes. x86's pshufb looks up 16, and gives 0 where an
+ * index is 128 or more: so an index is stored as 112 more than it is, for each
+ * further register 16 are taken off, and each register k is kept as itself xor
+ * the next one; of the results, xor of all, the register that is meant and
+ * those after it stay, and all but one cancel out. Where there are more codes,
+ * or no such instruction, each test's code is loaded. Then one compare decides
+ * all the tests.
  *
  * A group of tests in the tables is: which byte each code's bytes are, or where
  * the code is; the limits; and the masks, if there are set tests.

@@ -25,11 +25,11 @@ static int64_t work_bytes(const struct be_emitter *e, int i, int64_t rows)
     const struct ir_forest *f = &forest->f;
     if (forest->paths)
         return be_contributions_work(e, forest, rows == 1);
-    if (forest->select && rows > 1)
+    if (be_by_tiles(forest) && rows > 1)
         return be_code_columns(forest) * rows * forest->code_bytes;
     /* One row's codes fill registers; the row itself is for the leaf result. */
     int64_t bytes = f->n_features * (int64_t)ir_dtype_bytes(f->in_dtype);
-    if (forest->match || forest->oblivious_one) {
+    if (be_by_codes(forest, rows == 1)) {
         const int64_t codes = be_code_columns(forest) * forest->code_bytes;
         bytes = codes + BE_MOST_TABLES * 16 > bytes
                     ? codes + BE_MOST_TABLES * 16 : bytes;

@@ -106,11 +106,11 @@ LLVMValueRef be_offset(struct be_emitter *e, LLVMValueRef base,
 LLVMValueRef be_load(struct be_emitter *e, LLVMTypeRef type, LLVMValueRef at);
 void be_store(struct be_emitter *e, LLVMValueRef v, LLVMValueRef at);
 
-/* Of n vectors of `bytes` bytes each, brings the elements, of `unit` bytes, that
- * stand at the same place together, within each 16 bytes: then 16 bytes number
- * h of v[k] hold elements k * m ... k * m + m - 1 of those of all n vectors,
- * where m is 16 / (n * unit). One instruction a vector and doubling, on every
- * ISA. n and unit are powers of 2, n * unit at most 16. */
+/* Of n vectors of `bytes` bytes each, brings the elements, of `unit` bytes,
+ * that stand at the same place together, within each 16 bytes: then 16 bytes
+ * number h of v[k] hold elements k * m ... k * m + m - 1 of those of all n
+ * vectors, where m is 16 / (n * unit). One instruction a vector and doubling,
+ * on every ISA. n and unit are powers of 2, n * unit at most 16. */
 void be_interleave(struct be_emitter *e, LLVMValueRef *v, int n, int unit,
                    int bytes);
 
@@ -141,9 +141,9 @@ struct be_loop {
 void be_loop_begin(struct be_emitter *e, struct be_loop *loop,
                    LLVMValueRef from, LLVMValueRef to, int64_t step);
 void be_loop_end(struct be_emitter *e, struct be_loop *loop);
-/* A value that the loop carries: `start` before it, then what be_carried() gets,
- * in the block from which the loop goes on. `before` is the block that enters
- * the loop. */
+/* A value that the loop carries: `start` before it, then what be_carried()
+ * gets, in the block from which the loop goes on. `before` is the block that
+ * enters the loop. */
 LLVMValueRef be_carry(struct be_emitter *e, const struct be_loop *loop,
                       LLVMValueRef start, LLVMBasicBlockRef before);
 void be_carried(struct be_emitter *e, LLVMValueRef phi, LLVMValueRef next);
@@ -219,14 +219,11 @@ struct be_forest {
     struct ir_forest f;
     const struct ir_op *op;
     int number; /* of the op, for names */
-    bool select, branch; /* how batches are done; else: walk */
-    bool oblivious; /* with `select`: batches of codes, but by tables */
-    bool branch_one, match, oblivious_one; /* one row; else: walk */
+    enum ir_strategy by[2]; /* of batches, and of one row */
     int code_bytes;
     int64_t tile_rows;
     /* Of a leaf, its place among its tree's leaves in emit_select.c's order. */
     int32_t *leaf_place;
-    bool scan; /* with select: by tables; leaves in order */
     /* fn(codes, margin, leaf, n_rows), by level and chunk of trees. */
     LLVMValueRef *select_chunks[8];
     int n_select_chunks;
@@ -237,7 +234,8 @@ struct be_forest {
     LLVMValueRef linear;    /* fn(row, leaf) -> value, of a linear leaf */
     /* By level and dtype of the values; of a batch, and of one row. */
     LLVMValueRef quantise[8][2], quantise_one[8][2];
-    LLVMValueRef one[8]; /* fn(codes, margin) by level, of one row */
+    /* fn(codes, margin) of one row, by strategy and level, or NULL. */
+    LLVMValueRef one[IR_N_STRATEGIES][8];
     /* Of contributions: fn(work) by level, for one row and for as many as a
      * register has lanes; the paths; the means. */
     LLVMValueRef contributions[8][2];
@@ -246,10 +244,15 @@ struct be_forest {
     LLVMValueRef in_set;    /* fn(v, first word, end, flags) */
     /* Emitted once: values in the order of leaf_place, or as numbered. */
     LLVMValueRef leaf_table, leaf_values;
+    const struct be_leaf_tables *leaf_tables;
     LLVMValueRef set_table;
 };
 /* Emits everything that the op's strategies call; fills e->forests. */
 void be_forests_emit(struct be_emitter *e);
+/* Whether batches are done in tiles of codes, by forest->select_chunks; whether
+ * rows are done one by one by their codes, by forest->one. */
+bool be_by_tiles(const struct be_forest *forest);
+bool be_by_codes(const struct be_forest *forest, bool one_row);
 /* Whether margins are found by the strategy walk, of batches or of one row. */
 bool be_walks(const struct be_forest *forest);
 
@@ -270,9 +273,12 @@ size_t be_leaf_bytes(const struct ir_forest *f);
  * the margins at `acc`, of which the first is the tree's target. */
 void be_add_leaf(struct be_emitter *e, const struct be_forest *forest,
                  LLVMValueRef values, LLVMValueRef leaf, LLVMValueRef acc);
+/* The same for the leaf whose values are at `from`. */
+void be_add_values(struct be_emitter *e, const struct be_forest *forest,
+                   LLVMValueRef from, LLVMValueRef acc);
 /* Whether the margins at `acc` are such that no further tree is asked (the
- * forest has stop_every); and whether that is asked after the tree before number
- * `next`, an i64. */
+ * forest has stop_every); and whether that is asked after the tree before
+ * number `next`, an i64. */
 LLVMValueRef be_is_sure(struct be_emitter *e, const struct be_forest *forest,
                         LLVMValueRef acc);
 LLVMValueRef be_stops_before(struct be_emitter *e,
@@ -323,12 +329,40 @@ void be_tests_load(struct be_tests *t, LLVMValueRef codes);
 /* Which of the tests at `at`, aligned to 16, are passed: a vector of i1. */
 LLVMValueRef be_tests_pass(const struct be_tests *t, LLVMValueRef at);
 
+/* ------------------------------------------------------- leaf_tables.c -- */
+
+/* Trees of one target, in order. All are given as many tests: what a tree has
+ * less are tests that no row passes, in front of its own. */
+struct be_run {
+    int first, n; /* of the order */
+    int n_tests;
+};
+/* What the emitted code reads of a tree. */
+struct be_entry {
+    uint32_t start; /* of its table among all leaves */
+    int32_t tree;
+};
+struct be_leaf_tables {
+    int *order; /* trees by target */
+    struct be_run *runs;
+    int n_runs;
+    int stride; /* values from leaf to leaf, of which leaf_width count */
+    /* Entries in order; leaf values; what the leaf result shows of each. */
+    LLVMValueRef entries, values, numbers;
+};
+/* Emitted once. */
+const struct be_leaf_tables *be_leaf_tables(struct be_emitter *e,
+                                            struct be_forest *forest);
+/* A node for each of the run's tests, or -1. */
+void be_run_tests(const struct ir_forest *f, const struct be_run *run, int tree,
+                  int32_t node[IR_MAX_TREE_TESTS]);
+
 /* ---- emit_select.c, emit_scan.c, emit_oblivious.c, emit_branch.c,
  *      emit_walk.c, emit_match.c, emit_quantise.c -------------------------- */
 
 void be_select_emit(struct be_emitter *e, struct be_forest *forest, int level);
-/* Of each node of a tree: how many leaves are below it, and how many results are
- * alive while its own is computed (Sethi, Ullman 1970). */
+/* Of each node of a tree: how many leaves are below it, and how many results
+ * are alive while its own is computed (Sethi, Ullman 1970). */
 struct be_measure {
     int32_t *leaves;
     uint8_t *need;
@@ -344,8 +378,9 @@ void be_scan_emit(struct be_emitter *e, struct be_forest *forest);
 void be_oblivious_emit(struct be_emitter *e, struct be_forest *forest);
 void be_branch_emit(struct be_emitter *e, struct be_forest *forest);
 void be_walk_emit(struct be_emitter *e, struct be_forest *forest);
-/* These fill forest->one of all levels. */
-void be_match_emit(struct be_emitter *e, struct be_forest *forest);
+/* These fill forest->one of a strategy and all levels. */
+void be_match_emit(struct be_emitter *e, struct be_forest *forest, int lanes);
+void be_oblivious_one_emit(struct be_emitter *e, struct be_forest *forest);
 /* The nodes as a table; the entry of node `index`, an i64, and its feature;
  * whether v, of f.in_dtype, goes left at an entry; whether that is a set test;
  * and of what is none, for `lanes` numbers at once. */

@@ -271,6 +271,18 @@ struct pass_options;
 int cli_blame_passes(const struct ir_module *source, const char *names,
                      const struct pass_options *options);
 
+/* -------------------------------------------------------------- tune.c -- */
+
+/* Measures the strategies of the model's forests, prints a table on standard
+ * error and notes the fastest in the module's facts. Returns an exit code. */
+int cli_tune(struct ir_module *module, struct ir_diag *diag);
+/* Prints, as JSON, what the cost model reckons for each forest of a module that
+ * all passes ran on. */
+void cli_print_costs(const struct ir_module *module);
+#define CLI_TUNE(field)                                                       \
+    CLI_FLAG(field, "tune", 0,                                                \
+             "measure the strategies here, and take the fastest")
+
 /* ----------------------------------------------------------- compare.c -- */
 
 /* Compares a library with the interpreter, bit for bit. */

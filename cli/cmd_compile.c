@@ -15,7 +15,7 @@ struct options {
     const char *output, *emit, *target, *cpus, *name, *outputs, *early_stop;
     const char *strategy, *row_strategy, *print_after;
     int64_t golden;
-    bool verify_each, diff_each, verbose;
+    bool tune, verify_each, diff_each, verbose;
 };
 
 static const struct cli_option table[] = {
@@ -40,10 +40,12 @@ static const struct cli_option table[] = {
              "named (default: all the others)"),
     CLI_EARLY_STOP(early_stop),
     CLI_TEXT(strategy, "strategy", 0, "S",
-             "force how batches are computed:\n"
-             "select, scan, oblivious, branch or walk"),
+             "force how batches are computed: select, scan,\n"
+             "oblivious, match16, match32, branch or walk"),
     CLI_TEXT(row_strategy, "row-strategy", 0, "S",
-             "force how one row is computed: branch or walk"),
+             "force how one row is computed: match16, match32,\n"
+             "oblivious, branch or walk"),
+    CLI_TUNE(tune),
     CLI_INT(golden, "golden", 0, "N", 1, 65536,
             "rows embedded for the self-test (default 16)"),
     CLI_TEXT(print_after, "print-after", 0, "P",
@@ -251,6 +253,10 @@ static int compile(const char *path, const struct options *o,
     if (!cli_stop_early(source, o->early_stop, diag) ||
         !cli_keep_outputs(source, o->outputs, diag))
         code = CLI_BAD_USAGE;
+    if (code == CLI_OK && o->tune) {
+        next_stage(clock, "tuning");
+        code = cli_tune(source, diag);
+    }
     if (code == CLI_OK) {
         next_stage(clock, "passes");
         module = ir_module_clone(source);

@@ -13,7 +13,7 @@ struct options {
     const char *passes, *print_after, *output, *outputs, *early_stop;
     const char *strategy, *row_strategy;
     int64_t diff_rows;
-    bool verify_each, diff_each;
+    bool verify_each, diff_each, tune, costs;
 };
 
 static const struct cli_option table[] = {
@@ -27,6 +27,10 @@ static const struct cli_option table[] = {
              "keep only these outputs, contribution among them if\n"
              "named (default: all the others)"),
     CLI_EARLY_STOP(early_stop),
+    CLI_TUNE(tune),
+    CLI_FLAG(costs, "costs", 0,
+             "print, instead of the IR, what the cost model makes\n"
+             "of the forests (needs --passes all), as JSON"),
     CLI_TEXT(print_after, "print-after", 0, "P",
              "print the IR after these passes, or all, on\nstandard error"),
     CLI_FLAG(verify_each, "verify-each", 0, "check the IR after each pass"),
@@ -35,10 +39,11 @@ static const struct cli_option table[] = {
     CLI_INT(diff_rows, "diff-rows", 0, "N", 1, 1e9,
             "rows that --diff-each compares (default 256)"),
     CLI_TEXT(strategy, "strategy", 0, "S",
-             "force how batches are computed:\n"
-             "select, scan, oblivious, branch or walk"),
+             "force how batches are computed: select, scan,\n"
+             "oblivious, match16, match32, branch or walk"),
     CLI_TEXT(row_strategy, "row-strategy", 0, "S",
-             "force how one row is computed: branch or walk"),
+             "force how one row is computed: match16, match32,\n"
+             "oblivious, branch or walk"),
 };
 
 static void print_passes(FILE *to)
@@ -61,8 +66,9 @@ static int change(struct ir_module *module, const struct options *o,
     if (!cli_stop_early(module, o->early_stop, diag) ||
         !cli_keep_outputs(module, o->outputs, diag))
         return CLI_BAD_USAGE;
-    if (!o->passes)
-        return CLI_OK;
+    const int tuned = o->tune ? cli_tune(module, diag) : CLI_OK;
+    if (!o->passes || tuned != CLI_OK)
+        return tuned;
     const char *names = strcmp(o->passes, "all") ? o->passes : NULL;
     struct ir_module *before = ir_module_clone(module);
     const bool good = names ? pass_run_named(module, names, &passes, diag)
@@ -73,9 +79,14 @@ static int change(struct ir_module *module, const struct options *o,
     return code;
 }
 
-static bool print_text(struct ir_module *module, struct ir_diag *diag)
+static bool print_text(struct ir_module *module, bool costs,
+                       struct ir_diag *diag)
 {
     struct cli_output output;
+    if (costs) {
+        cli_print_costs(module);
+        return true;
+    }
     if (!cli_output_open(&output, NULL, diag))
         return false;
     struct ir_text text;
@@ -99,7 +110,7 @@ static int convert(const char *path, const struct options *o,
         good = o->output ? cli_can_write(cli_resolve(&diag->arena,
                                                      o->output), diag) &&
                            cli_write_model(module, o->output, diag)
-                         : print_text(module, diag);
+                         : print_text(module, o->costs, diag);
     ir_module_free(module);
     return good ? code : CLI_BAD_INPUT;
 }
@@ -114,6 +125,9 @@ static int run(int argc, char **argv)
                       o.strategy || o.row_strategy))
         return cli_usage_error(&cli_opt, "what is said of passes needs "
                                "--passes");
+    if (o.costs && (!o.passes || strcmp(o.passes, "all") != 0 || o.output))
+        return cli_usage_error(&cli_opt, "--costs needs --passes all, and "
+                               "takes the place of --output");
     if (o.output && !cli_is_model_name(o.output))
         return cli_usage_error(&cli_opt, "%s ends neither in .tn nor in "
                                ".tnir", o.output);

@@ -37,10 +37,11 @@ static const struct cli_option table[] = {
     CLI_TEXT(build.cpus, "cpu", 0, "LIST",
              "ISA levels to compile for (default: all)"),
     CLI_TEXT(build.strategy, "strategy", 0, "S",
-             "force how batches are computed:\n"
-             "select, scan, oblivious, branch or walk"),
+             "force how batches are computed: select, scan,\n"
+             "oblivious, match16, match32, branch or walk"),
     CLI_TEXT(build.row_strategy, "row-strategy", 0, "S",
-             "force how one row is computed: branch or walk"),
+             "force how one row is computed: match16, match32,\n"
+             "oblivious, branch or walk"),
     CLI_TEXT(ignore, "ignore", 0, "A,B",
              "columns of DATA to pass over, say the label"),
     CLI_FLAG(no_header, "no-header", 0,

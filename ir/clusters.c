@@ -2,8 +2,9 @@
  * decided at once by the strategy `match`.
  *
  * The first cluster of a tree grows from its root, always by the node on its
- * edge from which the longest way leads down, so that few clusters are passed on
- * any way; then each node that was left on the edge starts a cluster in turn. */
+ * edge from which the longest way leads down, so that few clusters are passed
+ * on any way; then each node that was left on the edge starts a cluster in
+ * turn. */
 #include "ir/ir_impl.h"
 
 #include <stdlib.h>

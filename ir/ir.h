@@ -439,8 +439,8 @@ int ir_find_output(const struct ir_module *module, const char *name);
  *
  * With stop_every, trees come in iterations of one for each target, and after
  * every stop_every of these a row is done when it is sure of its class: when
- * 2 * |margin[0]|, or of several targets the largest less the second largest, is
- * more than stop_margin. What was summed so far is then its margins. The leaves
+ * twice |margin[0]|, or of several targets the largest less the second largest,
+ * is more than stop_margin. What was summed so far is then its margins. The leaves
  * are those of all trees nevertheless.
  *
  * A linear leaf l (of width 1) with coefficients yields
@@ -474,8 +474,7 @@ int ir_find_output(const struct ir_module *module, const char *name);
     "code_bits:int column_feature:tensor? column_flags:tensor? "              \
     "cut_start:tensor? cuts:tensor? column_set_start:tensor? "                \
     "column_set:tensor? node_column:tensor? node_code:tensor? "               \
-    "strategy:string? row_strategy:string? row_lanes:int? tile_rows:int? "    \
-    "chunk_nodes:int? "                                                       \
+    "strategy:string? row_strategy:string? tile_rows:int? chunk_nodes:int? "  \
     IR_SLOTS_ATTR
 
 enum ir_node_flag {
@@ -529,6 +528,19 @@ struct ir_forest {
 /* Fills `forest` from an op of kind trees, forest or contributions that passed
  * the verifier. */
 void ir_forest_view(const struct ir_op *op, struct ir_forest *forest);
+/* How a forest is computed, of batches and of one row: docs/ir.md says what
+ * each does. */
+enum ir_strategy {
+    IR_BRANCH, IR_WALK, IR_MATCH16, IR_MATCH32, IR_SELECT, IR_SCAN,
+    IR_OBLIVIOUS, IR_N_STRATEGIES
+};
+extern const char *const ir_strategy_name[IR_N_STRATEGIES];
+/* -1 when there is none of that name. */
+int ir_strategy_find(const char *name);
+/* Why the strategy cannot be had for this forest: the rest of the sentence "it
+ * cannot be had for a forest...". NULL when it can. */
+const char *ir_strategy_obstacle(const struct ir_forest *f, enum ir_strategy s,
+                              bool one_row);
 /* The different tests of a tree of a forest with codes, however many nodes ask
  * them: a node of each, numbered in the forest. Returns how many, or -1 for
  * more than IR_MAX_TREE_TESTS. */
@@ -540,8 +552,9 @@ int ir_tree_tests(const struct ir_forest *f, int tree,
  * many tests, above IR_MAX_TABLE_BYTES. */
 #define IR_MAX_TABLE_BYTES (64 << 20)
 int64_t ir_table_bytes(const struct ir_forest *f);
-/* A tree in clusters of up to 15 or 31 nodes, as the strategy match has it, with
- * up to 16 or 32 exits. Cluster 0 has the root; a cluster's node 0 is on top. */
+/* A tree in clusters of up to 15 or 31 nodes, as the strategy match has it,
+ * with up to 16 or 32 exits. Cluster 0 has the root; a cluster's node 0 is on
+ * top. */
 enum { IR_MOST_EXITS = 32 };
 struct ir_cluster {
     int depth; /* clusters from the root to this one, both included */
@@ -619,10 +632,10 @@ bool ir_stop_early(struct ir_module *module, int64_t every, double margin,
 /* ----------------------------------------------------- contributions.c -- */
 
 /* The ways to the leaves of the op `contributions`, leaf by leaf from left to
- * right; a tree that is one leaf has none. Path p leads to leaf[p] of the forest
- * and has the elements [first[p], first[p + 1]), one for each feature that is
- * tested on it: a row stays on the path at element i when it takes each of the
- * steps [step_start[i], step_start[i + 1]). In an arena. */
+ * right; a tree that is one leaf has none. Path p leads to leaf[p] of the
+ * forest and has the elements [first[p], first[p + 1]), one for each feature
+ * that is tested on it: a row stays on the path at element i when it takes each
+ * of the steps [step_start[i], step_start[i + 1]). In an arena. */
 struct ir_paths {
     int32_t *path_start; /* [n_trees + 1] */
     int32_t *leaf;       /* [n_paths] */

@@ -605,34 +605,53 @@ static bool check_range(const struct ir_op *op, const char *name, int64_t min,
                (long long)v, (long long)min, (long long)max);
 }
 
+const char *const ir_strategy_name[IR_N_STRATEGIES] = {
+    [IR_BRANCH] = "branch", [IR_WALK] = "walk", [IR_MATCH16] = "match16",
+    [IR_MATCH32] = "match32", [IR_SELECT] = "select", [IR_SCAN] = "scan",
+    [IR_OBLIVIOUS] = "oblivious"};
+
+int ir_strategy_find(const char *name)
+{
+    for (int s = 0; s < IR_N_STRATEGIES; s++)
+        if (!strcmp(name, ir_strategy_name[s]))
+            return s;
+    return -1;
+}
+
+const char *ir_strategy_obstacle(const struct ir_forest *f, enum ir_strategy s,
+                              bool one_row)
+{
+    if (one_row && (s == IR_SELECT || s == IR_SCAN))
+        return " one row at a time";
+    if (f->stop_every && s != IR_WALK && (s != IR_SCAN || one_row))
+        return " with early exit";
+    if (s == IR_BRANCH || s == IR_WALK)
+        return NULL;
+    if (f->coef_start)
+        return " with linear leaves";
+    if (f->code_bits == 0)
+        return " without codes (run quantise first; there are none for more "
+               "than 65535 cuts a feature or 65536 leaves a tree)";
+    if (s == IR_OBLIVIOUS && ir_table_bytes(f) < 0)
+        return " with more than 16 different tests in a tree, or tables of "
+               "more than 64 MB";
+    return NULL;
+}
+
 static bool check_strategy(const struct ir_op *op, const char *name,
-                           bool batch, struct ir_diag *diag)
+                           bool one_row, struct ir_diag *diag)
 {
     if (!ir_find_attr(op, name))
         return true;
-    const char *s = ir_attr_string(op, name);
-    if (ir_find_attr(op, "stop_every") && strcmp(s, "walk") != 0 &&
-        strcmp(s, "scan") != 0)
-        return bad(op, diag, "%s has no early exit", s);
-    if (!strcmp(s, "branch") || !strcmp(s, "walk"))
-        return true;
-    if (batch ? !strcmp(s, "select") || !strcmp(s, "scan")
-              : !strcmp(s, "match")) {
-        if (ir_attr_int(op, "code_bits") == 0)
-            return bad(op, diag, "%s needs codes", s);
-        if (ir_find_attr(op, "coef_start"))
-            return bad(op, diag, "%s has no linear leaves", s);
-        return true;
-    }
-    if (!strcmp(s, "oblivious")) {
-        struct ir_forest f;
-        ir_forest_view(op, &f);
-        if (ir_table_bytes(&f) < 0)
-            return bad(op, diag, "oblivious needs codes, no linear leaves and "
-                       "few tests a tree");
-        return true;
-    }
-    return bad(op, diag, "%s is '%s'", name, s);
+    const char *given = ir_attr_string(op, name);
+    const int s = ir_strategy_find(given);
+    struct ir_forest f;
+    ir_forest_view(op, &f);
+    if (s < 0)
+        return bad(op, diag, "%s is '%s'", name, given);
+    const char *why = ir_strategy_obstacle(&f, (enum ir_strategy)s, one_row);
+    return !why || bad(op, diag, "%s is %s, which cannot be had for a forest%s",
+                       name, given, why);
 }
 
 bool ir_verify_forest(const struct ir_module *module, const struct ir_op *op,
@@ -652,12 +671,8 @@ bool ir_verify_forest(const struct ir_module *module, const struct ir_op *op,
     if (ir_attr_int_or(op, "tile_rows", 64) % 64 != 0)
         return bad(op, diag, "tile_rows is %lld, no multiple of 64",
                    (long long)ir_attr_int(op, "tile_rows"));
-    const int64_t lanes = ir_attr_int_or(op, "row_lanes", 16);
-    if (lanes != 16 && lanes != 32)
-        return bad(op, diag, "row_lanes is %lld, not 16 or 32",
-                   (long long)lanes);
-    return check_strategy(op, "strategy", true, diag) &&
-           check_strategy(op, "row_strategy", false, diag);
+    return check_strategy(op, "strategy", false, diag) &&
+           check_strategy(op, "row_strategy", true, diag);
 }
 
 bool ir_stop_early(struct ir_module *module, int64_t every, double margin,

@@ -90,10 +90,43 @@ bool pass_quantise(struct ir_module *module, const struct pass_options *options,
                    struct ir_diag *diag);
 
 /* ----------------------------------------------------------- schedule.c -- */
-/* Chooses strategy ("select", "oblivious", "branch", "walk"), row_strategy
- * ("branch", "walk"), tile_rows and chunk_nodes of each forest by its size. */
+/* Chooses strategy, row_strategy, tile_rows and chunk_nodes of each forest: the
+ * strategy that an option forces, or that the module's facts name as measured,
+ * where the forest can have it, or that the cost model finds the cheapest. */
+#define PASS_TUNED_STRATEGY "tuned_strategy"
+#define PASS_TUNED_ROW_STRATEGY "tuned_row_strategy"
 bool pass_schedule(struct ir_module *module, const struct pass_options *options,
                    struct ir_diag *diag);
+/* Whether the strategy compiles in proportion: only then it is chosen. */
+bool pass_in_bounds(const struct ir_forest *f, enum ir_strategy s);
+
+/* -------------------------------------------------------------- costs.c -- */
+/* What the cost model reads off a forest. Sums over the trees: nodes (times the
+ * bytes of a code); different tests (likewise); leaf values added; the mean
+ * depth of a leaf, by nodes that compare and by set tests; the mean number of
+ * clusters on the way to a leaf, and those after the first; shuffles and loads
+ * of codes there; `far_` is such a sum times log2(1 + bytes / 32 KB) of the
+ * tables read, for caches. And the levels of the searches that write codes; set
+ * columns (in bytes); the numbers that are read of a row, times log2(1 + its KB
+ * / 4). */
+#define PASS_TERMS(X)                                                         \
+    X(one) X(trees) X(adds) X(far_adds) X(nodes) X(tests) X(levels)           \
+    X(set_levels) X(far_levels) X(steps) X(more_steps) X(far_steps)           \
+    X(shuffles) X(loads) X(cut_columns) X(set_columns) X(far_row)
+enum pass_term {
+#define PASS_TERM(name) PASS_##name,
+    PASS_TERMS(PASS_TERM)
+#undef PASS_TERM
+    PASS_N_TERMS
+};
+extern const char *const pass_term_name[PASS_N_TERMS];
+struct pass_costs {
+    double term[IR_N_STRATEGIES][PASS_N_TERMS];
+    double ns[2][IR_N_STRATEGIES]; /* a row, of a batch and alone; INFINITY
+                                      where it cannot be had */
+};
+/* Of an op `forest` that has its codes. */
+void pass_estimate(const struct ir_forest *f, struct pass_costs *costs);
 
 /* -------------------------------------------------------- plan_memory.c -- */
 /* Gives each KERNEL op its `slots` (see IR_SLOTS_ATTR): buffers whose lifetimes

@@ -56,7 +56,7 @@ static int32_t take_slot(struct planner *p, int64_t bytes)
 static bool has_codes(const struct ir_op *op)
 {
     const struct ir_attr *strategy = ir_find_attr(op, "strategy");
-    return strategy && pass_uses_codes(strategy->s);
+    return strategy && pass_has_code_tiles(strategy->s);
 }
 
 /* What a forest works in, for a row. */

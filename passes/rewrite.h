@@ -47,6 +47,6 @@ int *pass_count_uses(struct ir_module *module, struct ir_arena *arena);
 /* ---------------------------------------------------------- schedule.c -- */
 
 /* Whether a batch strategy works on codes, and in whole blocks of rows. */
-bool pass_uses_codes(const char *strategy);
+bool pass_has_code_tiles(const char *strategy);
 
 #endif

@@ -137,8 +137,11 @@ class OtherCpu:
         self.check("deep")
 
     def test_strategies(self):
-        for strategy in ("select", "branch", "walk"):
+        for strategy in ("select", "scan", "branch", "walk", "match32"):
             self.check("categories", "--strategy", strategy, n=100)
+        for strategy in ("branch", "walk", "match16", "match32"):
+            for model in ("categories", "multiclass", "deep"):
+                self.check(model, "--row-strategy", strategy, n=100)
 
     def test_library(self):
         """The shared library too needs nothing."""

@@ -29,9 +29,10 @@ class StackBound(Case):
 
     def test_strategies(self):
         for name in ("categories", "multiclass", "deep"):
-            for strategy in ("select", "branch", "walk"):
+            for strategy in ("select", "branch", "walk", "match16"):
                 self.check(name, MODELS[name], "--strategy", strategy)
-            self.check(name, MODELS[name], "--row-strategy", "walk")
+            for strategy in ("branch", "walk", "match32"):
+                self.check(name, MODELS[name], "--row-strategy", strategy)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@
  * batches on both sides of each vector width, one row at a time.
  *
  *   byte 0    the batch strategy: 0 chosen, then branch, walk, select,
- *             scan, oblivious
- *   byte 1    the one-row strategy: 0 chosen, then branch, walk
+ *             scan, oblivious, match16, match32
+ *   byte 1    the one-row strategy: 0 chosen, then branch, walk, match16,
+ *             match32, oblivious
  *   byte 2    the seed of the rows
  *   byte 3    0: keep all outputs, else only the first
  *   byte 4    rows: 0 is 150; up to 199 so many; else a tile, or two or three,
@@ -94,9 +95,11 @@ static const char *cpus_here(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char *const strategies[] = {NULL, "branch", "walk",
-                                             "select", "scan",
-                                             "oblivious"};
+    static const char *const batch[] = {NULL, "branch", "walk", "select",
+                                        "scan", "oblivious", "match16",
+                                        "match32"};
+    static const char *const one[] = {NULL, "branch", "walk", "match16",
+                                      "match32", "oblivious"};
     uint8_t head[header_bytes] = {0};
     memcpy(head, data, size < header_bytes ? size : header_bytes);
     const size_t skip = size < header_bytes ? size : header_bytes;
@@ -109,8 +112,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             stop(&diag);
     }
     const struct pass_options passes = {
-        .strategy = strategies[head[0] % 6],
-        .row_strategy = strategies[head[1] % 3],
+        .strategy = batch[head[0] % 8],
+        .row_strategy = one[head[1] % 6],
     };
     struct ir_module *module = ir_module_clone(source);
     if (!pass_run_all(module, &passes, &diag)) {

@@ -1,0 +1,178 @@
+/* costs.c: the cost model: what a row costs by each strategy, as a sum of terms
+ * that are read off the forest, each with a measured number of nanoseconds.
+ *
+ * The numbers in costs.def are of one Zen 3 core (AVX2). They only have to be
+ * right enough to rank the strategies; `--tune` measures instead. */
+#include "passes/rewrite.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const pass_term_name[PASS_N_TERMS] = {
+#define NAME(name) #name,
+    PASS_TERMS(NAME)
+#undef NAME
+};
+
+/* Tables of up to so many bytes are near. */
+#define NEAR_BYTES 32768.0
+
+/* Bytes of codes that are looked up in registers: backend/emit_tests.c. */
+#define MOST_CODES 128
+
+/* The sum over the trees of the mean depth of a leaf. */
+static double sum_depths(const struct ir_forest *f)
+{
+    struct step {
+        int32_t node, depth;
+    } *stack = ir_realloc_array(NULL, (size_t)f->n_nodes + 1, sizeof(*stack));
+    double sum = 0;
+    for (int t = 0; t < f->n_trees; t++) {
+        const int32_t first = f->tree_start[t];
+        double depths = 0, leaves = 0;
+        size_t n = 0;
+        stack[n++] = (struct step){first < f->tree_start[t + 1] ? 0 : ~0, 0};
+        while (n > 0) {
+            const struct step s = stack[--n];
+            if (s.node < 0) {
+                depths += s.depth;
+                leaves++;
+                continue;
+            }
+            const int32_t i = first + s.node;
+            stack[n++] = (struct step){f->right[i], s.depth + 1};
+            stack[n++] = (struct step){f->left[i], s.depth + 1};
+        }
+        sum += depths / leaves;
+    }
+    free(stack);
+    return sum;
+}
+
+/* How many features are tested. */
+static int count_features(const struct ir_forest *f)
+{
+    bool *seen = ir_realloc_array(NULL, (size_t)f->n_features + 1, 1);
+    int n = 0;
+    memset(seen, 0, (size_t)f->n_features + 1);
+    for (int64_t i = 0; i < f->n_nodes; i++) {
+        n += !seen[f->feature[i]];
+        seen[f->feature[i]] = true;
+    }
+    free(seen);
+    return n;
+}
+
+/* Terms of all strategies. */
+static void count_forest(const struct ir_forest *f, double *term)
+{
+    const int code = f->code_bits / 8;
+    double sets = 0;
+    for (int64_t i = 0; i < f->n_nodes; i++)
+        sets += (f->flags[i] & IR_NODE_CATEGORICAL) != 0;
+    const double share = f->n_nodes > 0 ? sets / f->n_nodes : 0;
+    const double depths = sum_depths(f);
+    term[PASS_one] = 1;
+    term[PASS_trees] = f->n_trees;
+    term[PASS_adds] = (double)f->n_trees * f->leaf_width;
+    term[PASS_nodes] = (double)f->n_nodes * code;
+    term[PASS_levels] = depths * (1 - share);
+    term[PASS_set_levels] = depths * share;
+    term[PASS_far_levels] = depths * log2(1 + f->n_nodes * 8 / NEAR_BYTES);
+    term[PASS_far_row] =
+        count_features(f) *
+        log2(1 + f->n_features * (double)ir_dtype_bytes(f->in_dtype) / 4096);
+    for (int c = 0; c < f->n_code_columns; c++) {
+        int levels = 1;
+        for (int n = f->cut_start[c + 1] - f->cut_start[c]; n >= 16; n /= 16)
+            levels++;
+        if (f->column_flags[c] & IR_NODE_CATEGORICAL)
+            term[PASS_set_columns] += code;
+        else
+            term[PASS_cut_columns] += levels;
+    }
+}
+
+/* Of one row: how the codes that n groups of `lanes` tests ask for are found.
+ * */
+static void count_lookups(const struct ir_forest *f, double n, int lanes,
+                          double *term)
+{
+    const int code = f->code_bits / 8, columns = f->n_code_columns * code;
+    if (columns <= MOST_CODES)
+        term[PASS_shuffles] = n * ((columns + 15) / 16) * code;
+    else
+        term[PASS_loads] = n * lanes;
+}
+
+static void count_tests(const struct ir_forest *f, double *term)
+{
+    int32_t node[IR_MAX_TREE_TESTS];
+    double tests = 0;
+    for (int t = 0; t < f->n_trees; t++)
+        tests += ir_tree_tests(f, t, node);
+    term[PASS_tests] = tests * (f->code_bits / 8);
+    term[PASS_far_adds] =
+        term[PASS_adds] * log2(1 + ir_table_bytes(f) / NEAR_BYTES);
+    count_lookups(f, tests / 32, 32, term);
+}
+
+/* Terms of match, of clusters of `lanes` exits. */
+static void count_steps(const struct ir_forest *f, int lanes, double *term)
+{
+    struct ir_cut cut = {0};
+    double steps = 0, bytes = 0;
+    for (int t = 0; t < f->n_trees; t++) {
+        double depths = 0, leaves = 0;
+        ir_cut_tree(&cut, f, t, lanes);
+        for (int k = 0; k < cut.n; k++)
+            for (int i = 0; i < cut.cluster[k].n_exits; i++)
+                if (cut.cluster[k].exit[i] < 0) {
+                    depths += cut.cluster[k].depth;
+                    leaves++;
+                }
+        steps += depths / leaves;
+        bytes += cut.n * (double)lanes * (lanes / 8 + 4);
+    }
+    ir_cut_release(&cut);
+    term[PASS_steps] = steps;
+    term[PASS_more_steps] = steps - f->n_trees;
+    term[PASS_far_steps] = steps * log2(1 + bytes / NEAR_BYTES);
+    count_lookups(f, steps, lanes, term);
+}
+
+static double sum_costs(const double *term, bool one_row, enum ir_strategy s)
+{
+    enum { BATCH = false, ONE = true };
+    double sum = 0;
+#define COST(rows, strategy, name, ns)                                        \
+    if (one_row == rows && s == IR_##strategy)                                \
+        sum += (ns) * term[PASS_##name];
+#include "passes/costs.def"
+#undef COST
+    return sum;
+}
+
+void pass_estimate(const struct ir_forest *f, struct pass_costs *costs)
+{
+    memset(costs, 0, sizeof(*costs));
+    double common[PASS_N_TERMS] = {0};
+    count_forest(f, common);
+    for (int s = 0; s < IR_N_STRATEGIES; s++) {
+        double *term = costs->term[s];
+        for (int one_row = 0; one_row < 2; one_row++)
+            costs->ns[one_row][s] = INFINITY;
+        if (ir_strategy_obstacle(f, (enum ir_strategy)s, false))
+            continue;
+        memcpy(term, common, sizeof(common));
+        if (s == IR_OBLIVIOUS)
+            count_tests(f, term);
+        if (s == IR_MATCH16 || s == IR_MATCH32)
+            count_steps(f, s == IR_MATCH16 ? 16 : 32, term);
+        for (int one_row = 0; one_row < 2; one_row++)
+            if (!ir_strategy_obstacle(f, (enum ir_strategy)s, one_row))
+                costs->ns[one_row][s] =
+                    sum_costs(term, one_row, (enum ir_strategy)s);
+    }
+}
