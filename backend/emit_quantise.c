@@ -23,6 +23,10 @@ enum {
     fan_out = 16,
     max_levels = 4,  /* 65535 cuts */
     block_rows = 64, /* rows that stay in L1 while all columns read them */
+    least_rows = 16, /* of wide rows */
+    block_bytes_most = 131072, /* of their numbers */
+    wide_bytes = 256, /* of a row, from which on rows are fetched in advance */
+    line_bytes = 64,
     block_bytes = 16, /* of a row's categorical codes that are moved at once */
 };
 
@@ -36,6 +40,9 @@ struct quantise {
     int64_t stride; /* from column to column, in codes */
     LLVMValueRef base, row_stride, column_stride, codes;
     LLVMValueRef first_row, end_row; /* of the block */
+    /* Of wide rows, or NULL: where the next block starts, and how much of it is
+     * fetched with each column of this one. */
+    LLVMValueRef next, share;
     LLVMValueRef table_rows; /* i64[block_rows]: where a run's tables have
                                 the codes of the block's rows */
 };
@@ -156,6 +163,20 @@ static LLVMValueRef numeric_code(struct quantise *q, uint8_t flags,
                            rank, "");
 }
 
+/* Fetches the share of the column number `column` of the block to come. */
+static void fetch_ahead(struct quantise *q, LLVMValueRef column)
+{
+    struct be_emitter *e = q->e;
+    struct be_loop line;
+    LLVMValueRef from = LLVMBuildMul(e->b, column, q->share, "");
+    LLVMValueRef to = LLVMBuildAdd(e->b, from, q->share, "");
+    be_loop_begin(e, &line, from, to, line_bytes);
+    LLVMValueRef args[] = {be_offset(e, q->next, line.index), be_i32(e, 0),
+                           be_i32(e, 2), be_i32(e, 1)};
+    be_intrinsic(e, "llvm.prefetch", e->ptr, args, 4);
+    be_loop_end(e, &line);
+}
+
 /* for each column of the group, for each row of the block: its code. */
 static void emit_group(struct quantise *q, uint8_t flags, int n_levels,
                        LLVMValueRef cuts, LLVMValueRef table, int n)
@@ -166,6 +187,9 @@ static void emit_group(struct quantise *q, uint8_t flags, int n_levels,
     LLVMValueRef values = feature_values(
         q, entry_field(q, table, column.index,
                        offsetof(struct group_column, feature)));
+    if (q->next)
+        fetch_ahead(q, entry_field(q, table, column.index,
+                                   offsetof(struct group_column, column)));
     LLVMValueRef to = entry_field(q, table, column.index,
                                   offsetof(struct group_column, column));
     LLVMValueRef dest = be_at(
@@ -563,19 +587,48 @@ static void emit_columns(struct quantise *q)
     free(columns);
 }
 
+/* Rows of a block. Wide rows, of which columns read a number here and there, are
+ * not fetched in time by the machine itself: that is done here, for rows of
+ * contiguous numbers. */
+static int plan_block(struct quantise *q)
+{
+    struct be_emitter *e = q->e;
+    const struct ir_forest *f = &q->forest->f;
+    const int64_t bytes =
+        f->n_features * (int64_t)ir_dtype_bytes(q->from);
+    int rows = block_rows;
+    if (bytes < wide_bytes || f->n_code_columns == 0)
+        return rows;
+    while (rows > least_rows && rows * bytes > block_bytes_most)
+        rows /= 2;
+    /* Bytes a column are row_stride times this, in 1/65536. */
+    const int64_t per_column =
+        (rows * (int64_t)ir_dtype_bytes(q->from) << 16) / f->n_code_columns;
+    LLVMValueRef dense = LLVMBuildICmp(e->b, LLVMIntEQ, q->column_stride,
+                                       be_i64(e, 1), "");
+    LLVMValueRef share =
+        LLVMBuildMul(e->b, q->row_stride, be_i64(e, per_column + 1), "");
+    share = LLVMBuildAShr(e->b, share, be_i64(e, 16), "");
+    q->share = LLVMBuildSelect(e->b, dense, share, be_i64(e, 0), "");
+    return rows;
+}
+
 /* All rows, block by block. */
 static void emit_blocks(struct quantise *q, LLVMValueRef n_rows)
 {
     struct be_emitter *e = q->e;
+    const int rows = plan_block(q);
     q->table_rows =
         LLVMBuildAlloca(e->b, LLVMArrayType2(e->i64, block_rows), "");
     LLVMSetAlignment(q->table_rows, 64);
     struct be_loop block;
-    be_loop_begin(e, &block, be_i64(e, 0), n_rows, block_rows);
-    LLVMValueRef end =
-        LLVMBuildAdd(e->b, block.index, be_i64(e, block_rows), "");
+    be_loop_begin(e, &block, be_i64(e, 0), n_rows, rows);
+    LLVMValueRef end = LLVMBuildAdd(e->b, block.index, be_i64(e, rows), "");
     LLVMValueRef past = LLVMBuildICmp(e->b, LLVMIntSGT, end, n_rows, "");
     q->first_row = block.index;
+    if (q->share)
+        q->next = be_at(e, be_type(e, q->from), q->base,
+                        LLVMBuildMul(e->b, end, q->row_stride, ""));
     q->end_row = LLVMBuildSelect(e->b, past, n_rows, end, "");
     emit_columns(q);
     be_loop_end(e, &block);
