@@ -36,7 +36,7 @@ static void place_leaves(struct be_forest *forest)
                 continue;
             }
             const bool swap =
-                forest->by[0] != IR_SCAN && right[at] < 0 && left[at] >= 0;
+                right[at] < 0 && left[at] >= 0;
             stack[depth++] = swap ? left[at] : right[at];
             stack[depth++] = swap ? right[at] : left[at];
         }
@@ -185,7 +185,7 @@ static struct be_forest *forest_new(struct be_emitter *e, int number)
 
 bool be_by_tiles(const struct be_forest *forest)
 {
-    return forest->by[0] == IR_SELECT || forest->by[0] == IR_SCAN ||
+    return forest->by[0] == IR_SELECT || forest->by[0] == IR_SLICE ||
            forest->by[0] == IR_OBLIVIOUS;
 }
 
@@ -222,12 +222,12 @@ static void emit_quantise(struct be_emitter *e, struct be_forest *forest)
 
 static void emit_strategies(struct be_emitter *e, struct be_forest *forest)
 {
-    if (be_by_tiles(forest) && forest->by[0] != IR_OBLIVIOUS)
+    if (forest->by[0] == IR_SELECT)
         emit_leaf_table(e, forest);
     if (forest->by[0] == IR_OBLIVIOUS)
         be_oblivious_emit(e, forest);
-    if (forest->by[0] == IR_SCAN)
-        be_scan_emit(e, forest);
+    if (forest->by[0] == IR_SLICE)
+        be_slice_emit(e, forest);
     for (int l = 0; l < e->n_levels && forest->by[0] == IR_SELECT; l++)
         be_select_emit(e, forest, l);
     if (forest->by[1] == IR_OBLIVIOUS)

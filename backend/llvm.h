@@ -222,6 +222,7 @@ struct be_forest {
     enum ir_strategy by[2]; /* of batches, and of one row */
     int code_bytes;
     int64_t tile_rows;
+    int64_t slot_room; /* bytes that slice needs behind a tile's codes */
     /* Of a leaf, its place among its tree's leaves in emit_select.c's order. */
     int32_t *leaf_place;
     /* fn(codes, margin, leaf, n_rows), by level and chunk of trees. */
@@ -357,7 +358,60 @@ const struct be_leaf_tables *be_leaf_tables(struct be_emitter *e,
 void be_run_tests(const struct ir_forest *f, const struct be_run *run, int tree,
                   int32_t node[IR_MAX_TREE_TESTS]);
 
-/* ---- emit_select.c, emit_scan.c, emit_oblivious.c, emit_branch.c,
+/* ------------------------------------------------------- slice_tables.c -- */
+
+/* The tables of the strategy slice: emit_slice.c says what they are for. A slot
+ * is a bit for each row of a tile; places in records are in units. */
+enum {
+    BE_SLICE_UNIT = 8,
+    BE_SLICE_CONSTANTS = 2, /* slots: all zeros, all ones */
+    BE_SLICE_TREES = 32,    /* whose leaves are found, then added */
+};
+/* How tests are answered: all of a column at once, from the rows of each code;
+ * a cut by comparing codes, a set by a bit of them. */
+enum { BE_SLICE_BUCKETS, BE_SLICE_CUTS, BE_SLICE_SETS, BE_SLICE_KINDS };
+struct be_slice_test {
+    uint32_t codes, slot; /* of the column, and of the (first) answer: bytes */
+    uint32_t what; /* the most a code counts; the code, signed, that those left
+                      are below; how far the bit is from the highest */
+    uint32_t n, buckets; /* tests; where the bucket of each code is told */
+    uint32_t unused;
+};
+struct be_slice_group { /* of trees, whose tests are answered at once */
+    int32_t first[BE_SLICE_KINDS], end[BE_SLICE_KINDS]; /* tests */
+    int32_t first_batch, end_batch;
+};
+struct be_slice_batch { /* of trees, whose leaves are found, then added */
+    int32_t first_turn, end_turn, first_run, end_run, first_tree, end_tree;
+};
+struct be_slice_turn { /* of trees, whose records take turns */
+    int32_t first_record, end_record, first_tree, end_tree;
+};
+struct be_slice_record { /* to = test ? left : right */
+    uint16_t test, left, right, to;
+};
+struct be_slice_tree {
+    uint16_t bit[IR_MOST_CODE_BITS]; /* of the code of its leaf */
+};
+struct be_slice_run { /* of a batch's trees that add to one target */
+    int32_t first, end, target;
+};
+struct be_slice_add {
+    uint32_t codes; /* where its codes are among those of the batch: bytes */
+    int32_t first_leaf, tree;
+};
+struct be_slice_tables {
+    int64_t slot_bytes;
+    int n_slots, n_temporaries, n_groups;
+    int code_bytes; /* of a leaf's code */
+    bool maps_codes; /* not all columns have a bucket for each code */
+    LLVMValueRef test[BE_SLICE_KINDS], bucket, group, batch, turn, record, tree,
+        run, add, value, number;
+};
+void be_slice_plan(struct be_emitter *e, const struct be_forest *forest,
+                   struct be_slice_tables *tables);
+
+/* ---- emit_select.c, emit_slice.c, emit_oblivious.c, emit_branch.c,
  *      emit_walk.c, emit_match.c, emit_quantise.c -------------------------- */
 
 void be_select_emit(struct be_emitter *e, struct be_forest *forest, int level);
@@ -374,7 +428,7 @@ void be_measure_free(struct be_measure *measure);
 LLVMValueRef be_leaf_numbers(struct be_emitter *e,
                              const struct be_forest *forest);
 /* These fill forest->select_chunks of all levels, with one function each. */
-void be_scan_emit(struct be_emitter *e, struct be_forest *forest);
+void be_slice_emit(struct be_emitter *e, struct be_forest *forest);
 void be_oblivious_emit(struct be_emitter *e, struct be_forest *forest);
 void be_branch_emit(struct be_emitter *e, struct be_forest *forest);
 void be_walk_emit(struct be_emitter *e, struct be_forest *forest);

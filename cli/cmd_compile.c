@@ -40,7 +40,7 @@ static const struct cli_option table[] = {
              "named (default: all the others)"),
     CLI_EARLY_STOP(early_stop),
     CLI_TEXT(strategy, "strategy", 0, "S",
-             "force how batches are computed: select, scan,\n"
+             "force how batches are computed: select, slice,\n"
              "oblivious, match16, match32, branch or walk"),
     CLI_TEXT(row_strategy, "row-strategy", 0, "S",
              "force how one row is computed: match16, match32,\n"

@@ -39,7 +39,7 @@ static const struct cli_option table[] = {
     CLI_INT(diff_rows, "diff-rows", 0, "N", 1, 1e9,
             "rows that --diff-each compares (default 256)"),
     CLI_TEXT(strategy, "strategy", 0, "S",
-             "force how batches are computed: select, scan,\n"
+             "force how batches are computed: select, slice,\n"
              "oblivious, match16, match32, branch or walk"),
     CLI_TEXT(row_strategy, "row-strategy", 0, "S",
              "force how one row is computed: match16, match32,\n"

@@ -37,7 +37,7 @@ static const struct cli_option table[] = {
     CLI_TEXT(build.cpus, "cpu", 0, "LIST",
              "ISA levels to compile for (default: all)"),
     CLI_TEXT(build.strategy, "strategy", 0, "S",
-             "force how batches are computed: select, scan,\n"
+             "force how batches are computed: select, slice,\n"
              "oblivious, match16, match32, branch or walk"),
     CLI_TEXT(build.row_strategy, "row-strategy", 0, "S",
              "force how one row is computed: match16, match32,\n"

@@ -531,12 +531,14 @@ void ir_forest_view(const struct ir_op *op, struct ir_forest *forest);
 /* How a forest is computed, of batches and of one row: docs/ir.md says what
  * each does. */
 enum ir_strategy {
-    IR_BRANCH, IR_WALK, IR_MATCH16, IR_MATCH32, IR_SELECT, IR_SCAN,
+    IR_BRANCH, IR_WALK, IR_MATCH16, IR_MATCH32, IR_SELECT, IR_SLICE,
     IR_OBLIVIOUS, IR_N_STRATEGIES
 };
 extern const char *const ir_strategy_name[IR_N_STRATEGIES];
 /* -1 when there is none of that name. */
 int ir_strategy_find(const char *name);
+/* Places of a tile's bits are 16-bit numbers: room for so many answers. */
+enum { IR_SLICE_MOST_NODES = 6656, IR_SLICE_MOST_ROWS = 512 };
 /* Why the strategy cannot be had for this forest: the rest of the sentence "it
  * cannot be had for a forest...". NULL when it can. */
 const char *ir_strategy_obstacle(const struct ir_forest *f, enum ir_strategy s,
@@ -575,6 +577,39 @@ struct ir_cut {
 void ir_cut_tree(struct ir_cut *cut, const struct ir_forest *f, int tree,
                  int lanes);
 void ir_cut_release(struct ir_cut *cut);
+/* A tree as a circuit, as the strategy slice has it: the bits of the code of the
+ * leaf that a row comes to. An operand is the result of a blend, numbered as a
+ * temporary that is taken again once it was read; whether a row goes left at a
+ * node of the tree; or always the same. */
+enum {
+    IR_MOST_CODE_BITS = 16,
+    /* Those of one subtree a level of a balanced tree, and of its sibling. */
+    IR_MOST_TEMPORARIES = 18 * IR_MOST_CODE_BITS,
+    IR_ZEROS = -1, IR_ONES = -2, IR_ANY = -3
+};
+#define IR_TEST(node) (-4 - (node)) /* its own inverse */
+struct ir_blend {
+    int32_t node, left, right, to; /* to = goes left at node ? left : right */
+};
+/* A leaf has all codes that differ from `code` in bits of `any` only. */
+struct ir_leaf_code {
+    uint16_t code, any;
+    bool reached; /* some node leads to it */
+};
+struct ir_circuit {
+    int n_nodes, n_leaves, n_bits, n_blends, n_temporaries;
+    int32_t bit[IR_MOST_CODE_BITS]; /* operands, n_bits of them */
+    struct ir_blend *blend;         /* in the order to do them in */
+    struct ir_leaf_code *leaf;
+    struct ir_subtree *subtree; /* scratch, as are the next */
+    int32_t *order, free[IR_MOST_TEMPORARIES];
+    int n_free;
+};
+/* `circuit` starts as zeros and can be used again. The tree has at most 2^16
+ * leaves. */
+void ir_make_circuit(struct ir_circuit *circuit, const struct ir_forest *f,
+                     int tree);
+void ir_circuit_release(struct ir_circuit *circuit);
 
 /* Element i of an array of dtype f32 or f64. */
 double ir_real(const void *array, enum ir_dtype dtype, size_t i);

@@ -607,7 +607,7 @@ static bool check_range(const struct ir_op *op, const char *name, int64_t min,
 
 const char *const ir_strategy_name[IR_N_STRATEGIES] = {
     [IR_BRANCH] = "branch", [IR_WALK] = "walk", [IR_MATCH16] = "match16",
-    [IR_MATCH32] = "match32", [IR_SELECT] = "select", [IR_SCAN] = "scan",
+    [IR_MATCH32] = "match32", [IR_SELECT] = "select", [IR_SLICE] = "slice",
     [IR_OBLIVIOUS] = "oblivious"};
 
 int ir_strategy_find(const char *name)
@@ -618,12 +618,22 @@ int ir_strategy_find(const char *name)
     return -1;
 }
 
+static int32_t largest_tree(const struct ir_forest *f)
+{
+    int32_t most = 0;
+    for (int t = 0; t < f->n_trees; t++) {
+        const int32_t n = f->tree_start[t + 1] - f->tree_start[t];
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
 const char *ir_strategy_obstacle(const struct ir_forest *f, enum ir_strategy s,
                               bool one_row)
 {
-    if (one_row && (s == IR_SELECT || s == IR_SCAN))
+    if (one_row && (s == IR_SELECT || s == IR_SLICE))
         return " one row at a time";
-    if (f->stop_every && s != IR_WALK && (s != IR_SCAN || one_row))
+    if (f->stop_every && s != IR_WALK && (s != IR_SLICE || one_row))
         return " with early exit";
     if (s == IR_BRANCH || s == IR_WALK)
         return NULL;
@@ -632,6 +642,8 @@ const char *ir_strategy_obstacle(const struct ir_forest *f, enum ir_strategy s,
     if (f->code_bits == 0)
         return " without codes (run quantise first; there are none for more "
                "than 65535 cuts a feature or 65536 leaves a tree)";
+    if (s == IR_SLICE && largest_tree(f) > IR_SLICE_MOST_NODES)
+        return " with more than 6656 nodes in a tree";
     if (s == IR_OBLIVIOUS && ir_table_bytes(f) < 0)
         return " with more than 16 different tests in a tree, or tables of "
                "more than 64 MB";
@@ -671,6 +683,10 @@ bool ir_verify_forest(const struct ir_module *module, const struct ir_op *op,
     if (ir_attr_int_or(op, "tile_rows", 64) % 64 != 0)
         return bad(op, diag, "tile_rows is %lld, no multiple of 64",
                    (long long)ir_attr_int(op, "tile_rows"));
+    if (ir_find_attr(op, "strategy") &&
+        !strcmp(ir_attr_string(op, "strategy"), "slice") &&
+        !check_range(op, "tile_rows", 64, IR_SLICE_MOST_ROWS, diag))
+        return false;
     return check_strategy(op, "strategy", false, diag) &&
            check_strategy(op, "row_strategy", true, diag);
 }

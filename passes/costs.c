@@ -142,6 +142,23 @@ static void count_steps(const struct ir_forest *f, int lanes, double *term)
     count_lookups(f, steps, lanes, term);
 }
 
+/* Terms of slice. */
+static void count_blends(const struct ir_forest *f, double *term)
+{
+    struct ir_circuit circuit = {0};
+    double blends = 0, wide = 0;
+    for (int t = 0; t < f->n_trees; t++) {
+        ir_make_circuit(&circuit, f, t);
+        blends += circuit.n_blends;
+        wide += circuit.n_bits > 8;
+    }
+    term[PASS_blends] = blends;
+    term[PASS_tests] = f->cut_start[f->n_code_columns] +
+                       f->column_set_start[f->n_code_columns];
+    term[PASS_far_adds] = wide > 0 ? f->n_trees : 0;
+    ir_circuit_release(&circuit);
+}
+
 static double sum_costs(const double *term, bool one_row, enum ir_strategy s)
 {
     enum { BATCH = false, ONE = true };
@@ -168,6 +185,8 @@ void pass_estimate(const struct ir_forest *f, struct pass_costs *costs)
         memcpy(term, common, sizeof(common));
         if (s == IR_OBLIVIOUS)
             count_tests(f, term);
+        if (s == IR_SLICE)
+            count_blends(f, term);
         if (s == IR_MATCH16 || s == IR_MATCH32)
             count_steps(f, s == IR_MATCH16 ? 16 : 32, term);
         for (int one_row = 0; one_row < 2; one_row++)

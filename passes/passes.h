@@ -110,8 +110,8 @@ bool pass_in_bounds(const struct ir_forest *f, enum ir_strategy s);
  * columns (in bytes); the numbers that are read of a row, times log2(1 + its KB
  * / 4). */
 #define PASS_TERMS(X)                                                         \
-    X(one) X(trees) X(adds) X(far_adds) X(nodes) X(tests) X(levels)           \
-    X(set_levels) X(far_levels) X(steps) X(more_steps) X(far_steps)           \
+    X(one) X(trees) X(adds) X(far_adds) X(nodes) X(tests) X(blends)           \
+    X(levels) X(set_levels) X(far_levels) X(steps) X(more_steps) X(far_steps) \
     X(shuffles) X(loads) X(cut_columns) X(set_columns) X(far_row)
 enum pass_term {
 #define PASS_TERM(name) PASS_##name,

@@ -8,7 +8,7 @@
 
 /* Nodes that are turned into code at most. `select` takes about 54 bytes of
  * code and 0.2 ms of compiling a node at each ISA level, `branch` 0.4 ms in
- * all: what is larger is done by tables, which cost nothing to compile. */
+ * all: what is larger is done by tables, which cost little to compile. */
 #define SELECT_MAX_NODES 4096
 /* A tree is one function, whose register allocation takes more than linear
  * time: 33 s for a chain of 10,000 nodes, 2 s for one of 2,000. */
@@ -55,8 +55,11 @@ static enum ir_strategy choose_strategy(const struct ir_forest *f,
 }
 
 /* Rows that a tile holds: a multiple of the rows that a register holds. */
-static int64_t choose_tile_rows(const struct ir_forest *f, bool with_codes)
+static int64_t choose_tile_rows(const struct ir_forest *f, enum ir_strategy s)
 {
+    if (s == IR_SLICE)
+        return IR_SLICE_MOST_ROWS;
+    const bool with_codes = pass_has_code_tiles(ir_strategy_name[s]);
     const int64_t margins = (int64_t)f->n_targets *
                             (int64_t)ir_dtype_bytes(f->sum_dtype);
     const int64_t codes = (int64_t)f->n_code_columns * (f->code_bits / 8);
@@ -70,7 +73,7 @@ static int64_t choose_tile_rows(const struct ir_forest *f, bool with_codes)
 
 bool pass_has_code_tiles(const char *strategy)
 {
-    return !strcmp(strategy, "select") || !strcmp(strategy, "scan") ||
+    return !strcmp(strategy, "select") || !strcmp(strategy, "slice") ||
            !strcmp(strategy, "oblivious");
 }
 
@@ -78,14 +81,14 @@ bool pass_has_code_tiles(const char *strategy)
 static void put_names(struct ir_text *text, bool one_row)
 {
     for (int s = 0, n = 0; s < IR_N_STRATEGIES; s++)
-        if (!one_row || (s != IR_SELECT && s != IR_SCAN))
+        if (!one_row || (s != IR_SELECT && s != IR_SLICE))
             ir_text_printf(text, "%s%s", n++ ? ", " : "", ir_strategy_name[s]);
 }
 
 static bool check_name(const char *name, bool one_row, struct ir_diag *diag)
 {
     const int s = name ? ir_strategy_find(name) : IR_WALK;
-    if (s >= 0 && !(one_row && (s == IR_SELECT || s == IR_SCAN)))
+    if (s >= 0 && !(one_row && (s == IR_SELECT || s == IR_SLICE)))
         return true;
     struct ir_text names;
     ir_text_init(&names);
@@ -128,12 +131,11 @@ static bool schedule_forest(struct ir_module *module, struct ir_op *op,
     const int row = decide(module, op, &f, options->row_strategy, true, diag);
     if (s < 0 || row < 0)
         return false;
-    const char *strategy = ir_strategy_name[s];
-    ir_set_attr(module, op, ir_string("strategy", strategy));
+    ir_set_attr(module, op, ir_string("strategy", ir_strategy_name[s]));
     ir_set_attr(module, op, ir_string("row_strategy", ir_strategy_name[row]));
     ir_set_attr(module, op,
-                ir_int("tile_rows", choose_tile_rows(
-                                        &f, pass_has_code_tiles(strategy))));
+                ir_int("tile_rows",
+                       choose_tile_rows(&f, (enum ir_strategy)s)));
     ir_set_attr(module, op, ir_int("chunk_nodes", CHUNK_NODES));
     return true;
 }

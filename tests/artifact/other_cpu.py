@@ -137,7 +137,7 @@ class OtherCpu:
         self.check("deep")
 
     def test_strategies(self):
-        for strategy in ("select", "scan", "branch", "walk", "match32"):
+        for strategy in ("select", "slice", "branch", "walk", "match32"):
             self.check("categories", "--strategy", strategy, n=100)
         for strategy in ("branch", "walk", "match16", "match32"):
             for model in ("categories", "multiclass", "deep"):

@@ -14,7 +14,7 @@ const struct predictor predictors[] = {
     {"interpreter", false, NULL, NULL},
     {"scheduled", true, NULL, NULL},
     {"select", true, "select", "branch"},
-    {"scan", true, "scan", "walk"},
+    {"slice", true, "slice", "walk"},
     {"oblivious", true, "oblivious", "branch"},
     {"branch", true, "branch", "walk"},
     {"walk", true, "walk", "branch"},

@@ -6,7 +6,7 @@
  * batches on both sides of each vector width, one row at a time.
  *
  *   byte 0    the batch strategy: 0 chosen, then branch, walk, select,
- *             scan, oblivious, match16, match32
+ *             slice, oblivious, match16, match32
  *   byte 1    the one-row strategy: 0 chosen, then branch, walk, match16,
  *             match32, oblivious
  *   byte 2    the seed of the rows
@@ -96,7 +96,7 @@ static const char *cpus_here(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const batch[] = {NULL, "branch", "walk", "select",
-                                        "scan", "oblivious", "match16",
+                                        "slice", "oblivious", "match16",
                                         "match32"};
     static const char *const one[] = {NULL, "branch", "walk", "match16",
                                       "match32", "oblivious"};

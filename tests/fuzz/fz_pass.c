@@ -6,7 +6,7 @@
  * parsing, and canonicalise and prune must find nothing more to do.
  *
  *   byte 0    the seed of the rows
- *   byte 1    the strategy forced: 0 none, then branch, walk, select, scan,
+ *   byte 1    the strategy forced: 0 none, then branch, walk, select, slice,
  *             oblivious, match16, match32
  *   byte 2-5  a pass each: its number in the table, counted from 1; 0 stands
  *             for the table's next
@@ -105,7 +105,7 @@ static int choose_passes(const uint8_t *data, const struct pass *passes[])
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const strategies[] = {NULL, "branch", "walk",
-                                             "select", "scan",
+                                             "select", "slice",
                                              "oblivious", "match16",
                                              "match32"};
     if (size < header_bytes)
