@@ -161,6 +161,7 @@ static LLVMValueRef emit_entry(struct be_emitter *e, const char *suffix,
     LLVMValueRef fn =
         be_function(e, name, e->i32, params, n_params, e->levels[0]);
     LLVMSetLinkage(fn, LLVMExternalLinkage);
+    be_set_part(e, fn, "entry", 5); /* whatever the model's name is */
     LLVMValueRef output = LLVMGetParam(fn, 0), args[8];
     for (int i = 1; i < n_params; i++)
         args[i - 1] = LLVMGetParam(fn, (unsigned)i);

@@ -114,10 +114,16 @@ void be_store(struct be_emitter *e, LLVMValueRef v, LLVMValueRef at);
 void be_interleave(struct be_emitter *e, LLVMValueRef *v, int n, int unit,
                    int bytes);
 
-/* An internal function for level `level`; its body starts at the builder. */
+/* An internal function for level `level`; its body starts at the builder. It is
+ * in the section `.text_LEVEL.PART`, so that a file says by itself how much code
+ * each level and part takes; linkers treat it as they do `.text`. The part is
+ * what `name` starts with, up to a number, as "select" of "select_0_1_32". */
 LLVMValueRef be_function(struct be_emitter *e, const char *name,
                          LLVMTypeRef result, LLVMTypeRef *params, int n,
                          const struct be_level *level);
+/* Moves the function to another part, of `length` letters. */
+void be_set_part(struct be_emitter *e, LLVMValueRef fn, const char *part,
+                 int length);
 LLVMValueRef be_call(struct be_emitter *e, LLVMValueRef fn,
                      LLVMValueRef *args, int n);
 /* A call of the intrinsic `name`, overloaded on `type` if that is not NULL. */
