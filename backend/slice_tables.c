@@ -16,6 +16,9 @@ enum {
     group_tests = 6144, /* whose answers stay in an L2 cache */
     /* Tests of a column, from which on rows are counted into buckets. */
     bucket_tests_8 = 48, bucket_tests_16 = 24,
+    /* Codes of a column that are told buckets, a test at most: there is such a
+       table a group and column, and tables must grow as the model does. */
+    codes_a_test = 32,
 };
 
 struct plan {
@@ -144,7 +147,9 @@ static int append_tests(struct plan *p, int from, int end, int slot)
         .slot = (uint32_t)(slot * p->t->slot_bytes)};
     for (int i = from; i < end; i++)
         p->slot_of[p->key[i]] = slot + i - from;
-    if (!is_set && end - from >= fewest) {
+    const int64_t n_codes = p->first_key[c + 1] - p->first_key[c];
+    if (!is_set && end - from >= fewest &&
+        n_codes <= (int64_t)codes_a_test * (end - from)) {
         append_buckets(p, from, end, test);
         return end - from + 1;
     }

@@ -82,6 +82,7 @@ class Scale(unittest.TestCase):
         self.assertLess(large[2] + large[3],
                         SIZE_RATIO * max(small[2] + small[3], BYTES))
         self.verify(model)
+        return large
 
     def test_chain(self):
         self.check("chain", 2500)
@@ -103,6 +104,12 @@ class Scale(unittest.TestCase):
 
     def test_many_trees(self):
         self.check("forest", 2550)
+
+    def test_a_thousand_trees(self):
+        """Of 255 leaves, no two of whose thresholds are equal."""
+        seconds, mb, *_ = self.check("forest", 63750)
+        self.assertLess(seconds, 10 * (10 if FULL else 1))
+        self.assertLess(mb, 2000)
 
 
 if __name__ == "__main__":
