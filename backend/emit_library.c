@@ -384,7 +384,7 @@ void be_library_emit(struct be_emitter *e, const struct ir_module *source,
         isa[i] = e->levels[i]->name;
     LLVMValueRef fields[] = {
         be_i32(e, TN_ABI_VERSION),
-        be_i32(e, sizeof(struct tn_model)),
+        be_i32(e, 0), /* its own size: below */
         be_cstring(e, e->name),
         be_cstring(e, "treenail " IR_VERSION),
         be_cstring(e, fact(e, "source_format")),
@@ -405,8 +405,12 @@ void be_library_emit(struct be_emitter *e, const struct ir_module *source,
         level, limit,
         be_i32(e, n_golden), be_i32(e, 0), rows, out,
     };
-    LLVMValueRef init =
-        struct_of(e, fields, sizeof(fields) / sizeof(fields[0]));
+    const unsigned n = sizeof(fields) / sizeof(fields[0]);
+    const unsigned long long bytes = LLVMABISizeOfType(
+        LLVMGetModuleDataLayout(e->llvm),
+        LLVMTypeOf(struct_of(e, fields, n)));
+    fields[1] = be_i32(e, (int64_t)bytes);
+    LLVMValueRef init = struct_of(e, fields, n);
     LLVMValueRef model =
         LLVMAddGlobal(e->llvm, LLVMTypeOf(init),
                       ir_sprintf(&e->arena, "%s_model", e->name));

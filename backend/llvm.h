@@ -44,6 +44,7 @@ struct be_target {
     int n_levels;
     bool detects; /* levels are chosen at run time by CPUID */
     enum be_lookup lookup;
+    bool is_wasm; /* linked by wasm-ld, without positions to be independent of */
 };
 
 const struct be_target *be_target_find(const char *name);
@@ -500,6 +501,10 @@ void be_header_text(const struct be_emitter *e, struct ir_text *text);
  * spawn LLVM's tools by argv and write `path` atomically. */
 bool be_link_shared(const void *object, size_t size, const char *name,
                     const char *path, struct ir_diag *diag);
+/* A module that imports nothing and exports its memory and the entry points of
+ * the model `name`; `stack_bytes` is what they may take. */
+bool be_link_wasm(const void *object, size_t size, const char *name,
+                  int64_t stack_bytes, const char *path, struct ir_diag *diag);
 bool be_archive(const void *object, size_t size, const char *name,
                 const char *path, struct ir_diag *diag);
 

@@ -25,10 +25,11 @@ static const struct cli_option table[] = {
              "--emit of one kind is standard output"),
     CLI_TEXT(emit, "emit", 0, "K,K",
              "the kinds to write instead, beside each other:\n"
-             "so, a, o, ll, asm, h, ir"),
+             "so, a, o, wasm, ll, asm, h, ir"),
     CLI_TEXT(target, "target", 0, "T",
-             "x86_64-linux-gnu (default), aarch64-linux-gnu or\n"
-             "riscv64-linux-gnu (with vectors)"),
+             "x86_64-linux-gnu (default), aarch64-linux-gnu,\n"
+             "riscv64-linux-gnu (with vectors) or wasm32 (with\n"
+             "SIMD128)"),
     CLI_TEXT(cpus, "cpu", 0, "LIST",
              "ISA levels to hold, separated by commas\n"
              "(default: all of the target)"),
@@ -106,7 +107,7 @@ static int emitted_files(struct ir_arena *arena, const struct options *o,
         enum be_kind kind;
         if (!be_kind_parse(name[i], strlen(name[i]), &kind))
             return cli_usage_error(&cli_compile, "unknown kind \"%s\" "
-                                   "(there are: so, a, o, ll, asm, h, ir)",
+                                   "(there are: so, a, o, wasm, ll, asm, h, ir)",
                                    name[i]);
         if (!seen[kind])
             files[(*n)++] = file_of(arena, o->output, kind, n_names == 1);
@@ -124,10 +125,10 @@ static int choose_files(struct ir_arena *arena, const struct options *o,
     const char *ending;
     if (!kind_of_path(o->output, &kind, &ending))
         return cli_usage_error(&cli_compile, "%s has no ending that names a "
-                               "kind (.so, .a, .o, .ll, .s, .h, .tnir); see "
-                               "--emit", o->output);
+                               "kind (.so, .a, .o, .wasm, .ll, .s, .h, .tnir); "
+                               "see --emit", o->output);
     files[(*n)++] = (struct file){kind, o->output};
-    if (kind == BE_SO || kind == BE_A || kind == BE_O)
+    if (be_kind_is_native(kind))
         files[(*n)++] = file_of(arena, o->output, BE_H, false);
     return CLI_OK;
 }
@@ -149,7 +150,8 @@ static bool is_same_file(const char *a, const char *b)
 static int check_file(const struct file *file, const char *model,
                       struct ir_diag *diag)
 {
-    const bool is_linked = file->kind == BE_SO || file->kind == BE_A;
+    const bool is_linked =
+        be_kind_is_native(file->kind) && file->kind != BE_O;
     if (is_standard_output(file) && is_linked)
         return cli_usage_error(&cli_compile, "the kind %s is not written to "
                                "standard output", be_kind_name(file->kind));
