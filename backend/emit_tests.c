@@ -186,23 +186,27 @@ static LLVMValueRef look_up_pshufb(const struct be_tests *t, LLVMValueRef at)
     return all;
 }
 
-/* Four registers at a time; what is in none of them gives 0. */
+/* Four registers at a time, by wasm one; what is in none of them gives 0. */
 static LLVMValueRef look_up_tbl(const struct be_tests *t, LLVMValueRef at)
 {
     static const char *const name[] = {
         "llvm.aarch64.neon.tbl1", "llvm.aarch64.neon.tbl2",
         "llvm.aarch64.neon.tbl3", "llvm.aarch64.neon.tbl4"};
     struct be_emitter *e = t->e;
+    const bool swizzle = e->target->lookup == BE_SWIZZLE;
+    const int most = swizzle ? 1 : 4;
     LLVMValueRef index = load_bytes(e, at, table_bytes), all = NULL;
-    for (int k = 0; k < t->n_tables; k += 4) {
-        const int n = t->n_tables - k < 4 ? t->n_tables - k : 4;
+    for (int k = 0; k < t->n_tables; k += most) {
+        const int n = t->n_tables - k < most ? t->n_tables - k : most;
         LLVMValueRef less = be_splat_const(
             e->i8, (uint64_t)(k * table_bytes), table_bytes);
         LLVMValueRef args[5];
         memcpy(args, &t->table[k], (size_t)n * sizeof(*args));
         args[n] = LLVMBuildSub(e->b, index, less, "");
-        LLVMValueRef v = be_intrinsic(
-            e, name[n - 1], be_vector(e->i8, table_bytes), args, n + 1);
+        LLVMValueRef v =
+            swizzle ? be_intrinsic(e, "llvm.wasm.swizzle", NULL, args, 2)
+                    : be_intrinsic(e, name[n - 1],
+                                   be_vector(e->i8, table_bytes), args, n + 1);
         all = all ? LLVMBuildOr(e->b, all, v, "") : v;
     }
     return all;

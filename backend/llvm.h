@@ -34,7 +34,7 @@ struct be_level {
 };
 
 /* How bytes are looked up in registers, if they are: emit_tests.c. */
-enum be_lookup { BE_LOADS, BE_PSHUFB, BE_TBL };
+enum be_lookup { BE_LOADS, BE_PSHUFB, BE_TBL, BE_SWIZZLE };
 
 struct be_target {
     const char *name; /* as --target has it */

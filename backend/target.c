@@ -33,7 +33,7 @@ static const struct be_target targets[] = {
     {"riscv64-linux-gnu", "riscv64-unknown-linux-gnu", "lp64d",
      riscv64_levels, 1, false, BE_LOADS, false},
     {"wasm32", "wasm32-unknown-unknown", NULL, wasm32_levels, 1, false,
-     BE_LOADS, true},
+     BE_SWIZZLE, true},
 };
 enum { n_targets = sizeof(targets) / sizeof(targets[0]) };
 
