@@ -331,8 +331,8 @@ const struct cli_command cli_compile = {
     .min_arguments = 1, .max_arguments = 1,
     .options = table, .n_options = CLI_COUNT(table),
     .example =
-        "MODEL is a LightGBM text model, a .tn or a .tnir file; its content "
-        "tells which.\n"
+        "MODEL is a file of LightGBM, XGBoost, CatBoost or ONNX, a .tn or a "
+        ".tnir file; its\ncontent tells which.\n"
         "The library needs nothing at run time and runs on every CPU of its "
         "family.\n\n"
         "example: a library and a header, and the assembly to look at\n"

@@ -21,11 +21,20 @@ static const char *name_of(const struct ir_file *file, const Elf64_Shdr *names,
                ? text + section->sh_name : "";
 }
 
+/* Whether `bytes` at `offset` are in the file. */
+static bool is_within(const struct ir_file *file, uint64_t offset,
+                      uint64_t bytes)
+{
+    return offset <= file->size && bytes <= file->size - offset;
+}
+
 static void add_section(struct cli_code_size *size, struct ir_arena *arena,
-                        const Elf64_Shdr *section, const char *name)
+                        const struct ir_file *file, const Elf64_Shdr *section,
+                        const char *name)
 {
     const size_t n = sizeof(prefix) - 1;
-    if (!(section->sh_flags & SHF_ALLOC) || section->sh_type != SHT_PROGBITS)
+    if (!(section->sh_flags & SHF_ALLOC) || section->sh_type != SHT_PROGBITS ||
+        !is_within(file, section->sh_offset, section->sh_size))
         return;
     if (!(section->sh_flags & SHF_EXECINSTR)) {
         size->table_bytes += (int64_t)section->sh_size;
@@ -38,13 +47,6 @@ static void add_section(struct cli_code_size *size, struct ir_arena *arena,
     size->code[size->n++] = (struct cli_code){
         ir_sprintf(arena, "%.*s", (int)(dot - name) - (int)n, name + n),
         ir_strdup(arena, dot + 1), (int64_t)section->sh_size};
-}
-
-/* Whether `bytes` at `offset` are in the file. */
-static bool is_within(const struct ir_file *file, uint64_t offset,
-                      uint64_t bytes)
-{
-    return offset <= file->size && bytes <= file->size - offset;
 }
 
 void cli_code_size(struct cli_code_size *size, const struct ir_file *file,
@@ -68,6 +70,6 @@ void cli_code_size(struct cli_code_size *size, const struct ir_file *file,
         return;
     size->code = ir_alloc_array(arena, n, sizeof(*size->code));
     for (uint64_t i = 0; i < n; i++)
-        add_section(size, arena, &section[i],
+        add_section(size, arena, file, &section[i],
                     name_of(file, names, &section[i]));
 }
