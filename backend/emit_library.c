@@ -357,6 +357,15 @@ static const char *strategy(const struct be_emitter *e, const char *name)
     return "";
 }
 
+/* What the forests take for a row of a batch, as the schedule reckons. */
+static int64_t batch_ns(const struct be_emitter *e)
+{
+    int64_t ns = 0;
+    for (int i = 0; i < e->module->n_ops; i++)
+        ns += ir_attr_int_or(e->module->ops[i], "batch_ns", 0);
+    return ns < INT32_MAX ? ns : INT32_MAX;
+}
+
 void be_library_emit(struct be_emitter *e, const struct ir_module *source,
                      int n_golden)
 {
@@ -403,7 +412,7 @@ void be_library_emit(struct be_emitter *e, const struct ir_module *source,
         be_i64(e, be_stack_bytes(e)),
         entry[0], entry[1], entry[2], entry[3],
         level, limit,
-        be_i32(e, n_golden), be_i32(e, 0), rows, out,
+        be_i32(e, n_golden), be_i32(e, batch_ns(e)), rows, out,
     };
     const unsigned n = sizeof(fields) / sizeof(fields[0]);
     const unsigned long long bytes = LLVMABISizeOfType(

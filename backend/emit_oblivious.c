@@ -41,7 +41,7 @@ struct oblivious {
     LLVMTypeRef code, place; /* i8 or i16: a row's code, its table entry */
     LLVMValueRef codes, out, n_rows, run_tests, run_entries, n_trees;
     LLVMValueRef first, n_chunk; /* trees of the chunk */
-    LLVMValueRef row;            /* first of the block */
+    LLVMValueRef row, n_here;    /* first of the block; how many there are */
     LLVMValueRef places;         /* [chunk_trees][block_rows] */
 };
 
@@ -157,13 +157,12 @@ static void emit_places(struct oblivious *o)
 
 /* ----------------------------------------------------------------- sums -- */
 
-/* The entry of the chunk's tree `tree`, from its field at `offset`, as i64. */
+/* The entry of the run's tree `tree`, from its field at `offset`, as i64. */
 static LLVMValueRef entry_field(struct oblivious *o, LLVMValueRef tree,
                                 size_t offset)
 {
     struct be_emitter *e = o->e;
-    LLVMValueRef index = LLVMBuildNSWAdd(e->b, o->first, tree, "");
-    LLVMValueRef at = be_at(e, e->i64, o->run_entries, index);
+    LLVMValueRef at = be_at(e, e->i64, o->run_entries, tree);
     at = be_offset(e, at, be_i64(e, (int64_t)offset));
     return LLVMBuildZExt(e->b, be_load(e, e->i32, at), e->i64, "");
 }
@@ -253,7 +252,7 @@ static void store_margin(struct oblivious *o, LLVMValueRef v, LLVMValueRef at,
                  be_at(e, sum, at, be_i64(e, k + i)));
 }
 
-/* Adds to sum[i], piece by piece and row by row, the leaf values of the chunk's
+/* Adds to sum[i], piece by piece and row by row, the leaf values of the run's
  * tree `tree`. */
 static void add_tree(struct oblivious *o, LLVMValueRef tree, LLVMValueRef row,
                      int rows, LLVMValueRef *sum)
@@ -263,7 +262,8 @@ static void add_tree(struct oblivious *o, LLVMValueRef tree, LLVMValueRef row,
     LLVMTypeRef type = be_type(e, o->f->sum_dtype);
     LLVMTypeRef leaf = LLVMArrayType2(type, (uint64_t)o->t->stride);
     LLVMValueRef place[word_rows];
-    load_places(o, places_at(o, tree, row), rows, place);
+    LLVMValueRef in_chunk = LLVMBuildNSWSub(e->b, tree, o->first, "");
+    load_places(o, places_at(o, in_chunk, row), rows, place);
     LLVMValueRef table =
         be_at(e, leaf, o->t->values,
               entry_field(o, tree, offsetof(struct be_entry, start)));
@@ -294,7 +294,7 @@ static void add_leaves(struct oblivious *o)
     LLVMTypeRef type = be_type(e, f->sum_dtype);
     struct be_loop row, tree;
     LLVMValueRef at[word_rows], sum[most_sums], phi[most_sums];
-    be_loop_begin(e, &row, be_i64(e, 0), be_i64(e, block_rows), rows);
+    be_loop_begin(e, &row, be_i64(e, 0), o->n_here, rows);
     LLVMValueRef first = LLVMBuildNSWAdd(e->b, o->row, row.index, "");
     for (int r = 0, i = 0; r < rows; r++) {
         LLVMValueRef margin = LLVMBuildNSWMul(
@@ -306,7 +306,9 @@ static void add_leaves(struct oblivious *o)
     }
     const int n = rows * n_pieces;
     LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
-    be_loop_begin(e, &tree, be_i64(e, 0), o->n_chunk, 1);
+    /* By its number in the run: one register less, and there are no more. */
+    LLVMValueRef end = LLVMBuildNSWAdd(e->b, o->first, o->n_chunk, "");
+    be_loop_begin(e, &tree, o->first, end, 1);
     LLVMPositionBuilderBefore(e->b, tree.index);
     for (int i = 0; i < n; i++) {
         phi[i] = LLVMBuildPhi(e->b, LLVMTypeOf(sum[i]), "");
@@ -331,15 +333,16 @@ static void add_wide_leaves(struct oblivious *o)
     struct be_emitter *e = o->e;
     LLVMTypeRef type = be_type(e, o->f->sum_dtype);
     struct be_loop row, tree;
-    be_loop_begin(e, &row, be_i64(e, 0), be_i64(e, block_rows), 1);
+    be_loop_begin(e, &row, be_i64(e, 0), o->n_here, 1);
     LLVMValueRef k = LLVMBuildNSWMul(
         e->b, LLVMBuildNSWAdd(e->b, o->row, row.index, ""),
         be_i64(e, o->f->n_targets), "");
     LLVMValueRef margin = be_at(e, type, o->out, k), place;
     be_loop_begin(e, &tree, be_i64(e, 0), o->n_chunk, 1);
     load_places(o, places_at(o, tree.index, row.index), 1, &place);
+    LLVMValueRef number = LLVMBuildNSWAdd(e->b, o->first, tree.index, "");
     LLVMValueRef start =
-        entry_field(o, tree.index, offsetof(struct be_entry, start));
+        entry_field(o, number, offsetof(struct be_entry, start));
     be_add_leaf(e, o->forest, o->t->values,
                 LLVMBuildNSWAdd(e->b, start, place, ""), margin);
     be_loop_end(e, &tree);
@@ -351,24 +354,22 @@ static void store_leaves(struct oblivious *o)
 {
     struct be_emitter *e = o->e;
     struct be_loop row, tree;
-    LLVMValueRef left = LLVMBuildNSWSub(e->b, o->n_rows, o->row, "");
-    LLVMValueRef most = be_i64(e, block_rows), place;
-    LLVMValueRef full = LLVMBuildICmp(e->b, LLVMIntSGT, left, most, "");
-    be_loop_begin(e, &row, be_i64(e, 0),
-                  LLVMBuildSelect(e->b, full, most, left, ""), 1);
+    LLVMValueRef place;
+    be_loop_begin(e, &row, be_i64(e, 0), o->n_here, 1);
     LLVMValueRef k = LLVMBuildNSWMul(
         e->b, LLVMBuildNSWAdd(e->b, o->row, row.index, ""),
         be_i64(e, o->f->n_trees), "");
     be_loop_begin(e, &tree, be_i64(e, 0), o->n_chunk, 1);
     load_places(o, places_at(o, tree.index, row.index), 1, &place);
+    LLVMValueRef number = LLVMBuildNSWAdd(e->b, o->first, tree.index, "");
     LLVMValueRef start =
-        entry_field(o, tree.index, offsetof(struct be_entry, start));
-    LLVMValueRef number = be_load(
+        entry_field(o, number, offsetof(struct be_entry, start));
+    LLVMValueRef shown = be_load(
         e, e->i32, be_at(e, e->i32, o->t->numbers,
                          LLVMBuildNSWAdd(e->b, start, place, "")));
     LLVMValueRef column =
-        entry_field(o, tree.index, offsetof(struct be_entry, tree));
-    be_store(e, number, be_at(e, e->i32, o->out,
+        entry_field(o, number, offsetof(struct be_entry, tree));
+    be_store(e, shown, be_at(e, e->i32, o->out,
                               LLVMBuildNSWAdd(e->b, k, column, "")));
     be_loop_end(e, &tree);
     be_loop_end(e, &row);
@@ -420,6 +421,8 @@ static LLVMValueRef emit_run(struct oblivious *o, int n_tests, bool leaf)
                        be_i64(e, chunk));
     be_loop_begin(e, &rows, be_i64(e, 0), o->n_rows, block_rows);
     o->row = rows.index;
+    o->n_here = be_least(e, LLVMBuildNSWSub(e->b, o->n_rows, o->row, ""),
+                         be_i64(e, block_rows));
     emit_places(o);
     if (leaf)
         store_leaves(o);

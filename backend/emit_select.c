@@ -33,6 +33,7 @@ struct select {
     int lanes;
     LLVMValueRef codes;    /* of the tile */
     LLVMValueRef row;      /* first row of the block */
+    LLVMValueRef n_here;   /* rows of the block that there are */
     LLVMValueRef *column;  /* this tree's loaded code columns */
     int *loaded_for;       /* by column: the tree that loaded it */
     int word_trees;        /* whose places a word has */
@@ -237,14 +238,14 @@ static LLVMValueRef word_place(struct select *s,
     return LLVMBuildAnd(e->b, v, be_i64(e, (1 << bits) - 1), "");
 }
 
-/* Begins a loop over the first `end` rows of the block: loads a row's words
- * and returns the number of its first element where a row has `width`. */
+/* Begins a loop over the block's rows that there are: loads a row's words and
+ * returns the number of its first element where a row has `width`. */
 static LLVMValueRef begin_rows(struct select *s, struct be_loop *loop,
-                               LLVMValueRef end, int64_t width, int n,
+                               int64_t width, int n,
                                LLVMValueRef words[group_words])
 {
     struct be_emitter *e = s->e;
-    be_loop_begin(e, loop, be_i64(e, 0), end, 1);
+    be_loop_begin(e, loop, be_i64(e, 0), s->n_here, 1);
     LLVMValueRef row = LLVMBuildNSWAdd(e->b, s->row, loop->index, "");
     LLVMValueRef base = LLVMBuildNSWMul(e->b, row, be_i64(e, width), "");
     load_words(s, loop->index, n, words);
@@ -261,8 +262,7 @@ static void add_wide_leaves(struct select *s, int tree, int n,
     LLVMTypeRef sum = be_type(e, f->sum_dtype);
     LLVMValueRef words[group_words];
     struct be_loop loop;
-    LLVMValueRef base = begin_rows(s, &loop, be_i64(e, s->lanes),
-                                   f->n_targets, n, words);
+    LLVMValueRef base = begin_rows(s, &loop, f->n_targets, n, words);
     for (int i = 0; i < n; i++) {
         LLVMValueRef leaf =
             LLVMBuildNSWAdd(e->b, word_place(s, words, i),
@@ -284,8 +284,7 @@ static void add_leaves(struct select *s, int tree, int n, LLVMValueRef margin)
     LLVMValueRef acc[max_group] = {NULL}, at[max_group] = {NULL};
     LLVMValueRef words[group_words];
     struct be_loop loop;
-    LLVMValueRef base = begin_rows(s, &loop, be_i64(e, s->lanes),
-                                   f->n_targets, n, words);
+    LLVMValueRef base = begin_rows(s, &loop, f->n_targets, n, words);
     for (int i = 0; i < n; i++) {
         int first = 0; /* tree of this group with the same target */
         while (f->target[tree + first] != f->target[tree + i])
@@ -310,18 +309,13 @@ static void add_leaves(struct select *s, int tree, int n, LLVMValueRef margin)
 
 /* for each row of the block: leaf[row][tree] = the leaf's own number. */
 static void store_leaves(struct select *s, int tree, int n, LLVMValueRef leaf,
-                         LLVMValueRef n_rows, LLVMValueRef numbers)
+                         LLVMValueRef numbers)
 {
     struct be_emitter *e = s->e;
     const struct ir_forest *f = &s->forest->f;
     LLVMValueRef words[group_words];
     struct be_loop loop;
-    LLVMValueRef left = LLVMBuildNSWSub(e->b, n_rows, s->row, "");
-    LLVMValueRef lanes = be_i64(e, s->lanes);
-    LLVMValueRef full = LLVMBuildICmp(e->b, LLVMIntSGT, left, lanes, "");
-    LLVMValueRef base =
-        begin_rows(s, &loop, LLVMBuildSelect(e->b, full, lanes, left, ""),
-                   f->n_trees, n, words);
+    LLVMValueRef base = begin_rows(s, &loop, f->n_trees, n, words);
     for (int i = 0; i < n; i++) {
         LLVMValueRef place = word_place(s, words, i);
         LLVMValueRef table =
@@ -387,6 +381,8 @@ static LLVMValueRef emit_chunk(struct select *s, int tree, int n_trees,
     struct be_loop loop;
     be_loop_begin(e, &loop, be_i64(e, 0), n_rows, s->lanes);
     s->row = loop.index;
+    s->n_here = be_least(e, LLVMBuildNSWSub(e->b, n_rows, s->row, ""),
+                         be_i64(e, s->lanes));
     const int group = group_words * s->word_trees;
     for (int t = tree; t < tree + n_trees; t += group) {
         int n = tree + n_trees - t;
@@ -399,7 +395,7 @@ static LLVMValueRef emit_chunk(struct select *s, int tree, int n_trees,
             next = be_block(e, "next");
             LLVMBuildCondBr(e->b, wants_leaf, write, add);
             LLVMPositionBuilderAtEnd(e->b, write);
-            store_leaves(s, t, n, leaf, n_rows, numbers);
+            store_leaves(s, t, n, leaf, numbers);
             LLVMBuildBr(e->b, next);
             LLVMPositionBuilderAtEnd(e->b, add);
         }

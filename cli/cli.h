@@ -256,6 +256,7 @@ void cli_put_number(struct ir_text *text, enum ir_dtype dtype,
 
 struct cli_build {
     const char *cpus, *strategy, *row_strategy; /* or NULL */
+    int64_t few_rows; /* or 0 */
 };
 
 /* Compiles a model and loads the library, whose file is gone again when this

@@ -14,7 +14,7 @@
 struct options {
     const char *output, *emit, *target, *cpus, *name, *outputs, *early_stop;
     const char *strategy, *row_strategy, *print_after;
-    int64_t golden;
+    int64_t golden, few_rows;
     bool tune, verify_each, diff_each, verbose;
 };
 
@@ -46,6 +46,9 @@ static const struct cli_option table[] = {
     CLI_TEXT(row_strategy, "row-strategy", 0, "S",
              "force how one row is computed: match16, match32,\n"
              "oblivious, branch or walk"),
+    CLI_INT(few_rows, "few-rows", 0, "N", 1, 65536,
+            "force how many rows are no longer few: what is less\n"
+            "is done one by one"),
     CLI_TUNE(tune),
     CLI_INT(golden, "golden", 0, "N", 1, 65536,
             "rows embedded for the self-test (default 16)"),
@@ -240,7 +243,7 @@ static int compile(const char *path, const struct options *o,
         .print_after = o->print_after, .print_to = stderr,
         .verify_each = o->verify_each, .diff_each = o->diff_each,
         .diff_rows = 256, .seed = 1, .strategy = o->strategy,
-        .row_strategy = o->row_strategy};
+        .row_strategy = o->row_strategy, .few_rows = o->few_rows};
     const struct be_options backend = {
         .name = o->name, .target = o->target, .cpus = o->cpus,
         .n_golden = (int)o->golden};

@@ -474,8 +474,8 @@ int ir_find_output(const struct ir_module *module, const char *name);
     "code_bits:int column_feature:tensor? column_flags:tensor? "              \
     "cut_start:tensor? cuts:tensor? column_set_start:tensor? "                \
     "column_set:tensor? node_column:tensor? node_code:tensor? "               \
-    "strategy:string? row_strategy:string? tile_rows:int? chunk_nodes:int? "  \
-    IR_SLOTS_ATTR
+    "strategy:string? row_strategy:string? tile_rows:int? few_rows:int? "     \
+    "batch_ns:int? chunk_nodes:int? " IR_SLOTS_ATTR
 
 enum ir_node_flag {
     IR_NODE_MISSING_LEFT = 1,

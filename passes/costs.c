@@ -159,16 +159,24 @@ static void count_blends(const struct ir_forest *f, double *term)
     ir_circuit_release(&circuit);
 }
 
-static double sum_costs(const double *term, bool one_row, enum ir_strategy s)
+static double sum_costs(const double *term, enum pass_rows of,
+                        enum ir_strategy s)
 {
-    enum { BATCH = false, ONE = true };
     double sum = 0;
 #define COST(rows, strategy, name, ns)                                        \
-    if (one_row == rows && s == IR_##strategy)                                \
+    if (of == PASS_##rows && s == IR_##strategy)                                \
         sum += (ns) * term[PASS_##name];
 #include "passes/costs.def"
 #undef COST
     return sum;
+}
+
+static bool has_rows(const struct ir_forest *f, enum ir_strategy s,
+                     enum pass_rows rows)
+{
+    if (rows == PASS_FEW && !pass_has_code_tiles(ir_strategy_name[s]))
+        return false;
+    return !ir_strategy_obstacle(f, s, rows == PASS_ONE);
 }
 
 void pass_estimate(const struct ir_forest *f, struct pass_costs *costs)
@@ -178,8 +186,8 @@ void pass_estimate(const struct ir_forest *f, struct pass_costs *costs)
     count_forest(f, common);
     for (int s = 0; s < IR_N_STRATEGIES; s++) {
         double *term = costs->term[s];
-        for (int one_row = 0; one_row < 2; one_row++)
-            costs->ns[one_row][s] = INFINITY;
+        for (int rows = 0; rows < PASS_N_ROWS; rows++)
+            costs->ns[rows][s] = INFINITY;
         if (ir_strategy_obstacle(f, (enum ir_strategy)s, false))
             continue;
         memcpy(term, common, sizeof(common));
@@ -189,9 +197,9 @@ void pass_estimate(const struct ir_forest *f, struct pass_costs *costs)
             count_blends(f, term);
         if (s == IR_MATCH16 || s == IR_MATCH32)
             count_steps(f, s == IR_MATCH16 ? 16 : 32, term);
-        for (int one_row = 0; one_row < 2; one_row++)
-            if (!ir_strategy_obstacle(f, (enum ir_strategy)s, one_row))
-                costs->ns[one_row][s] =
-                    sum_costs(term, one_row, (enum ir_strategy)s);
+        for (int rows = 0; rows < PASS_N_ROWS; rows++)
+            if (has_rows(f, (enum ir_strategy)s, (enum pass_rows)rows))
+                costs->ns[rows][s] = sum_costs(term, (enum pass_rows)rows,
+                                               (enum ir_strategy)s);
     }
 }

@@ -84,7 +84,8 @@ def compile_driver():
     library = BUILD / "drive.so"
     BUILD.mkdir(parents=True, exist_ok=True)
     subprocess.run([os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC",
-                    "-pthread", HERE / "drive.c", "-o", library], check=True)
+                    "-pthread", "-D_GNU_SOURCE", f"-I{ROOT}", HERE / "drive.c",
+                    ROOT / "runtime/batch.c", "-o", library], check=True)
     os.environ["BENCH_DRIVER"] = str(library)
 
 

@@ -153,7 +153,8 @@ class Treenail(Peer):
     label = "treenail"
     requires = NUMPY
     reads = ("lightgbm", "xgboost", "catboost", "sklearn")
-    adapter, splits, compiles = "call_treenail", True, True
+    adapter, compiles = "call_treenail", True
+    pool = None  # of treenail's runtime, for two threads
     files = {"lightgbm": "model.txt", "xgboost": "model.json",
              "catboost": "model.json", "sklearn": "model.tn"}
 
@@ -169,7 +170,7 @@ class Treenail(Peer):
             library)
         scratch, self.outputs = read_header(work / "m.h")
         self.library = ctypes.CDLL(str(library))
-        self.scratch = [aligned(scratch) for _ in range(2)]
+        self.scratch = aligned(scratch)
         return {"compile_seconds": seconds, "compile_peak_bytes": peak,
                 "bytes": library.stat().st_size}
 
@@ -178,10 +179,23 @@ class Treenail(Peer):
         if self.task != "regression" and "probability" in self.outputs:
             name = "probability"
         index, n_out, dtype = self.outputs[name]
+        fields = {"output": index, "out": (dtype, n_out)}
+        self.adapter = "call_treenail" if threads == 1 else \
+            "call_treenail_pool"
+        if threads > 1:
+            model = ctypes.c_char.in_dll(self.library, "m_model")
+            return {"many": ctypes.addressof(model),
+                    "context": [self.threads(threads)], **fields}
         return {"many": address(self.library.m_predict_f32),
                 "one": address(self.library.m_predict_one_f32),
-                "context": [at for _, at in self.scratch],
-                "output": index, "out": (dtype, n_out)}
+                "context": [self.scratch[1]], **fields}
+
+    def threads(self, n):
+        if not self.pool:
+            driver = load_driver()
+            driver.rt_pool_new.restype = ctypes.c_void_p
+            self.pool = driver.rt_pool_new(n)
+        return self.pool
 
 
 # -------------------------------------------------------------- frameworks --
