@@ -169,7 +169,8 @@ static void answer_column(const struct slice *s, LLVMValueRef test)
     LLVMValueRef zero = LLVMConstNull(s->bits);
     LLVMValueRef n = FIELD(s, test, be_slice_test, n);
     LLVMValueRef buckets =
-        be_offset(e, s->slots, narrowed(s, FIELD(s, test, be_slice_test, slot)));
+        be_offset(e, s->slots,
+                  narrowed(s, FIELD(s, test, be_slice_test, slot)));
     count_codes(s, be_offset(e, s->codes, FIELD(s, test, be_slice_test, codes)),
                 FIELD(s, test, be_slice_test, what));
     be_loop_begin(e, &clear, be_i64(e, 0), n, 1);
@@ -196,7 +197,8 @@ static void answer_test(const struct slice *s, LLVMValueRef test, int kind)
     LLVMValueRef codes =
         be_offset(e, s->codes, FIELD(s, test, be_slice_test, codes));
     LLVMValueRef to =
-        be_offset(e, s->slots, narrowed(s, FIELD(s, test, be_slice_test, slot)));
+        be_offset(e, s->slots,
+                  narrowed(s, FIELD(s, test, be_slice_test, slot)));
     LLVMValueRef what =
         be_splat(e, LLVMBuildTrunc(e->b, FIELD(s, test, be_slice_test, what),
                                    e->i16, ""), strip_rows);
@@ -623,7 +625,7 @@ static LLVMValueRef emit_function(struct slice *s, int rows)
     struct be_emitter *e = s->e;
     struct be_loop groups, batches;
     char name[64];
-    snprintf(name, sizeof(name), "slice%d_%d_%d", rows, s->forest->number,
+    snprintf(name, sizeof(name), "slice_%d_%d_%d", s->forest->number, rows,
              e->level->vector_bytes);
     LLVMTypeRef params[] = {e->ptr, e->ptr, e->ptr, e->i64};
     LLVMValueRef fn = be_function(e, name, e->none, params, 4, e->level);

@@ -164,7 +164,7 @@ static double sum_costs(const double *term, enum pass_rows of,
 {
     double sum = 0;
 #define COST(rows, strategy, name, ns)                                        \
-    if (of == PASS_##rows && s == IR_##strategy)                                \
+    if (of == PASS_##rows && s == IR_##strategy)                              \
         sum += (ns) * term[PASS_##name];
 #include "passes/costs.def"
 #undef COST
