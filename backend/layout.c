@@ -32,8 +32,8 @@ static int64_t work_bytes(const struct be_emitter *e, int i, int64_t rows)
     int64_t bytes = f->n_features * (int64_t)ir_dtype_bytes(f->in_dtype);
     if (be_by_codes(forest, rows == 1)) {
         const int64_t codes = be_code_columns(forest) * forest->code_bytes;
-        bytes = codes + BE_MOST_TABLES * 16 > bytes
-                    ? codes + BE_MOST_TABLES * 16 : bytes;
+        const int64_t room = codes + BE_SET_ROWS_AT + 4 * BE_MOST_SET_RUNS;
+        bytes = room > bytes ? room : bytes;
     }
     return bytes;
 }

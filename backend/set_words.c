@@ -1,7 +1,7 @@
 /* set_words.c: the answers of set tests to one row, as words by category.
  *
- * Sets are many and hardly two are the same, so there are as many code columns
- * as would be loaded one by one. But what a category answers to the set tests of
+ * Sets are many and hardly two are the same, so that their code columns, with 8
+ * or 16 sets each, seldom fit in registers (emit_tests.c). But what a category answers to the set tests of
  * a cluster of nodes is known: it is stored as a word with a bit a test, for
  * each category and cluster. A row has a category of each categorical feature,
  * and or-s a word of each into the answers of a cluster; the words of a category
@@ -75,6 +75,24 @@ static int find_runs(struct be_forest *forest)
     return n;
 }
 
+/* Registers that so many codes fill; or what it is like where they are looked
+ * up in memory. */
+static int registers(const struct be_forest *forest, int codes)
+{
+    const int n = (codes * forest->code_bytes + 15) / 16;
+    return n > BE_MOST_TABLES ? 100 : n > 0 ? n : 1;
+}
+
+/* Whether a word a run costs less than to look all sets' codes up and to mask
+ * them: two instructions against three a register, and two. */
+static bool is_cheaper(const struct be_forest *forest, int numeric)
+{
+    const int without = registers(forest, numeric);
+    return without <= BE_MOST_TABLES && forest->n_set_runs > 0 &&
+           2 * forest->n_set_runs + 3 * without <
+               2 + 3 * registers(forest, forest->f.n_code_columns);
+}
+
 static bool is_by(const struct be_forest *forest, enum ir_strategy s)
 {
     return forest->by[0] == s || forest->by[1] == s;
@@ -83,18 +101,17 @@ static bool is_by(const struct be_forest *forest, enum ir_strategy s)
 void be_set_words_plan(struct be_emitter *e, struct be_forest *forest)
 {
     const struct ir_forest *f = &forest->f;
-    const int most = BE_MOST_TABLES * 16 / forest->code_bytes;
     const bool by16 = is_by(forest, IR_MATCH16);
     const bool by32 = is_by(forest, IR_MATCH32);
-    if (e->target->lookup == BE_LOADS || f->n_code_columns <= most ||
-        !(by16 || by32) || forest->by[1] == IR_OBLIVIOUS)
+    if (e->target->lookup == BE_LOADS || !(by16 || by32) ||
+        forest->by[1] == IR_OBLIVIOUS)
         return;
     forest->set_run = ir_alloc_array(&e->arena, BE_MOST_SET_RUNS,
                                      sizeof(*forest->set_run));
     forest->place_in_row = ir_alloc_array(
-        &e->arena, (size_t)f->n_code_columns, sizeof(int));
+        &e->arena, (size_t)f->n_code_columns + 1, sizeof(int));
     const int numeric = find_runs(forest);
-    if (numeric < 0 || numeric > most || (by16 && !fits(forest, 16)) ||
+    if (numeric < 0 || !is_cheaper(forest, numeric) || (by16 && !fits(forest, 16)) ||
         (by32 && !fits(forest, 32))) {
         forest->n_set_runs = 0;
         forest->place_in_row = NULL;
