@@ -13,10 +13,10 @@
  * Where all trees are one cluster, each adds its leaf value as soon as that is
  * found. Else trees are taken in blocks: first the first step of all, then the
  * second one of those that have not come to a leaf, and so on, so that no step
- * waits for the one before; then their leaf values are added, in order. The code
- * is loops over tables, which do not grow with the forest; what limits it is how
- * many bytes of the tables a row reads. First clusters lie together, in the order
- * of the trees, and the others behind them. */
+ * waits for the one before; then their leaf values are added, in order. The
+ * code is loops over tables, which do not grow with the forest; what limits it
+ * is how many bytes of the tables a row reads. First clusters lie together, in
+ * the order of the trees, and the others behind them. */
 #include "backend/llvm.h"
 
 #include <stdlib.h>

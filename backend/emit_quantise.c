@@ -318,7 +318,8 @@ static int run_blocks(const struct be_forest *forest, int first, int end)
     return (end - first + per_block - 1) / per_block;
 }
 
-int32_t be_category_limit(const struct ir_forest *f, int first, int end)
+/* How many categories the sets of the columns [first, end) can hold. */
+static int32_t category_limit(const struct ir_forest *f, int first, int end)
 {
     int32_t most = 0;
     for (int i = f->column_set_start[first]; i < f->column_set_start[end];
@@ -500,7 +501,7 @@ static struct run append_run(const struct quantise *q, int first, int end,
     const struct run run = {
         .feature = f->column_feature[first], .first_column = first,
         .n_blocks = run_blocks(q->forest, first, end),
-        .limit = be_category_limit(f, first, end),
+        .limit = category_limit(f, first, end),
         .table = (int32_t)data->length,
     };
     const size_t bytes =

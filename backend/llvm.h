@@ -469,10 +469,9 @@ void be_quantise_emit(struct be_emitter *e, struct be_forest *forest,
 /* Columns that ask in the same way about one categorical feature are a run,
  * which is written at once. The end of the run that starts at column `first`,
  * or `first` if that is numeric; how a column makes whole numbers of values, 0
- * for a numeric one; how many categories the sets of columns can hold. */
+ * for a numeric one. */
 int be_category_run_end(const struct ir_forest *f, int first);
 uint8_t be_category_reading(const struct ir_forest *f, int column);
-int32_t be_category_limit(const struct ir_forest *f, int first, int end);
 
 /* --------------------------------------------------------- set_words.c -- */
 

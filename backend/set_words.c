@@ -1,18 +1,18 @@
 /* set_words.c: the answers of set tests to one row, as words by category.
  *
- * Sets are many and hardly two are the same, so that their code columns, with 8
- * or 16 sets each, seldom fit in registers (emit_tests.c). But what a category answers to the set tests of
- * a cluster of nodes is known: it is stored as a word with a bit a test, for
- * each category and cluster. A row has a category of each categorical feature,
- * and or-s a word of each into the answers of a cluster; the words of a category
- * lie in the order in which clusters are asked.
+ * Sets are many and hardly two are the same, so that their code columns, with
+ * 8 or 16 sets each, seldom fit in registers (emit_tests.c). But what a category
+ * answers to the set tests of a cluster of nodes is known: it is stored as a
+ * word with a bit a test, for each category and cluster. A row has a category
+ * of each categorical feature, and or-s a word of each into the answers of a
+ * cluster; the words of a category lie in the order in which clusters are asked.
  *
  * This is for few features, and as long as the words are not too many bytes. */
 #include "backend/llvm.h"
 
 #include <string.h>
 
-enum { most_words = 8 << 20 }; /* bytes of them, in a library */
+enum { most_words = 16 << 20 }; /* bytes of them, in a library */
 
 static int trailing_zeros(uint32_t v)
 {
@@ -54,6 +54,22 @@ static bool fits(const struct be_forest *forest, int lanes)
     return sum <= most_words;
 }
 
+/* The first category above all that the sets of the columns hold. */
+static int32_t past_categories(const struct ir_forest *f, int first, int end)
+{
+    int32_t past = 0;
+    for (int i = f->column_set_start[first]; i < f->column_set_start[end];
+         i++) {
+        const int set = f->column_set[i];
+        const int32_t start = f->set_start[set];
+        const int32_t n = (f->set_start[set + 1] - start) * 32;
+        for (int32_t code = past; code < n; code++)
+            if (f->set_words[start + code / 32] >> code % 32 & 1)
+                past = code + 1;
+    }
+    return past;
+}
+
 /* Fills set_run and place_in_row; -> how many columns are numeric, or -1 when
  * there are too many runs. */
 static int find_runs(struct be_forest *forest)
@@ -70,7 +86,7 @@ static int find_runs(struct be_forest *forest)
         if (forest->n_set_runs == BE_MOST_SET_RUNS)
             return -1;
         forest->set_run[forest->n_set_runs++] = (struct be_set_run){
-            .first = c, .end = end, .limit = be_category_limit(f, c, end)};
+            .first = c, .end = end, .limit = past_categories(f, c, end)};
     }
     return n;
 }
