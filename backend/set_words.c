@@ -1,11 +1,12 @@
 /* set_words.c: the answers of set tests to one row, as words by category.
  *
  * Sets are many and hardly two are the same, so that their code columns, with
- * 8 or 16 sets each, seldom fit in registers (emit_tests.c). But what a category
- * answers to the set tests of a cluster of nodes is known: it is stored as a
- * word with a bit a test, for each category and cluster. A row has a category
- * of each categorical feature, and or-s a word of each into the answers of a
- * cluster; the words of a category lie in the order in which clusters are asked.
+ * 8 or 16 sets each, seldom fit in registers (emit_tests.c). But what a
+ * category answers to the set tests of a cluster of nodes is known: it is
+ * stored as a word with a bit a test, for each category and cluster. A row has
+ * a category of each categorical feature, and or-s a word of each into the
+ * answers of a cluster; the words of a category lie in the order in which
+ * clusters are asked.
  *
  * This is for few features, and as long as the words are not too many bytes. */
 #include "backend/llvm.h"
@@ -127,8 +128,8 @@ void be_set_words_plan(struct be_emitter *e, struct be_forest *forest)
     forest->place_in_row = ir_alloc_array(
         &e->arena, (size_t)f->n_code_columns + 1, sizeof(int));
     const int numeric = find_runs(forest);
-    if (numeric < 0 || !is_cheaper(forest, numeric) || (by16 && !fits(forest, 16)) ||
-        (by32 && !fits(forest, 32))) {
+    if (numeric < 0 || !is_cheaper(forest, numeric) ||
+        (by16 && !fits(forest, 16)) || (by32 && !fits(forest, 32))) {
         forest->n_set_runs = 0;
         forest->place_in_row = NULL;
     }
