@@ -177,6 +177,7 @@ static struct be_forest *forest_new(struct be_emitter *e, int number)
             ir_attr_string(op, attr[one_row]));
     forest->code_bytes = forest->f.code_bits / 8;
     forest->tile_rows = be_tile_rows(e);
+    be_set_words_plan(e, forest);
     forest->leaf_place =
         ir_alloc_array(&e->arena, (size_t)forest->f.n_leaves, 4);
     place_leaves(forest);

@@ -266,7 +266,8 @@ static void emit_numeric(struct quantise *q, int levels, uint8_t flags,
         if (f->column_flags[c] != flags || tree_levels(f, c, sizes) != levels)
             continue;
         columns[n] = (struct group_column){
-            .feature = f->column_feature[c], .column = c};
+            .feature = f->column_feature[c],
+            .column = q->one_row ? be_place_in_row(q->forest, c) : c};
         append_tree(q, c, &cuts, &columns[n++]);
     }
     if (n > 0) {
@@ -293,21 +294,19 @@ struct run {
 };
 _Static_assert(sizeof(struct run) == 32, "emitted code strides 32");
 
-/* How a column makes whole numbers of values; 0 for a numeric one. */
-static uint8_t category_reading(const struct ir_forest *f, int column)
+uint8_t be_category_reading(const struct ir_forest *f, int column)
 {
     return f->column_flags[column] &
            (IR_NODE_CATEGORICAL | IR_NODE_FLOOR | IR_NODE_EXACT);
 }
 
-/* The end of the run that starts at column `first`; `first` if it is numeric. */
-static int run_end(const struct ir_forest *f, int first)
+int be_category_run_end(const struct ir_forest *f, int first)
 {
     int end = first;
-    if (!category_reading(f, first))
+    if (!be_category_reading(f, first))
         return first;
     while (end < f->n_code_columns &&
-           category_reading(f, end) == category_reading(f, first) &&
+           be_category_reading(f, end) == be_category_reading(f, first) &&
            f->column_feature[end] == f->column_feature[first])
         end++;
     return end;
@@ -545,14 +544,14 @@ static void emit_categorical(struct quantise *q)
     int n = 0;
     ir_text_init(&data);
     for (int c = 0, end; c < f->n_code_columns; c = end) {
-        end = run_end(f, c);
+        end = be_category_run_end(f, c);
         if (end == c) {
             end++;
             continue;
         }
-        if (category_reading(f, c) != reading)
+        if (be_category_reading(f, c) != reading)
             flush_runs(q, reading, runs, &n, &data);
-        reading = category_reading(f, c);
+        reading = be_category_reading(f, c);
         runs[n++] = append_run(q, c, end, &data);
     }
     flush_runs(q, reading, runs, &n, &data);
@@ -560,12 +559,31 @@ static void emit_categorical(struct quantise *q)
     free(runs);
 }
 
+/* Of one row whose set tests are words: for each run, the row of its words. */
+static void emit_set_rows(struct quantise *q)
+{
+    struct be_emitter *e = q->e;
+    const struct be_forest *forest = q->forest;
+    LLVMValueRef rows =
+        be_offset(e, q->codes, be_i64(e, BE_SET_ROWS_AT));
+    for (int r = 0; r < forest->n_set_runs; r++) {
+        const struct be_set_run *run = &forest->set_run[r];
+        LLVMValueRef values = feature_values(
+            q, be_i64(e, forest->f.column_feature[run->first]));
+        LLVMValueRef row = category_row(
+            q, be_category_reading(&forest->f, run->first),
+            be_i64(e, run->limit), load_value(q, values, be_i64(e, 0)));
+        be_store(e, LLVMBuildTrunc(e->b, row, e->i32, ""),
+                 be_at(e, e->i32, rows, be_i64(e, r)));
+    }
+}
+
 int64_t be_code_columns(const struct be_forest *forest)
 {
     const struct ir_forest *f = &forest->f;
     int64_t n = f->n_code_columns;
     for (int c = 0, end; c < f->n_code_columns; c = end) {
-        end = run_end(f, c);
+        end = be_category_run_end(f, c);
         const int64_t written = c + (int64_t)run_blocks(forest, c, end) *
                                         block_bytes / forest->code_bytes;
         if (end == c)
@@ -580,7 +598,10 @@ static void emit_columns(struct quantise *q)
 {
     struct group_column *columns = ir_realloc_array(
         NULL, (size_t)q->forest->f.n_code_columns + 1, sizeof(*columns));
-    emit_categorical(q);
+    if (q->one_row && q->forest->n_set_runs > 0)
+        emit_set_rows(q);
+    else
+        emit_categorical(q);
     for (int levels = 1; levels <= max_levels; levels++)
         for (uint8_t flags = 0; flags < IR_NODE_CATEGORICAL; flags++)
             emit_numeric(q, levels, flags, columns);

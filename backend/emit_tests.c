@@ -57,9 +57,13 @@ bool be_has_masks(const struct ir_forest *f)
 void be_tests_init(struct be_tests *t, struct be_emitter *e,
                    const struct be_forest *forest, int lanes)
 {
-    const int bytes = forest->f.n_code_columns * forest->code_bytes;
-    *t = (struct be_tests){.e = e, .forest = forest, .lanes = lanes,
-                           .masked = be_has_masks(&forest->f)};
+    int bytes = 0;
+    for (int c = 0; c < forest->f.n_code_columns; c++)
+        bytes += forest->n_set_runs == 0 || !be_category_reading(&forest->f, c)
+                     ? forest->code_bytes : 0;
+    *t = (struct be_tests){
+        .e = e, .forest = forest, .lanes = lanes,
+        .masked = forest->n_set_runs == 0 && be_has_masks(&forest->f)};
     if (e->target->lookup != BE_LOADS && bytes <= BE_MOST_TABLES * table_bytes)
         t->n_tables = bytes > 0 ? (bytes + table_bytes - 1) / table_bytes : 1;
 }
@@ -97,7 +101,8 @@ static void append_index(const struct be_tests *t, const struct be_test *test,
     const int bytes = t->forest->code_bytes;
     const int plus = t->e->target->lookup == BE_PSHUFB ? index_bias : 0;
     for (int i = 0; i < t->lanes; i++) {
-        const uint32_t at = (uint32_t)(test[i].column * bytes);
+        const uint32_t at = (uint32_t)(
+            be_place_in_row(t->forest, test[i].column) * bytes);
         if (t->n_tables == 0)
             ir_text_append(to, &at, sizeof(at));
         for (int k = 0; k < bytes && t->n_tables > 0; k++) {

@@ -26,7 +26,7 @@ static int64_t row_work_bytes(const struct be_forest *forest, bool as_one)
     if (!be_by_codes(forest, as_one))
         return bytes;
     const int64_t codes = be_code_columns(forest) * forest->code_bytes +
-                          BE_MOST_TABLES * 16;
+                          BE_SET_ROWS_AT + 4 * BE_MOST_SET_RUNS;
     return codes > bytes ? codes : bytes;
 }
 

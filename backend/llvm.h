@@ -244,6 +244,11 @@ struct be_forest {
     LLVMValueRef quantise[8][2], quantise_one[8][2];
     /* fn(codes, margin) of one row, by strategy and level, or NULL. */
     LLVMValueRef one[IR_N_STRATEGIES][8];
+    /* Of one row whose set tests are words (set_words.c), else 0 and NULL: the
+     * runs of columns; where each column's code is among those of a row. */
+    int n_set_runs;
+    struct be_set_run *set_run;
+    int *place_in_row;
     /* Of contributions: fn(work) by level, for one row and for as many as a
      * register has lanes; the paths; the means. */
     LLVMValueRef contributions[8][2];
@@ -460,6 +465,41 @@ int64_t be_code_columns(const struct be_forest *forest);
  * fn(base, column_stride, codes) for one row, whose codes are side by side. */
 void be_quantise_emit(struct be_emitter *e, struct be_forest *forest,
                       int level, enum ir_dtype dtype, bool one_row);
+
+/* Columns that ask in the same way about one categorical feature are a run,
+ * which is written at once. The end of the run that starts at column `first`,
+ * or `first` if that is numeric; how a column makes whole numbers of values, 0
+ * for a numeric one. */
+int be_category_run_end(const struct ir_forest *f, int first);
+uint8_t be_category_reading(const struct ir_forest *f, int column);
+
+/* --------------------------------------------------------- set_words.c -- */
+
+struct be_set_run {
+    int first, end; /* columns */
+    int32_t limit; /* of categories; rows limit and limit + 1 are those of
+                      others and of missing values */
+};
+/* Decides whether one row's set tests are words, for a forest whose strategies
+ * are known. */
+void be_set_words_plan(struct be_emitter *e, struct be_forest *forest);
+/* Whether the node's test is answered by words; then rows that pass go left. */
+bool be_in_words(const struct be_forest *forest, int64_t node);
+/* Where, in a row's codes, a column's code is, in codes; and where, in bytes,
+ * each run has the number of its row of words, an i32: behind all codes. */
+int be_place_in_row(const struct be_forest *forest, int column);
+enum { BE_SET_ROWS_AT = BE_MOST_TABLES * 16, BE_MOST_SET_RUNS = 8 };
+/* Sets, in the words of a run, the bit `lane` of the word number `cluster` of
+ * each row that passes the node's test. */
+struct be_set_words {
+    int64_t n_clusters;
+    int word_bytes;
+    uint8_t *words; /* of all runs, one after the other */
+};
+int64_t be_set_words_bytes(const struct be_forest *forest,
+                           const struct be_set_words *w, int run);
+void be_set_words_add(const struct be_forest *forest, struct be_set_words *w,
+                      int64_t cluster, int lane, int64_t node);
 
 /* -------------------------------------------------- emit_contributions.c -- */
 

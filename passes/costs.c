@@ -18,8 +18,10 @@ const char *const pass_term_name[PASS_N_TERMS] = {
 /* Tables of up to so many bytes are near. */
 #define NEAR_BYTES 32768.0
 
-/* Bytes of codes that are looked up in registers: backend/emit_tests.c. */
+/* Bytes of codes that are looked up in registers: backend/emit_tests.c. And
+ * features whose set tests can be words: backend/set_words.c. */
 #define MOST_CODES 128
+#define MOST_SET_RUNS 8
 
 /* The sum over the trees of the mean depth of a leaf. */
 static double sum_depths(const struct ir_forest *f)
@@ -94,14 +96,36 @@ static void count_forest(const struct ir_forest *f, double *term)
     }
 }
 
-/* Of one row: how the codes that n groups of `lanes` tests ask for are found.
- * */
-static void count_lookups(const struct ir_forest *f, double n, int lanes,
-                          double *term)
+/* Registers of 16 bytes that codes fill; many where they are in memory. */
+static int count_registers(int bytes)
 {
-    const int code = f->code_bits / 8, columns = f->n_code_columns * code;
-    if (columns <= MOST_CODES)
-        term[PASS_shuffles] = n * ((columns + 15) / 16) * code;
+    return bytes > MOST_CODES ? 100 : bytes > 0 ? (bytes + 15) / 16 : 1;
+}
+
+/* Of one row: how the codes that n groups of `lanes` tests ask for are found;
+ * or, if `words`, where that is cheaper, what set tests answer: see
+ * backend/set_words.c. */
+static void count_lookups(const struct ir_forest *f, double n, int lanes,
+                          bool words, double *term)
+{
+    const int code = f->code_bits / 8;
+    int runs = 0, numeric = 0;
+    for (int c = 0; c < f->n_code_columns; c++)
+        if (!(f->column_flags[c] & IR_NODE_CATEGORICAL))
+            numeric++;
+        else if (c == 0 || f->column_feature[c] != f->column_feature[c - 1] ||
+                 !(f->column_flags[c - 1] & IR_NODE_CATEGORICAL))
+            runs++;
+    int registers = count_registers(f->n_code_columns * code);
+    const int without = count_registers(numeric * code);
+    if (words && runs > 0 && runs <= MOST_SET_RUNS &&
+        2 * runs + 3 * without < 2 + 3 * registers) {
+        term[PASS_words] = n * runs;
+        term[PASS_set_columns] = runs;
+        registers = without;
+    }
+    if (registers * 16 <= MOST_CODES)
+        term[PASS_shuffles] = n * registers * code;
     else
         term[PASS_loads] = n * lanes;
 }
@@ -115,7 +139,7 @@ static void count_tests(const struct ir_forest *f, double *term)
     term[PASS_tests] = tests * (f->code_bits / 8);
     term[PASS_far_adds] =
         term[PASS_adds] * log2(1 + ir_table_bytes(f) / NEAR_BYTES);
-    count_lookups(f, tests / 32, 32, term);
+    count_lookups(f, tests / 32, 32, false, term);
 }
 
 /* Terms of match, of clusters of `lanes` exits. */
@@ -139,7 +163,7 @@ static void count_steps(const struct ir_forest *f, int lanes, double *term)
     term[PASS_steps] = steps;
     term[PASS_more_steps] = steps - f->n_trees;
     term[PASS_far_steps] = steps * log2(1 + bytes / NEAR_BYTES);
-    count_lookups(f, steps, lanes, term);
+    count_lookups(f, steps, lanes, true, term);
 }
 
 /* Terms of slice. */
