@@ -429,6 +429,41 @@ static void add_values(const struct slice *s, LLVMValueRef batch)
     be_loop_end(e, &runs);
 }
 
+/* The same where leaf values are looked up in registers (emit_planes.c): those
+ * of an eighth's rows at once. */
+static void look_values_up(const struct slice *s, LLVMValueRef batch)
+{
+    struct be_emitter *e = s->e;
+    const struct be_planes *l = s->forest->planes;
+    struct be_loop runs, eighths;
+    struct be_planes_loop loop;
+    LLVMValueRef run = begin_runs(s, batch, &runs);
+    LLVMValueRef sums = be_at(
+        e, l->sum, s->margin,
+        LLVMBuildNSWMul(e->b, FIELD(s, run, be_slice_run, target),
+                        be_i64(e, l->block), ""));
+    be_loop_begin(e, &eighths, be_i64(e, 0), be_i64(e, rows_8), 1);
+    LLVMValueRef first = LLVMBuildNSWMul(e->b, eighths.index,
+                                         be_i64(e, s->t.slot_bytes), "");
+    LLVMValueRef found = be_offset(e, s->found, first);
+    be_planes_begin(l, e, &loop, be_at(e, l->sum, sums, first),
+                    FIELD(s, run, be_slice_run, first),
+                    FIELD(s, run, be_slice_run, end));
+    LLVMValueRef add = entry_at(s, s->t.add, loop.trees.index,
+                                sizeof(struct be_slice_add));
+    LLVMValueRef index = load_slot(
+        s, be_offset(e, found, FIELD(s, add, be_slice_add, codes)));
+    LLVMValueRef table = be_offset(
+        e, s->t.planes,
+        LLVMBuildNSWMul(e->b, FIELD(s, add, be_slice_add, tree),
+                        be_i64(e, (int64_t)s->t.plane_entries * l->sum_bytes),
+                        ""));
+    be_planes_add(l, e, s->t.plane_entries, table, index, loop.sum);
+    be_planes_end(l, e, &loop);
+    be_loop_end(e, &eighths);
+    be_loop_end(e, &runs);
+}
+
 /* The leaf that row `row` has in the tree of `add`, numbered over all codes. */
 static LLVMValueRef leaf_of(const struct slice *s, LLVMValueRef add,
                             LLVMValueRef row)
@@ -516,7 +551,9 @@ static void use_leaves(const struct slice *s, LLVMValueRef batch)
         LLVMBuildBr(e->b, next);
         LLVMPositionBuilderAtEnd(e->b, add);
     }
-    if (s->forest->f.leaf_width == 1 && !s->done)
+    if (be_looks_up(e, s->forest))
+        look_values_up(s, batch);
+    else if (s->forest->f.leaf_width == 1 && !s->done)
         add_values(s, batch);
     else
         add_leaves(s, batch);

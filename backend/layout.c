@@ -26,8 +26,7 @@ static int64_t work_bytes(const struct be_emitter *e, int i, int64_t rows)
     if (forest->paths)
         return be_contributions_work(e, forest, rows == 1);
     if (be_by_tiles(forest) && rows > 1)
-        return be_code_columns(forest) * rows * forest->code_bytes +
-               forest->slot_room;
+        return be_sums_at(forest) + be_planes_room(forest);
     /* One row's codes fill registers; the row itself is for the leaf result. */
     int64_t bytes = f->n_features * (int64_t)ir_dtype_bytes(f->in_dtype);
     if (be_by_codes(forest, rows == 1)) {

@@ -22,11 +22,11 @@ enum {
 };
 
 struct plan {
-    const struct be_forest *forest;
+    struct be_forest *forest;
     const struct ir_forest *f;
     struct be_slice_tables *t;
     struct ir_text test[BE_SLICE_KINDS], bucket, group, batch, turn, record,
-        tree, run, add, value, number;
+        tree, run, add, value, number, planes;
     int32_t *slot_of;  /* of a test of the current group, by its key, or -1 */
     int32_t *first_key; /* by column: key = first_key + what is tested */
     int32_t *column_of; /* by key */
@@ -220,6 +220,7 @@ static int32_t append_leaves(struct plan *p, int tree,
                 break;
         }
     }
+    const size_t first_value = p->value.length;
     for (int32_t i = 0; i < n; i++) {
         const size_t at = (size_t)(f->leaf_start[tree] + leaf[i]);
         const int32_t number = f->leaf_id ? f->leaf_id[at] : leaf[i];
@@ -227,6 +228,9 @@ static int32_t append_leaves(struct plan *p, int tree,
                        bytes);
         APPEND(&p->number, number);
     }
+    if (p->forest->planes)
+        be_planes_append(p->forest->planes, p->t->plane_entries,
+                         p->value.data + first_value, n, &p->planes);
     free(leaf);
     return n;
 }
@@ -342,7 +346,7 @@ static void append_group(struct plan *p, int first, int end)
 }
 
 /* What all trees need: the most temporaries, the most bits. */
-static void measure_trees(struct plan *p)
+static void measure_trees(struct be_emitter *e, struct plan *p)
 {
     struct ir_circuit c = {0};
     int bits = 0;
@@ -354,6 +358,11 @@ static void measure_trees(struct plan *p)
     }
     p->t->code_bytes = bits > 8 ? 2 : 1;
     ir_circuit_release(&c);
+    struct be_planes *planes = ir_alloc(&e->arena, sizeof(*planes));
+    if (!be_planes_init(planes, e, p->forest, 1 << bits, BE_PLANES_MOST_BLOCK))
+        return;
+    p->forest->planes = planes;
+    p->t->plane_entries = be_planes_entries(planes, 1 << bits);
 }
 
 static LLVMValueRef table(struct be_emitter *e, const char *name,
@@ -380,9 +389,10 @@ static void emit_tables(struct be_emitter *e, struct plan *p)
     t->add = table(e, "slice_add", &p->add);
     t->value = table(e, "leaf_value", &p->value);
     t->number = table(e, "leaf_number", &p->number);
+    t->planes = table(e, "leaf_plane", &p->planes);
 }
 
-void be_slice_plan(struct be_emitter *e, const struct be_forest *forest,
+void be_slice_plan(struct be_emitter *e, struct be_forest *forest,
                    struct be_slice_tables *t)
 {
     struct plan p = {.forest = forest, .f = &forest->f, .t = t};
@@ -393,14 +403,14 @@ void be_slice_plan(struct be_emitter *e, const struct be_forest *forest,
         ir_text_init(&p.test[kind]);
     struct ir_text *const texts[] = {&p.bucket, &p.group, &p.batch, &p.turn,
                                      &p.record, &p.tree, &p.run, &p.add,
-                                     &p.value, &p.number};
+                                     &p.value, &p.number, &p.planes};
     for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
         ir_text_init(texts[i]);
     p.first_leaf = ir_realloc_array(NULL, (size_t)p.f->n_trees + 1,
                                     sizeof(*p.first_leaf));
     p.first_leaf[0] = 0;
     number_tests(&p);
-    measure_trees(&p);
+    measure_trees(e, &p);
     p.first_test = BE_SLICE_CONSTANTS + turns * t->n_temporaries;
     for (int first = 0, end; first < p.f->n_trees; first = end) {
         end = take_group(&p, first);
