@@ -31,6 +31,7 @@ struct slice {
     bool wants_leaf;
     LLVMValueRef codes, margin, leaf, n_rows; /* parameters */
     LLVMValueRef slots;
+    LLVMValueRef records; /* emit_records' function */
     LLVMValueRef eights; /* of rows, that there are */
     LLVMValueRef bucket; /* of each row: codes */
     LLVMValueRef found;  /* leaf codes of a batch's trees */
@@ -237,31 +238,68 @@ static void answer_tests(const struct slice *s, LLVMValueRef group)
 
 /* --------------------------------------------------------------- circuits -- */
 
+/* The slot that is at `units`, an i64. */
+static LLVMValueRef slot_of(const struct slice *s, LLVMValueRef slots,
+                            LLVMValueRef units)
+{
+    return entry_at(s, slots, units, BE_SLICE_UNIT);
+}
+
 /* The slot that the 16 bits number i of an entry say. */
 static LLVMValueRef place(const struct slice *s, LLVMValueRef entry, int i)
 {
     struct be_emitter *e = s->e;
     LLVMValueRef v =
         be_load(e, e->i16, be_at(e, e->i16, entry, be_i64(e, i)));
-    v = LLVMBuildZExt(e->b, v, e->i64, "");
-    return entry_at(s, s->slots, v, BE_SLICE_UNIT);
+    return slot_of(s, s->slots, LLVMBuildZExt(e->b, v, e->i64, ""));
+}
+
+/* fn(slots, record, end): the operations of a turn. A function of its own, so
+ * that all it needs is in registers; a record is one load, since loads are what
+ * limits it. */
+static LLVMValueRef emit_records(struct slice *s)
+{
+    struct be_emitter *e = s->e;
+    char name[64];
+    snprintf(name, sizeof(name), "slice_%d_records_%d", s->forest->number,
+             e->level->vector_bytes);
+    LLVMTypeRef params[] = {e->ptr, e->ptr, e->i64};
+    LLVMValueRef fn = be_function(e, name, e->none, params, 3, e->level);
+    be_noinline(e, fn);
+    LLVMValueRef slots = LLVMGetParam(fn, 0);
+    struct be_loop loop;
+    be_loop_begin(e, &loop, be_i64(e, 0), LLVMGetParam(fn, 2), 1);
+    LLVMValueRef record = be_load(
+        e, e->i64, be_at(e, e->i64, LLVMGetParam(fn, 1), loop.index));
+    LLVMValueRef at[4];
+    for (int i = 0; i < 4; i++) {
+        LLVMValueRef v =
+            LLVMBuildLShr(e->b, record, be_i64(e, 16 * i), "");
+        at[i] = slot_of(s, slots,
+                        LLVMBuildAnd(e->b, v, be_i64(e, 0xffff), ""));
+    }
+    LLVMValueRef test = load_slot(s, at[0]);
+    LLVMValueRef left = load_slot(s, at[1]);
+    LLVMValueRef right = load_slot(s, at[2]);
+    LLVMValueRef differ = LLVMBuildXor(e->b, left, right, "");
+    LLVMValueRef v = LLVMBuildXor(
+        e->b, LLVMBuildAnd(e->b, differ, test, ""), right, "");
+    store_slot(s, v, at[3]);
+    be_loop_end(e, &loop);
+    LLVMBuildRetVoid(e->b);
+    return fn;
 }
 
 static void run_records(const struct slice *s, LLVMValueRef turn)
 {
     struct be_emitter *e = s->e;
-    struct be_loop loop;
-    BEGIN_ENTRIES(s, &loop, FIELD(s, turn, be_slice_turn, first_record),
-                  FIELD(s, turn, be_slice_turn, end_record), s->t.record,
-                  be_slice_record, record);
-    LLVMValueRef test = load_slot(s, place(s, record, 0));
-    LLVMValueRef left = load_slot(s, place(s, record, 1));
-    LLVMValueRef right = load_slot(s, place(s, record, 2));
-    LLVMValueRef differ = LLVMBuildXor(e->b, left, right, "");
-    LLVMValueRef v = LLVMBuildXor(
-        e->b, LLVMBuildAnd(e->b, differ, test, ""), right, "");
-    store_slot(s, v, place(s, record, 3));
-    be_loop_end(e, &loop);
+    LLVMValueRef first = FIELD(s, turn, be_slice_turn, first_record);
+    LLVMValueRef n = LLVMBuildNSWSub(
+        e->b, FIELD(s, turn, be_slice_turn, end_record), first, "");
+    LLVMValueRef args[] = {s->slots,
+                           entry_at(s, s->t.record, first,
+                                    sizeof(struct be_slice_record)), n};
+    be_call(e, s->records, args, 3);
 }
 
 /* x[i] bit k and x[k] bit i change places, in each byte. */
@@ -454,7 +492,7 @@ static void look_values_up(const struct slice *s, LLVMValueRef batch)
     LLVMValueRef index = load_slot(
         s, be_offset(e, found, FIELD(s, add, be_slice_add, codes)));
     LLVMValueRef table = be_offset(
-        e, s->t.planes,
+        e, s->t.plane,
         LLVMBuildNSWMul(e->b, FIELD(s, add, be_slice_add, tree),
                         be_i64(e, (int64_t)s->t.plane_entries * l->sum_bytes),
                         ""));
@@ -648,6 +686,7 @@ static LLVMValueRef emit_function(struct slice *s)
     struct be_emitter *e = s->e;
     struct be_loop groups, batches;
     char name[64];
+    s->records = emit_records(s);
     snprintf(name, sizeof(name), "slice_%d_%d", s->forest->number,
              e->level->vector_bytes);
     LLVMTypeRef params[] = {e->ptr, e->ptr, e->ptr, e->i64};
@@ -684,12 +723,21 @@ void be_slice_emit(struct be_emitter *e, struct be_forest *forest)
         .code = forest->code_bytes == 1 ? e->i8 : e->i16,
         .tile_rows = (int)forest->tile_rows,
         .wants_leaf = ir_value_used(e->module, &forest->op->result[1])};
-    be_slice_plan(e, forest, &s.t);
-    s.leaf_code = s.t.code_bytes == 1 ? e->i8 : e->i16;
-    s.bits = be_vector(e->i8, (int)s.t.slot_bytes);
-    forest->slot_room = s.t.n_slots * s.t.slot_bytes;
+    int few_bits = IR_BYTE_BITS;
+    forest->planes = be_slice_planes(e, forest, &few_bits);
+    struct be_slice_tables tables[2] = {{.slot_bytes = 0}};
     for (int l = 0; l < e->n_levels; l++) {
         e->level = e->levels[l];
+        const bool looks_up = be_looks_up(e, forest);
+        if (tables[looks_up].slot_bytes == 0)
+            be_slice_plan(e, forest, looks_up ? forest->planes : NULL,
+                          looks_up ? few_bits : IR_BYTE_BITS,
+                          &tables[looks_up]);
+        s.t = tables[looks_up];
+        s.leaf_code = s.t.code_bytes == 1 ? e->i8 : e->i16;
+        s.bits = be_vector(e->i8, (int)s.t.slot_bytes);
+        if (s.t.n_slots * s.t.slot_bytes > forest->slot_room)
+            forest->slot_room = s.t.n_slots * s.t.slot_bytes;
         s.done = NULL;
         forest->select_chunks[l] =
             ir_alloc_array(&e->arena, 1, sizeof(LLVMValueRef));

@@ -471,11 +471,19 @@ struct be_slice_tables {
     bool maps_codes; /* not all columns have a bucket for each code */
     LLVMValueRef test[BE_SLICE_KINDS], bucket, group, batch, turn, record, tree,
         run, add, value, number;
-    LLVMValueRef planes; /* of leaf values, tree by tree, if they are had: */
-    int plane_entries;   /* of each tree */
+    /* Where leaf values are looked up: how, else NULL; tree by tree. */
+    const struct be_planes *planes;
+    LLVMValueRef plane;
+    int plane_entries; /* of each tree */
 };
-/* Sets forest->planes. */
-void be_slice_plan(struct be_emitter *e, struct be_forest *forest,
+/* How leaf values are looked up at the levels that can do it, and how many bits
+ * codes of leaves are best given then; NULL if this forest's cannot be. */
+const struct be_planes *be_slice_planes(struct be_emitter *e,
+                                        const struct be_forest *forest,
+                                        int *few_bits);
+/* planes: NULL for levels that do not look up. */
+void be_slice_plan(struct be_emitter *e, const struct be_forest *forest,
+                   const struct be_planes *planes, int few_bits,
                    struct be_slice_tables *tables);
 
 /* ---- emit_select.c, emit_slice.c, emit_oblivious.c, emit_branch.c,
