@@ -12,7 +12,8 @@
  * columns at once.
  *
  * Rows of f32 with f64 cuts compare with cuts rounded down to f32, which is
- * the same predicate for every float. */
+ * the same predicate for every float. Their numeric columns are done by
+ * emit_ranks.c in batches, at levels that can. */
 #include "backend/llvm.h"
 
 #include <math.h>
@@ -263,7 +264,8 @@ static void emit_numeric(struct quantise *q, int levels, uint8_t flags,
     int n = 0, sizes[max_levels];
     ir_text_init(&cuts);
     for (int c = 0; c < f->n_code_columns; c++) {
-        if (f->column_flags[c] != flags || tree_levels(f, c, sizes) != levels)
+        if (f->column_flags[c] != flags || tree_levels(f, c, sizes) != levels ||
+            (!q->one_row && be_ranks_column(q->e, q->forest, q->from, c)))
             continue;
         columns[n] = (struct group_column){
             .feature = f->column_feature[c], .column = c};
@@ -590,14 +592,14 @@ static void emit_columns(struct quantise *q)
 /* Rows of a block. Wide rows, of which columns read a number here and there, are
  * not fetched in time by the machine itself: that is done here, for rows of
  * contiguous numbers. */
-static int plan_block(struct quantise *q)
+static int plan_block(struct quantise *q, int n_columns)
 {
     struct be_emitter *e = q->e;
     const struct ir_forest *f = &q->forest->f;
     const int64_t bytes =
         f->n_features * (int64_t)ir_dtype_bytes(q->from);
     int rows = block_rows;
-    if (bytes < wide_bytes || f->n_code_columns == 0)
+    if (bytes < wide_bytes || n_columns == 0)
         return rows;
     while (rows > least_rows && rows * bytes > block_bytes_most)
         rows /= 2;
@@ -617,7 +619,15 @@ static int plan_block(struct quantise *q)
 static void emit_blocks(struct quantise *q, LLVMValueRef n_rows)
 {
     struct be_emitter *e = q->e;
-    const int rows = plan_block(q);
+    const struct be_rows all = {q->base, q->row_stride, q->column_stride,
+                                n_rows, q->codes};
+    int n = 0; /* columns that are left */
+    for (int c = 0; c < q->forest->f.n_code_columns; c++)
+        n += !be_ranks_column(e, q->forest, q->from, c);
+    be_ranks_emit(e, q->forest, q->from, &all);
+    if (n == 0)
+        return;
+    const int rows = plan_block(q, n);
     q->table_rows =
         LLVMBuildAlloca(e->b, LLVMArrayType2(e->i64, block_rows), "");
     LLVMSetAlignment(q->table_rows, 64);

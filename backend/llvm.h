@@ -529,6 +529,19 @@ int64_t be_code_columns(const struct be_forest *forest);
 void be_quantise_emit(struct be_emitter *e, struct be_forest *forest,
                       int level, enum ir_dtype dtype, bool one_row);
 
+/* -------------------------------------------------------- emit_ranks.c -- */
+
+/* A batch of rows, and where codes go. */
+struct be_rows {
+    LLVMValueRef base, row_stride, column_stride, n_rows, codes;
+};
+/* Whether a column of rows of dtype `from` is coded by be_ranks_emit, which
+ * codes all those. */
+bool be_ranks_column(const struct be_emitter *e, const struct be_forest *forest,
+                     enum ir_dtype from, int column);
+void be_ranks_emit(struct be_emitter *e, const struct be_forest *forest,
+                   enum ir_dtype from, const struct be_rows *rows);
+
 /* -------------------------------------------------- emit_contributions.c -- */
 
 void be_contributions_emit(struct be_emitter *e, struct be_forest *forest);
