@@ -24,6 +24,7 @@
 enum {
     lanes = 16,
     block_rows = 64,
+    parts = block_rows / lanes,
     least_levels = 4, most_levels = 8,
     wide_bytes = 256, /* of a row, from which on rows are fetched in advance */
     register_bytes = 64,
@@ -273,29 +274,42 @@ static LLVMValueRef is_missing(struct ranks *r, uint8_t flags, LLVMValueRef v)
     return LLVMBuildOr(e->b, missing, zero, "");
 }
 
-/* The codes of 16 values, as emit_quantise.c's numeric_code() has them. */
-static LLVMValueRef codes_of(struct ranks *r, const LLVMValueRef heap[lanes],
-                             int levels, uint8_t flags, LLVMValueRef v)
+/* The heap's numbers that the values `v` come to, level by level for all of
+ * them: the steps of one wait for each other. */
+static void search(struct ranks *r, const LLVMValueRef heap[lanes], int levels,
+                   const LLVMValueRef v[parts], LLVMValueRef at[parts])
+{
+    struct be_emitter *e = r->e;
+    LLVMValueRef one = be_splat_const(e->i32, 1, lanes);
+    for (int i = 0; i < parts; i++)
+        at[i] = one;
+    for (int level = 0; level < levels; level++)
+        for (int i = 0; i < parts; i++) {
+            LLVMValueRef cut = fetch(r, heap, level, at[i]);
+            LLVMValueRef above =
+                LLVMBuildFCmp(e->b, LLVMRealOGT, v[i], cut, "");
+            LLVMValueRef twice = LLVMBuildAdd(e->b, at[i], at[i], "");
+            at[i] = LLVMBuildSelect(
+                e->b, above, LLVMBuildAdd(e->b, twice, one, ""), twice, "");
+        }
+}
+
+/* From the heap's number to the code of v, as emit_quantise.c's numeric_code()
+ * has it. */
+static LLVMValueRef code_of(struct ranks *r, int levels, uint8_t flags,
+                            LLVMValueRef v, LLVMValueRef at)
 {
     struct be_emitter *e = r->e;
     const bool left = flags & IR_NODE_MISSING_LEFT;
     const uint32_t half = r->forest->code_bytes == 1 ? 0x80 : 0x8000;
-    LLVMValueRef one = be_splat_const(e->i32, 1, lanes), at = one;
-    for (int level = 0; level < levels; level++) {
-        LLVMValueRef cut = fetch(r, heap, level, at);
-        LLVMValueRef above = LLVMBuildFCmp(e->b, LLVMRealOGT, v, cut, "");
-        at = LLVMBuildAdd(e->b, at, at, "");
-        at = LLVMBuildSelect(e->b, above, LLVMBuildAdd(e->b, at, one, ""), at,
-                             "");
-    }
-    at = LLVMBuildSub(
+    LLVMValueRef code = LLVMBuildSub(
         e->b, at, be_splat_const(e->i32, (1u << levels) + half, lanes), "");
     /* A NaN is above no cut: left as it is. */
     if (!left || flags & IR_NODE_ZERO_MISSING)
-        at = LLVMBuildSelect(
+        code = LLVMBuildSelect(
             e->b, is_missing(r, flags, v),
-            be_splat_const(e->i32, left ? -half : half - 1, lanes), at, "");
-    return LLVMBuildTrunc(e->b, at, be_vector(r->code, lanes), "");
+            be_splat_const(e->i32, left ? -half : half - 1, lanes), code, "");
+    return LLVMBuildTrunc(e->b, code, be_vector(r->code, lanes), "");
 }
 
 static LLVMValueRef entry_field(struct ranks *r, LLVMValueRef entry,
@@ -323,15 +337,18 @@ static void code_column(struct ranks *r, LLVMValueRef entry, int class,
         e->b, LLVMBuildNSWMul(e->b, column, be_i64(e, r->forest->tile_rows),
                               ""), row, "");
     to = be_at(e, r->code, r->rows->codes, to);
-    for (int i = 0; i < block_rows; i += lanes) {
-        LLVMValueRef v = LLVMBuildLoad2(e->b, r->floats,
-                                        value_at(r, value, be_i64(e, i)), "");
-        LLVMSetAlignment(v, register_bytes);
-        LLVMValueRef codes =
-            codes_of(r, heap, levels, (uint8_t)(class % n_flags), v);
-        LLVMSetAlignment(
-            LLVMBuildStore(e->b, codes, be_at(e, r->code, to, be_i64(e, i))),
-            (unsigned)(lanes * bytes));
+    LLVMValueRef v[parts], at[parts];
+    for (int i = 0; i < parts; i++) {
+        v[i] = LLVMBuildLoad2(e->b, r->floats,
+                              value_at(r, value, be_i64(e, i * lanes)), "");
+        LLVMSetAlignment(v[i], register_bytes);
+    }
+    search(r, heap, levels, v, at);
+    for (int i = 0; i < parts; i++) {
+        LLVMValueRef store = LLVMBuildStore(
+            e->b, code_of(r, levels, (uint8_t)(class % n_flags), v[i], at[i]),
+            be_at(e, r->code, to, be_i64(e, i * lanes)));
+        LLVMSetAlignment(store, (unsigned)(lanes * bytes));
     }
 }
 
