@@ -184,24 +184,28 @@ static void answer_column(const struct slice *s, LLVMValueRef test)
 static void answer_test(const struct slice *s, LLVMValueRef test, int kind)
 {
     struct be_emitter *e = s->e;
-    LLVMTypeRef type = be_vector(s->code, strip_rows);
+    /* A whole register of answers is one store where compares give masks. */
+    const int strip = e->level->has_masks && s->tile_rows % 64 == 0
+                          ? 64 / s->forest->code_bytes : strip_rows;
+    LLVMTypeRef answers = LLVMIntTypeInContext(e->context, (unsigned)strip);
+    LLVMTypeRef type = be_vector(s->code, strip);
     LLVMValueRef codes =
         be_offset(e, s->codes, FIELD(s, test, be_slice_test, codes));
     LLVMValueRef to =
         be_offset(e, s->slots, FIELD(s, test, be_slice_test, slot));
     LLVMValueRef what =
         be_splat(e, LLVMBuildTrunc(e->b, FIELD(s, test, be_slice_test, what),
-                                   e->i16, ""), strip_rows);
+                                   e->i16, ""), strip);
     if (kind == BE_SLICE_CUTS)
         what = LLVMBuildTrunc(e->b, what, type, "");
-    for (int r = 0; r < s->tile_rows; r += strip_rows) {
+    for (int r = 0; r < s->tile_rows; r += strip) {
         LLVMValueRef v = load_vector(
             s, type, be_at(e, s->code, codes, be_i64(e, r)), 32);
         LLVMValueRef left;
         if (kind == BE_SLICE_CUTS) {
             left = LLVMBuildICmp(e->b, LLVMIntSGT, what, v, "");
         } else { /* shifted as words: what comes from a neighbour is below */
-            const int n = strip_rows * s->forest->code_bytes / 2;
+            const int n = strip * s->forest->code_bytes / 2;
             LLVMTypeRef words = be_vector(e->i16, n);
             LLVMValueRef by = be_splat(
                 e, LLVMBuildTrunc(e->b, FIELD(s, test, be_slice_test, what),
@@ -212,8 +216,8 @@ static void answer_test(const struct slice *s, LLVMValueRef test, int kind)
                                  LLVMBuildBitCast(e->b, v, type, ""),
                                  LLVMConstNull(type), "");
         }
-        be_store(e, LLVMBuildBitCast(e->b, left, e->i32, ""),
-                 be_at(e, e->i32, to, be_i64(e, r / strip_rows)));
+        be_store(e, LLVMBuildBitCast(e->b, left, answers, ""),
+                 be_offset(e, to, be_i64(e, r / 8)));
     }
 }
 
