@@ -227,20 +227,27 @@ void be_planes_start(struct be_emitter *e, const struct be_forest *forest,
     be_loop_end(e, &block);
 }
 
-/* u16[block]: where a row's sums are. */
-static LLVMValueRef places_of_rows(struct be_emitter *e,
-                                   const struct be_planes *l)
+/* u8[64]: where the sums of the row are whose index was byte i. */
+static LLVMValueRef places_of_bytes(struct be_emitter *e,
+                                    const struct be_planes *l)
 {
-    uint16_t place[BE_PLANES_MOST_BLOCK];
-    /* Rows that are looked up together are so far apart. */
-    const int apart = l->block / BE_PLANES_ROWS;
-    for (int i = 0; i < l->block; i++) {
-        const int in = i % BE_PLANES_ROWS, set = i / BE_PLANES_ROWS;
-        const int row = row_of(l, in / l->lanes, in % l->lanes);
-        place[row * apart + set] = (uint16_t)i;
-    }
-    return be_bytes(e, "row_place", place, (size_t)l->block * sizeof(*place),
-                    64);
+    uint8_t place[BE_PLANES_ROWS];
+    for (int i = 0; i < BE_PLANES_ROWS; i++)
+        place[row_of(l, i / l->lanes, i % l->lanes)] = (uint8_t)i;
+    return be_bytes(e, "row_place", place, sizeof(place), 64);
+}
+
+/* Which byte of its block's indices row `in` of the block had: its own, or with
+ * slice, where bytes 8 rows apart lie side by side, that of its eighth. */
+static LLVMValueRef byte_of_row(struct be_emitter *e, const struct be_planes *l,
+                                LLVMValueRef in)
+{
+    if (l->block == BE_PLANES_ROWS)
+        return in;
+    LLVMValueRef eighth = LLVMBuildAnd(e->b, in, be_i64(e, 7), "");
+    return LLVMBuildNSWAdd(
+        e->b, LLVMBuildNSWMul(e->b, eighth, be_i64(e, l->block / 8), ""),
+        LLVMBuildLShr(e->b, in, be_i64(e, 3), ""), "");
 }
 
 void be_planes_finish(struct be_emitter *e, const struct be_forest *forest,
@@ -248,13 +255,18 @@ void be_planes_finish(struct be_emitter *e, const struct be_forest *forest,
 {
     const struct ir_forest *f = &forest->f;
     const struct be_planes *l = forest->planes;
-    LLVMValueRef places = places_of_rows(e, l);
+    LLVMValueRef places = places_of_bytes(e, l);
     struct be_loop row, target;
     be_loop_begin(e, &row, be_i64(e, 0), n_rows, 1);
     LLVMValueRef in =
         LLVMBuildAnd(e->b, row.index, be_i64(e, l->block - 1), "");
+    LLVMValueRef byte = byte_of_row(e, l, in);
+    LLVMValueRef low =
+        LLVMBuildAnd(e->b, byte, be_i64(e, BE_PLANES_ROWS - 1), "");
     LLVMValueRef place = LLVMBuildZExt(
-        e->b, be_load(e, e->i16, be_at(e, e->i16, places, in)), e->i64, "");
+        e->b, be_load(e, e->i8, be_offset(e, places, low)), e->i64, "");
+    place = LLVMBuildNSWAdd(e->b, place, LLVMBuildNSWSub(e->b, byte, low, ""),
+                            "");
     LLVMValueRef block = LLVMBuildNSWMul(
         e->b, LLVMBuildNSWSub(e->b, row.index, in, ""),
         be_i64(e, f->n_targets), "");

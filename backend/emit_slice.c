@@ -472,29 +472,30 @@ static void add_values(const struct slice *s, LLVMValueRef batch)
 }
 
 /* The same where leaf values are looked up in registers (emit_planes.c): those
- * of an eighth's rows at once. */
+ * of 64 rows at once, in the order in which their codes lie. */
 static void look_values_up(const struct slice *s, LLVMValueRef batch)
 {
     struct be_emitter *e = s->e;
     const struct be_planes *l = s->forest->planes;
-    struct be_loop runs, eighths;
+    const int64_t n_rows = rows_8 * s->t.slot_bytes;
+    struct be_loop runs, parts;
     struct be_planes_loop loop;
     LLVMValueRef run = begin_runs(s, batch, &runs);
     LLVMValueRef sums = be_at(
         e, l->sum, s->margin,
         LLVMBuildNSWMul(e->b, FIELD(s, run, be_slice_run, target),
                         be_i64(e, l->block), ""));
-    be_loop_begin(e, &eighths, be_i64(e, 0), be_i64(e, rows_8), 1);
-    LLVMValueRef first = LLVMBuildNSWMul(e->b, eighths.index,
-                                         be_i64(e, s->t.slot_bytes), "");
-    LLVMValueRef found = be_offset(e, s->found, first);
-    be_planes_begin(l, e, &loop, be_at(e, l->sum, sums, first),
+    be_loop_begin(e, &parts, be_i64(e, 0), be_i64(e, n_rows), BE_PLANES_ROWS);
+    LLVMValueRef found = be_offset(e, s->found, parts.index);
+    be_planes_begin(l, e, &loop, be_at(e, l->sum, sums, parts.index),
                     FIELD(s, run, be_slice_run, first),
                     FIELD(s, run, be_slice_run, end));
     LLVMValueRef add = entry_at(s, s->t.add, loop.trees.index,
                                 sizeof(struct be_slice_add));
-    LLVMValueRef index = load_slot(
-        s, be_offset(e, found, FIELD(s, add, be_slice_add, codes)));
+    LLVMValueRef index = load_vector(
+        s, be_vector(e->i8, BE_PLANES_ROWS),
+        be_offset(e, found, FIELD(s, add, be_slice_add, codes)),
+        BE_PLANES_ROWS);
     LLVMValueRef table = be_offset(
         e, s->t.plane,
         LLVMBuildNSWMul(e->b, FIELD(s, add, be_slice_add, tree),
@@ -502,7 +503,7 @@ static void look_values_up(const struct slice *s, LLVMValueRef batch)
                         ""));
     be_planes_add(l, e, s->t.plane_entries, table, index, loop.sum);
     be_planes_end(l, e, &loop);
-    be_loop_end(e, &eighths);
+    be_loop_end(e, &parts);
     be_loop_end(e, &runs);
 }
 

@@ -353,8 +353,8 @@ struct be_planes {
     int sum_bytes;
     int unit, n_planes; /* bytes of a piece of a value, and how many it has */
     int lanes, n_sums;  /* of a register of sums; registers of 64 rows */
-    int block; /* rows whose sums lie together: [block][target][row]. Those that
-                  are looked up together are block / 64 rows apart */
+    int block; /* rows whose sums lie together, [block][target][row]: 64, or of
+                  slice a tile */
 };
 /* False where no level, or not this forest, can have it: `most_leaves` is of
  * any tree. */
