@@ -19,7 +19,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { register_bytes = 64, most_entries = 256 };
+enum {
+    register_bytes = 64,
+    most_entries = 256,
+    most_padding = 32, /* entries a leaf */
+};
 
 bool be_planes_init(struct be_planes *l, struct be_emitter *e,
                     const struct be_forest *forest, int most_leaves, int block)
@@ -37,7 +41,9 @@ bool be_planes_init(struct be_planes *l, struct be_emitter *e,
         .sum = be_type(e, f->sum_dtype), .sum_bytes = bytes, .unit = unit,
         .n_planes = bytes / unit, .lanes = register_bytes / bytes,
         .n_sums = BE_PLANES_ROWS * bytes / register_bytes, .block = block};
-    return true;
+    /* All trees' tables are as large: not where one is far above the others. */
+    return (int64_t)be_planes_entries(l, most_leaves) * f->n_trees <=
+           (int64_t)most_padding * f->n_leaves;
 }
 
 bool be_looks_up(const struct be_emitter *e, const struct be_forest *forest)
