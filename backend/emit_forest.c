@@ -341,6 +341,13 @@ int be_level_index(const struct be_emitter *e)
     ir_bug("the level is not among those held");
 }
 
+int64_t be_sums_at(const struct be_forest *forest)
+{
+    const int64_t codes =
+        be_code_columns(forest) * forest->tile_rows * forest->code_bytes;
+    return (codes + forest->slot_room + 63) / 64 * 64;
+}
+
 /* By tiles of codes: select, slice, oblivious. */
 static void lower_tile(struct be_emitter *e, struct be_forest *forest)
 {
@@ -356,11 +363,16 @@ static void lower_tile(struct be_emitter *e, struct be_forest *forest)
 
     /* Whole blocks are added to, so margins need the room of a buffer. */
     const int64_t margin_at = e->layout->value[margin->id];
-    LLVMValueRef sums = be_offset(e, e->workspace, be_i64(e, margin_at));
+    LLVMValueRef margins = be_offset(e, e->workspace, be_i64(e, margin_at));
+    const bool looks_up = be_looks_up(e, forest);
+    LLVMValueRef sums =
+        looks_up ? be_offset(e, codes, be_i64(e, be_sums_at(forest))) : margins;
     const bool wants_margin = e->needed[margin->id];
     const bool wants_leaf = e->needed[leaf->id];
     LLVMValueRef null = LLVMConstNull(e->ptr);
-    if (wants_margin)
+    if (wants_margin && looks_up)
+        be_planes_start(e, forest, sums, e->n_rows);
+    else if (wants_margin)
         init_margins(e, forest, sums, e->n_rows);
     for (int pass = 0; pass < 2; pass++) {
         if (pass == 0 ? !wants_margin : !wants_leaf)
@@ -371,9 +383,11 @@ static void lower_tile(struct be_emitter *e, struct be_forest *forest)
         for (int c = 0; c < forest->n_select_chunks; c++)
             be_call(e, forest->select_chunks[level][c], args, 4);
     }
-    if (wants_margin)
-        finish_margins(e, forest, sums,
-                       margin == e->out_value ? e->out : sums);
+    LLVMValueRef to = margin == e->out_value ? e->out : margins;
+    if (wants_margin && looks_up)
+        be_planes_finish(e, forest, sums, to, e->n_rows);
+    else if (wants_margin)
+        finish_margins(e, forest, sums, to);
 }
 
 /* The row `index` of the tile as contiguous numbers of the forest's dtype: the

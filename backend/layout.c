@@ -3,7 +3,7 @@
  * decision; how large a slot is follows from the rows of a tile. */
 #include "backend/llvm.h"
 
-enum { max_stack = 65536, frames = 32768 };
+enum { max_stack = 65536, frames = 49152 };
 
 int64_t be_tile_rows(const struct be_emitter *e)
 {
@@ -40,8 +40,7 @@ static int64_t work_bytes(const struct be_emitter *e, int i, int64_t rows)
         return be_contributions_work(e, forest, rows == 1);
     const bool by_tiles = be_by_tiles(forest) && rows > 1;
     const int64_t row = row_work_bytes(forest, rows == 1 || by_tiles);
-    const int64_t tile = be_code_columns(forest) * rows * forest->code_bytes +
-                         forest->slot_room;
+    const int64_t tile = be_sums_at(forest) + be_planes_room(forest);
     return by_tiles && tile > row ? tile : row;
 }
 

@@ -259,6 +259,8 @@ struct be_forest {
     LLVMValueRef leaf_table, leaf_values;
     const struct be_leaf_tables *leaf_tables;
     LLVMValueRef set_table;
+    /* How sums of batches are kept at levels that look leaves up, or NULL. */
+    const struct be_planes *planes;
 };
 /* Emits everything that the op's strategies call; fills e->forests. */
 void be_forests_emit(struct be_emitter *e);
@@ -268,6 +270,10 @@ bool be_by_tiles(const struct be_forest *forest);
 bool be_by_codes(const struct be_forest *forest, bool one_row);
 /* Whether margins are found by the strategy walk, of batches or of one row. */
 bool be_walks(const struct be_forest *forest);
+
+/* In the room of a forest done by tiles, where sums are: behind codes and what
+ * slice needs. */
+int64_t be_sums_at(const struct be_forest *forest);
 
 /* The number in e->levels of the level that is emitted for. */
 int be_level_index(const struct be_emitter *e);
@@ -342,6 +348,54 @@ void be_tests_load(struct be_tests *t, LLVMValueRef codes);
 /* Which of the tests at `at`, aligned to 16, are passed: a vector of i1. */
 LLVMValueRef be_tests_pass(const struct be_tests *t, LLVMValueRef at);
 
+/* ------------------------------------------------------- emit_planes.c -- */
+
+/* Leaf values of BE_PLANES_ROWS rows at once by permutes of registers, at levels
+ * with has_masks: what the tables and the sums of a forest look like. */
+enum { BE_PLANES_ROWS = 64, BE_PLANES_SUMS = 8, BE_PLANES_MOST_BLOCK = 512 };
+struct be_planes {
+    LLVMTypeRef sum;
+    int sum_bytes;
+    int unit, n_planes; /* bytes of a piece of a value, and how many it has */
+    int lanes, n_sums;  /* of a register of sums; registers of 64 rows */
+    int block; /* rows whose sums lie together, [block][target][row]: 64, or of
+                  slice a tile */
+};
+/* False where no level, or not this forest, can have it: `most_leaves` is of
+ * any tree. */
+bool be_planes_init(struct be_planes *planes, struct be_emitter *e,
+                    const struct be_forest *forest, int most_leaves,
+                    int block);
+/* Whether it is had at the level emitted for. */
+bool be_looks_up(const struct be_emitter *e, const struct be_forest *forest);
+/* Entries of a tree's table: its leaves, rounded up; appending one, of n values
+ * of sum_dtype, aligned to 64. */
+int be_planes_entries(const struct be_planes *planes, int n_leaves);
+void be_planes_append(const struct be_planes *planes, int entries,
+                      const void *values, int n, struct ir_text *to);
+/* Adds to sums[0..n_sums-1] the values of the leaves that the bytes of `index`,
+ * a register of 64, are the numbers of in `table`. */
+void be_planes_add(const struct be_planes *planes, struct be_emitter *e,
+                   int entries, LLVMValueRef table, LLVMValueRef index,
+                   LLVMValueRef *sums);
+/* for (i = from; i < to; i++), with the 64 sums at `sums` in registers: the body
+ * changes sum[]. */
+struct be_planes_loop {
+    struct be_loop trees;
+    LLVMValueRef at, sum[BE_PLANES_SUMS], carried[BE_PLANES_SUMS];
+};
+void be_planes_begin(const struct be_planes *planes, struct be_emitter *e,
+                     struct be_planes_loop *loop, LLVMValueRef sums,
+                     LLVMValueRef from, LLVMValueRef to);
+void be_planes_end(const struct be_planes *planes, struct be_emitter *e,
+                   struct be_planes_loop *loop);
+/* Bytes of a tile's sums; sums = base; to = sums / divisor, row by row. */
+int64_t be_planes_room(const struct be_forest *forest);
+void be_planes_start(struct be_emitter *e, const struct be_forest *forest,
+                     LLVMValueRef sums, LLVMValueRef n_rows);
+void be_planes_finish(struct be_emitter *e, const struct be_forest *forest,
+                      LLVMValueRef sums, LLVMValueRef to, LLVMValueRef n_rows);
+
 /* ------------------------------------------------------- leaf_tables.c -- */
 
 /* Trees of one target, in order. All are given as many tests: what a tree has
@@ -366,6 +420,9 @@ struct be_leaf_tables {
 /* Emitted once. */
 const struct be_leaf_tables *be_leaf_tables(struct be_emitter *e,
                                             struct be_forest *forest);
+/* Appends the values of a tree's entries; how many entries. */
+int be_tree_values(const struct be_forest *forest, int tree,
+                   struct ir_text *to);
 /* A node for each of the run's tests, or -1. */
 void be_run_tests(const struct ir_forest *f, const struct be_run *run, int tree,
                   int32_t node[IR_MAX_TREE_TESTS]);
@@ -419,9 +476,24 @@ struct be_slice_tables {
     bool maps_codes; /* not all columns have a bucket for each code */
     LLVMValueRef test[BE_SLICE_KINDS], bucket, group, batch, turn, record, tree,
         run, add, value, number;
+    /* Where leaf values are looked up: how, else NULL; tree by tree. */
+    const struct be_planes *planes;
+    LLVMValueRef plane;
+    int plane_entries; /* of each tree */
 };
+/* How leaf values are looked up at the levels that can do it, and how many bits
+ * codes of leaves are best given then; NULL if this forest's cannot be. */
+const struct be_planes *be_slice_planes(struct be_emitter *e,
+                                        const struct be_forest *forest,
+                                        int *few_bits);
+/* planes: NULL for levels that do not look up. */
 void be_slice_plan(struct be_emitter *e, const struct be_forest *forest,
+                   const struct be_planes *planes, int few_bits,
                    struct be_slice_tables *tables);
+/* emit_slice.c: the bytes of a slot where it does n_rows, an i64, of a tile: no
+ * more than that many rows need. */
+LLVMValueRef be_slice_slot_bytes(struct be_emitter *e, int tile_rows,
+                                 LLVMValueRef n_rows);
 
 /* ---- emit_select.c, emit_slice.c, emit_oblivious.c, emit_branch.c,
  *      emit_walk.c, emit_match.c, emit_quantise.c -------------------------- */
@@ -500,6 +572,19 @@ int64_t be_set_words_bytes(const struct be_forest *forest,
                            const struct be_set_words *w, int run);
 void be_set_words_add(const struct be_forest *forest, struct be_set_words *w,
                       int64_t cluster, int lane, int64_t node);
+
+/* -------------------------------------------------------- emit_ranks.c -- */
+
+/* A batch of rows, and where codes go. */
+struct be_rows {
+    LLVMValueRef base, row_stride, column_stride, n_rows, codes;
+};
+/* Whether a column of rows of dtype `from` is coded by be_ranks_emit, which
+ * codes all those. */
+bool be_ranks_column(const struct be_emitter *e, const struct be_forest *forest,
+                     enum ir_dtype from, int column);
+void be_ranks_emit(struct be_emitter *e, const struct be_forest *forest,
+                   enum ir_dtype from, const struct be_rows *rows);
 
 /* -------------------------------------------------- emit_contributions.c -- */
 

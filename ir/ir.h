@@ -606,9 +606,11 @@ struct ir_circuit {
     int n_free;
 };
 /* `circuit` starts as zeros and can be used again. The tree has at most 2^16
- * leaves. */
+ * leaves. Codes have up to `few_bits`, of 1 to IR_BYTE_BITS, if those are enough;
+ * else a byte, if that is. The fewer there are, the more blends it takes. */
+enum { IR_BYTE_BITS = 8 };
 void ir_make_circuit(struct ir_circuit *circuit, const struct ir_forest *f,
-                     int tree);
+                     int tree, int few_bits);
 void ir_circuit_release(struct ir_circuit *circuit);
 
 /* Element i of an array of dtype f32 or f64. */

@@ -172,7 +172,7 @@ static void count_blends(const struct ir_forest *f, double *term)
     struct ir_circuit circuit = {0};
     double blends = 0, wide = 0;
     for (int t = 0; t < f->n_trees; t++) {
-        ir_make_circuit(&circuit, f, t);
+        ir_make_circuit(&circuit, f, t, IR_BYTE_BITS);
         blends += circuit.n_blends;
         wide += circuit.n_bits > 8;
     }

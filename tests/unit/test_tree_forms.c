@@ -277,12 +277,27 @@ static void answer(bool *goes_left, int i)
                                                       : draw(2);
 }
 
+/* The same where codes are asked to be of few bits. */
+static void check_few_bits(int n_unreached, int few_bits, int n_answers)
+{
+    static bool goes_left[most_leaves];
+    ir_make_circuit(&circuit, &tree.f, 0, few_bits);
+    check_circuit_limits(&circuit);
+    check_codes(&circuit, n_unreached);
+    if (tree.f.n_leaves <= 1 << few_bits)
+        assert_in_range(circuit.n_bits, 0, few_bits);
+    for (int i = 0; i < n_answers; i++) {
+        answer(goes_left, i);
+        check_circuit(&circuit, goes_left);
+    }
+}
+
 static void check_tree(int n_unreached)
 {
     static bool goes_left[most_leaves];
     const int n = tree.n_nodes <= all_answers ? 1 << tree.n_nodes
                   : tree.n_nodes < 5000       ? some_answers : 8;
-    ir_make_circuit(&circuit, &tree.f, 0);
+    ir_make_circuit(&circuit, &tree.f, 0, IR_BYTE_BITS);
     check_circuit_limits(&circuit);
     check_codes(&circuit, n_unreached);
     for (int l = 0; l < 2; l++) {
@@ -295,6 +310,8 @@ static void check_tree(int n_unreached)
         check_cut(&cut[0], goes_left);
         check_cut(&cut[1], goes_left);
     }
+    if (tree.n_nodes < 300)
+        check_few_bits(n_unreached, 6, n < 64 ? n : 64);
 }
 
 static void all_small_trees_of_a_shape(void **state)
@@ -340,7 +357,7 @@ static void balanced_trees_cost_no_more_than_numbers(void **state)
     for (int h = 1; h <= 10; h++) {
         most = 2 * most + h - 1;
         grow(BALANCED, 1 << h);
-        ir_make_circuit(&circuit, &tree.f, 0);
+        ir_make_circuit(&circuit, &tree.f, 0, IR_BYTE_BITS);
         assert_in_range(circuit.n_blends, 0, most);
     }
 }
@@ -350,13 +367,13 @@ static void smallest_trees(void **state)
 {
     (void)state;
     grow(LEFT, 1);
-    ir_make_circuit(&circuit, &tree.f, 0);
+    ir_make_circuit(&circuit, &tree.f, 0, IR_BYTE_BITS);
     assert_int_equal(circuit.n_blends, 0);
     ir_cut_tree(&cut[0], &tree.f, 0, 16);
     assert_int_equal(cut[0].n, 1);
     assert_int_equal(cut[0].cluster[0].exit[0], ~0);
     grow(LEFT, 2);
-    ir_make_circuit(&circuit, &tree.f, 0);
+    ir_make_circuit(&circuit, &tree.f, 0, IR_BYTE_BITS);
     assert_int_equal(circuit.n_blends, 0);
     assert_int_equal(circuit.bit[0], IR_TEST(0));
 }
@@ -371,7 +388,7 @@ static void second_tree(void **state)
     const struct ir_forest f = {
         .n_trees = 2, .n_nodes = 3, .n_leaves = 5, .tree_start = tree_start,
         .leaf_start = leaf_start, .left = left, .right = right};
-    ir_make_circuit(&circuit, &f, 1);
+    ir_make_circuit(&circuit, &f, 1, IR_BYTE_BITS);
     assert_int_equal(circuit.n_nodes, 2);
     assert_int_equal(circuit.n_leaves, 3);
     ir_cut_tree(&cut[0], &f, 1, 16);
