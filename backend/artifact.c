@@ -73,14 +73,15 @@ char *be_identifier(struct ir_arena *arena, const char *name)
 /* ----------------------------------------------------------------- options */
 
 /* Fills e->levels with those named in `list`, lowest first. */
-static bool choose_levels(struct be_emitter *e, const char *list,
-                          struct ir_diag *diag)
+enum { most_levels = 8 };
+
+/* Marks those of the target's levels that the list names, all of them without
+ * one. Returns the name that is none of them, or NULL. */
+static const char *mark_levels(const struct be_target *target,
+                               const char *list, bool chosen[most_levels])
 {
-    const struct be_target *target = e->target;
-    const char *names = target->levels[0].name;
-    for (int l = 1; l < target->n_levels; l++)
-        names = ir_sprintf(&e->arena, "%s, %s", names, target->levels[l].name);
-    bool chosen[8] = {false};
+    for (int l = 0; l < target->n_levels; l++)
+        chosen[l] = !list;
     for (const char *at = list; at;) {
         const size_t length = strcspn(at, ",");
         int found = -1;
@@ -89,16 +90,44 @@ static bool choose_levels(struct be_emitter *e, const char *list,
                 !memcmp(target->levels[l].name, at, length))
                 found = l;
         if (found < 0)
-            return ir_error(diag, ir_loc_file(NULL),
-                            "no CPU level named '%.*s' (%s has %s)",
-                            (int)length, at, target->name, names);
+            return at;
         chosen[found] = true;
         at = at[length] ? at + length + 1 : NULL;
     }
+    return NULL;
+}
+
+static bool choose_levels(struct be_emitter *e, const char *list,
+                          struct ir_diag *diag)
+{
+    const struct be_target *target = e->target;
+    const char *names = target->levels[0].name;
+    for (int l = 1; l < target->n_levels; l++)
+        names = ir_sprintf(&e->arena, "%s, %s", names, target->levels[l].name);
+    bool chosen[most_levels];
+    const char *unknown = mark_levels(target, list, chosen);
+    if (unknown)
+        return ir_error(diag, ir_loc_file(NULL),
+                        "no CPU level named '%.*s' (%s has %s)",
+                        (int)strcspn(unknown, ","), unknown, target->name,
+                        names);
     for (int l = 0; l < target->n_levels; l++)
-        if (!list || chosen[l])
+        if (chosen[l])
             e->levels[e->n_levels++] = &target->levels[l];
     return true;
+}
+
+void be_level_kinds(const struct be_options *options, bool *plain,
+                    bool *masked)
+{
+    const struct be_target *target = be_target_find(options->target);
+    bool chosen[most_levels];
+    *plain = *masked = false;
+    if (!target || mark_levels(target, options->cpus, chosen))
+        return;
+    for (int l = 0; l < target->n_levels; l++)
+        if (chosen[l])
+            *(target->levels[l].has_masks ? masked : plain) = true;
 }
 
 /* ---------------------------------------------------------------- artifact */

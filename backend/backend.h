@@ -37,6 +37,11 @@ struct be_artifact *be_compile(const struct ir_module *source,
                                const struct ir_module *module,
                                const struct be_options *options,
                                struct ir_diag *diag);
+/* Whether any of the ISA levels that the options hold computes on registers
+ * without masks, and whether any has them (AVX-512): what the cost model tells
+ * apart. Both are false where the options are not known. */
+void be_level_kinds(const struct be_options *options, bool *plain,
+                    bool *masked);
 /* Whether a kind is made of machine code in an object: so, a, o. */
 bool be_kind_is_native(enum be_kind kind);
 /* Generates the object that native kinds are made of, which takes most of the

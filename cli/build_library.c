@@ -56,14 +56,22 @@ static bool load(struct rt_library *library, struct be_artifact *artifact,
     return good;
 }
 
+unsigned cli_machines(const struct be_options *backend)
+{
+    bool plain, masked;
+    be_level_kinds(backend, &plain, &masked);
+    return (unsigned)plain << PASS_PLAIN | (unsigned)masked << PASS_MASKED;
+}
+
 int cli_build_library(struct rt_library *library,
                       const struct ir_module *source,
                       const struct cli_build *build, struct ir_diag *diag)
 {
+    const struct be_options backend = {.cpus = build->cpus, .n_golden = 16};
     const struct pass_options passes = {.strategy = build->strategy,
                                         .row_strategy = build->row_strategy,
-                                        .few_rows = build->few_rows};
-    const struct be_options backend = {.cpus = build->cpus, .n_golden = 16};
+                                        .few_rows = build->few_rows,
+                                        .machines = cli_machines(&backend)};
     struct cli_progress progress;
     cli_progress_init(&progress);
     cli_progress_stage(&progress, "compiling");

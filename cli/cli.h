@@ -289,11 +289,16 @@ struct cli_code_size {
 void cli_code_size(struct cli_code_size *size, const struct ir_file *file,
                    struct ir_arena *arena);
 
+/* What the passes are told of the machines that the levels are of. */
+struct be_options;
+unsigned cli_machines(const struct be_options *backend);
+
 /* -------------------------------------------------------------- tune.c -- */
 
-/* Measures the strategies of the model's forests, prints a table on standard
- * error and notes the fastest in the module's facts. Returns an exit code. */
-int cli_tune(struct ir_module *module, struct ir_diag *diag);
+/* Measures the strategies of the model's forests at the best of the ISA levels
+ * `cpus` (NULL: all) that this CPU has, prints a table on standard error and
+ * notes the fastest in the module's facts. Returns an exit code. */
+int cli_tune(struct ir_module *module, const char *cpus, struct ir_diag *diag);
 /* Prints, as JSON, what the cost model reckons for each forest of a module that
  * all passes ran on. */
 void cli_print_costs(const struct ir_module *module);

@@ -239,14 +239,15 @@ static int compile(const char *path, const struct options *o,
                    const struct file *files, int n_files, struct clock *clock,
                    struct ir_diag *diag)
 {
+    const struct be_options backend = {
+        .name = o->name, .target = o->target, .cpus = o->cpus,
+        .n_golden = (int)o->golden};
     const struct pass_options passes = {
         .print_after = o->print_after, .print_to = stderr,
         .verify_each = o->verify_each, .diff_each = o->diff_each,
         .diff_rows = 256, .seed = 1, .strategy = o->strategy,
-        .row_strategy = o->row_strategy, .few_rows = o->few_rows};
-    const struct be_options backend = {
-        .name = o->name, .target = o->target, .cpus = o->cpus,
-        .n_golden = (int)o->golden};
+        .row_strategy = o->row_strategy, .few_rows = o->few_rows,
+        .machines = cli_machines(&backend)};
     struct ir_module *module = NULL;
     struct be_artifact *artifact = NULL;
     int code = CLI_OK;
@@ -260,7 +261,7 @@ static int compile(const char *path, const struct options *o,
         code = CLI_BAD_USAGE;
     if (code == CLI_OK && o->tune) {
         next_stage(clock, "tuning");
-        code = cli_tune(source, diag);
+        code = cli_tune(source, o->cpus, diag);
     }
     if (code == CLI_OK) {
         next_stage(clock, "passes");

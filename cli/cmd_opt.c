@@ -4,6 +4,7 @@
  */
 #include "cli/cli.h"
 
+#include "backend/backend.h"
 #include "frontend/frontend.h"
 #include "passes/passes.h"
 
@@ -11,7 +12,7 @@
 
 struct options {
     const char *passes, *print_after, *output, *outputs, *early_stop;
-    const char *strategy, *row_strategy;
+    const char *strategy, *row_strategy, *cpus;
     int64_t diff_rows, few_rows;
     bool verify_each, diff_each, tune, costs;
 };
@@ -28,6 +29,9 @@ static const struct cli_option table[] = {
              "named (default: all the others)"),
     CLI_EARLY_STOP(early_stop),
     CLI_TUNE(tune),
+    CLI_TEXT(cpus, "cpu", 0, "LIST",
+             "the ISA levels that the strategies are chosen for, and\n"
+             "measured at (default: x86-64-v2,x86-64-v3,x86-64-v4)"),
     CLI_FLAG(costs, "costs", 0,
              "print, instead of the IR, what the cost model makes\n"
              "of the forests (needs --passes all), as JSON"),
@@ -61,15 +65,17 @@ static void print_passes(FILE *to)
 static int change(struct ir_module *module, const struct options *o,
                   struct ir_diag *diag)
 {
+    const struct be_options backend = {.cpus = o->cpus};
     const struct pass_options passes = {
         .print_after = o->print_after, .print_to = stderr,
         .verify_each = o->verify_each, .diff_each = o->diff_each,
         .diff_rows = o->diff_rows, .seed = 1, .strategy = o->strategy,
-        .row_strategy = o->row_strategy, .few_rows = o->few_rows};
+        .row_strategy = o->row_strategy, .few_rows = o->few_rows,
+        .machines = cli_machines(&backend)};
     if (!cli_stop_early(module, o->early_stop, diag) ||
         !cli_keep_outputs(module, o->outputs, diag))
         return CLI_BAD_USAGE;
-    const int tuned = o->tune ? cli_tune(module, diag) : CLI_OK;
+    const int tuned = o->tune ? cli_tune(module, o->cpus, diag) : CLI_OK;
     if (!o->passes || tuned != CLI_OK)
         return tuned;
     const char *names = strcmp(o->passes, "all") ? o->passes : NULL;

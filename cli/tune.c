@@ -3,6 +3,7 @@
  * pass follows. */
 #include "cli/cli.h"
 
+#include "backend/backend.h"
 #include "passes/passes.h"
 
 #include <inttypes.h>
@@ -44,13 +45,13 @@ struct tune {
 
 /* Adds up what the cost model says of all forests. */
 static bool estimate(const struct ir_module *module,
-                     double ns[PASS_N_ROWS][IR_N_STRATEGIES], struct ir_diag *diag)
+                     struct pass_costs *sum, struct ir_diag *diag)
 {
     struct ir_module *copy = ir_module_clone(module);
     const struct pass_options none = {0};
     const bool good = pass_run_all(copy, &none, diag);
     int n_forests = 0;
-    memset(ns, 0, PASS_N_ROWS * sizeof(ns[0]));
+    memset(sum, 0, sizeof(*sum));
     for (int i = 0; good && i < copy->n_ops; i++) {
         struct ir_forest f;
         struct pass_costs costs;
@@ -59,10 +60,11 @@ static bool estimate(const struct ir_module *module,
         ir_forest_view(copy->ops[i], &f);
         pass_estimate(&f, &costs);
         n_forests++;
-        for (int r = 0; r < PASS_N_ROWS; r++)
-            for (int s = 0; s < IR_N_STRATEGIES; s++)
-                ns[r][s] += pass_in_bounds(&f, (enum ir_strategy)s)
-                                ? costs.ns[r][s] : INFINITY;
+        for (int m = 0; m < PASS_N_MACHINES; m++)
+            for (int r = 0; r < PASS_N_ROWS; r++)
+                for (int s = 0; s < IR_N_STRATEGIES; s++)
+                    sum->ns[m][r][s] += pass_in_bounds(&f, (enum ir_strategy)s)
+                                            ? costs.ns[m][r][s] : INFINITY;
     }
     ir_module_free(copy);
     return good && (n_forests > 0 ||
@@ -72,15 +74,16 @@ static bool estimate(const struct ir_module *module,
 
 /* Compiles the model once for each strategy that can be had, for the best level
  * of this CPU once that is known. Returns an exit code. */
-static int build_candidates(struct tune *t, struct ir_diag *diag)
+static int build_candidates(struct tune *t, const char *cpus,
+                            struct ir_diag *diag)
 {
-    double ns[PASS_N_ROWS][IR_N_STRATEGIES];
-    const char *cpu = NULL;
-    if (!estimate(t->module, ns, diag))
+    struct pass_costs costs;
+    const char *cpu = cpus;
+    if (!estimate(t->module, &costs, diag))
         return CLI_BAD_INPUT;
     for (int s = 0; s < IR_N_STRATEGIES; s++) {
-        const bool batch = isfinite(ns[PASS_BATCH][s]);
-        const bool one = isfinite(ns[PASS_ONE][s]);
+        const bool batch = isfinite(costs.ns[PASS_PLAIN][PASS_BATCH][s]);
+        const bool one = isfinite(costs.ns[PASS_PLAIN][PASS_ONE][s]);
         const struct cli_build build = {
             .cpus = cpu, .strategy = batch ? ir_strategy_name[s] : NULL,
             .row_strategy = one ? ir_strategy_name[s] : NULL,
@@ -94,6 +97,9 @@ static int build_candidates(struct tune *t, struct ir_diag *diag)
         t->n_libraries++;
         const struct tn_model *m = library->model;
         cpu = ir_strdup(&diag->arena, m->isa[m->isa_level()]);
+        const struct be_options here = {.cpus = cpu};
+        const double(*ns)[IR_N_STRATEGIES] = (const double(*)[IR_N_STRATEGIES])
+            costs.ns[cli_machines(&here) >> PASS_MASKED & 1];
         for (int r = 0; r < PASS_N_ROWS; r++)
             if (isfinite(ns[r][s]))
                 t->candidate[t->n_candidates++] = (struct candidate){
@@ -243,10 +249,10 @@ static void note(struct tune *t)
     ir_set_fact(t->module, PASS_TUNED_FEW_ROWS, text);
 }
 
-int cli_tune(struct ir_module *module, struct ir_diag *diag)
+int cli_tune(struct ir_module *module, const char *cpus, struct ir_diag *diag)
 {
     struct tune t = {.module = module};
-    int code = build_candidates(&t, diag);
+    int code = build_candidates(&t, cpus, diag);
     if (code == CLI_OK && !make_rows(&t, diag))
         code = CLI_BAD_INPUT;
     if (code == CLI_OK) {
@@ -265,9 +271,20 @@ int cli_tune(struct ir_module *module, struct ir_diag *diag)
 
 /* ---------------------------------------------------------------- costs -- */
 
+static void put_ns(struct cli_json *json, const char *rows,
+                   const struct ir_forest *f, const double *ns)
+{
+    cli_json_open(json, rows, '{');
+    for (int s = 0; s < IR_N_STRATEGIES; s++)
+        if (isfinite(ns[s]) && pass_in_bounds(f, (enum ir_strategy)s))
+            cli_json_real(json, ir_strategy_name[s], ns[s]);
+    cli_json_close(json, '}');
+}
+
 static void put_costs(struct cli_json *json, const struct ir_op *op, int number)
 {
     static const char *const rows[] = {"batch", "one", "few"};
+    static const char *const machines[] = {"plain", "masked"};
     struct ir_forest f;
     struct pass_costs costs;
     ir_forest_view(op, &f);
@@ -276,17 +293,15 @@ static void put_costs(struct cli_json *json, const struct ir_op *op, int number)
     cli_json_int(json, "op", number);
     cli_json_string(json, "strategy", ir_attr_string(op, "strategy"));
     cli_json_string(json, "row_strategy", ir_attr_string(op, "row_strategy"));
-    for (int r = 0; r < PASS_N_ROWS; r++) {
-        cli_json_open(json, rows[r], '{');
-        for (int s = 0; s < IR_N_STRATEGIES; s++)
-            if (isfinite(costs.ns[r][s]) &&
-                pass_in_bounds(&f, (enum ir_strategy)s))
-                cli_json_real(json, ir_strategy_name[s], costs.ns[r][s]);
+    for (int m = 0; m < PASS_N_MACHINES; m++) {
+        cli_json_open(json, machines[m], '{');
+        for (int r = 0; r < PASS_N_ROWS; r++)
+            put_ns(json, rows[r], &f, costs.ns[m][r]);
         cli_json_close(json, '}');
     }
     cli_json_open(json, "terms", '{');
     for (int s = 0; s < IR_N_STRATEGIES; s++) {
-        if (!isfinite(costs.ns[0][s]))
+        if (!isfinite(costs.ns[PASS_PLAIN][PASS_BATCH][s]))
             continue;
         cli_json_open(json, ir_strategy_name[s], '{');
         for (int k = 0; k < PASS_N_TERMS; k++)

@@ -1,8 +1,9 @@
 /* costs.c: the cost model: what a row costs by each strategy, as a sum of terms
  * that are read off the forest, each with a measured number of nanoseconds.
  *
- * The numbers in costs.def are of one Zen 3 core (AVX2). They only have to be
- * right enough to rank the strategies; `--tune` measures instead. */
+ * The numbers in costs.def are of one Zen 4 core, held to AVX2 and with AVX-512.
+ * They only have to be right enough to rank the strategies; `--tune` measures
+ * instead. */
 #include "passes/rewrite.h"
 
 #include <math.h>
@@ -183,13 +184,14 @@ static void count_blends(const struct ir_forest *f, double *term)
     ir_circuit_release(&circuit);
 }
 
-static double sum_costs(const double *term, enum pass_rows of,
-                        enum ir_strategy s)
+static double sum_costs(const double *term, enum pass_machine machine,
+                        enum pass_rows of, enum ir_strategy s)
 {
     double sum = 0;
-#define COST(rows, strategy, name, ns)                                        \
+#define COST(rows, strategy, name, plain, masked)                             \
     if (of == PASS_##rows && s == IR_##strategy)                              \
-        sum += (ns) * term[PASS_##name];
+        sum += (machine == PASS_PLAIN ? (plain) : (masked)) *                 \
+               term[PASS_##name];
 #include "passes/costs.def"
 #undef COST
     return sum;
@@ -203,27 +205,34 @@ static bool has_rows(const struct ir_forest *f, enum ir_strategy s,
     return !ir_strategy_obstacle(f, s, rows == PASS_ONE);
 }
 
+/* Of each machine what the strategy takes for so many rows. */
+static void sum_machines(struct pass_costs *costs, enum pass_rows rows,
+                         enum ir_strategy s, bool had)
+{
+    for (int m = 0; m < PASS_N_MACHINES; m++)
+        costs->ns[m][rows][s] =
+            had ? sum_costs(costs->term[s], (enum pass_machine)m, rows, s)
+                : INFINITY;
+}
+
 void pass_estimate(const struct ir_forest *f, struct pass_costs *costs)
 {
     memset(costs, 0, sizeof(*costs));
     double common[PASS_N_TERMS] = {0};
     count_forest(f, common);
-    for (int s = 0; s < IR_N_STRATEGIES; s++) {
+    for (int k = 0; k < IR_N_STRATEGIES; k++) {
+        const enum ir_strategy s = (enum ir_strategy)k;
         double *term = costs->term[s];
-        for (int rows = 0; rows < PASS_N_ROWS; rows++)
-            costs->ns[rows][s] = INFINITY;
-        if (ir_strategy_obstacle(f, (enum ir_strategy)s, false))
-            continue;
+        const bool any = !ir_strategy_obstacle(f, s, false);
         memcpy(term, common, sizeof(common));
-        if (s == IR_OBLIVIOUS)
+        if (any && s == IR_OBLIVIOUS)
             count_tests(f, term);
-        if (s == IR_SLICE)
+        if (any && s == IR_SLICE)
             count_blends(f, term);
-        if (s == IR_MATCH16 || s == IR_MATCH32)
+        if (any && (s == IR_MATCH16 || s == IR_MATCH32))
             count_steps(f, s == IR_MATCH16 ? 16 : 32, term);
         for (int rows = 0; rows < PASS_N_ROWS; rows++)
-            if (has_rows(f, (enum ir_strategy)s, (enum pass_rows)rows))
-                costs->ns[rows][s] = sum_costs(term, (enum pass_rows)rows,
-                                               (enum ir_strategy)s);
+            sum_machines(costs, (enum pass_rows)rows, s,
+                         any && has_rows(f, s, (enum pass_rows)rows));
     }
 }

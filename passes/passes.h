@@ -19,6 +19,8 @@ struct pass_options {
     const char *strategy;    /* forces the batch strategy, or NULL */
     const char *row_strategy; /* forces the one-row strategy, or NULL */
     int64_t few_rows;        /* forces the attribute, or 0 */
+    unsigned machines;       /* 1 << enum pass_machine of those that run the
+                                library; 0: any */
 };
 
 struct pass {
@@ -128,10 +130,12 @@ extern const char *const pass_term_name[PASS_N_TERMS];
 /* A row of a batch; one alone; all of a tile with one row in it, where the
  * strategy has tiles. */
 enum pass_rows { PASS_BATCH, PASS_ONE, PASS_FEW, PASS_N_ROWS };
+/* Whose registers have 16 or 32 bytes, and whose have 64 and masks. */
+enum pass_machine { PASS_PLAIN, PASS_MASKED, PASS_N_MACHINES };
 struct pass_costs {
     double term[IR_N_STRATEGIES][PASS_N_TERMS];
-    double ns[PASS_N_ROWS][IR_N_STRATEGIES]; /* INFINITY where it cannot be
-                                                had */
+    /* INFINITY where it cannot be had. */
+    double ns[PASS_N_MACHINES][PASS_N_ROWS][IR_N_STRATEGIES];
 };
 /* Of an op `forest` that has its codes. */
 void pass_estimate(const struct ir_forest *f, struct pass_costs *costs);

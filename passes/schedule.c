@@ -45,15 +45,34 @@ bool pass_in_bounds(const struct ir_forest *f, enum ir_strategy s)
     return s != IR_BRANCH || f->n_nodes <= BRANCH_MAX_NODES;
 }
 
-static enum ir_strategy choose_strategy(const struct ir_forest *f,
-                                        bool one_row)
+/* The least that any strategy takes there; walk is one which every forest can
+ * have. */
+static double least_ns(const struct ir_forest *f, const double *ns)
 {
-    struct pass_costs costs;
-    enum ir_strategy best = IR_WALK; /* which every forest can have */
-    pass_estimate(f, &costs);
+    double least = ns[IR_WALK];
     for (int s = 0; s < IR_N_STRATEGIES; s++)
-        if (pass_in_bounds(f, (enum ir_strategy)s) &&
-            costs.ns[one_row][s] < costs.ns[one_row][best])
+        if (pass_in_bounds(f, (enum ir_strategy)s) && ns[s] < least)
+            least = ns[s];
+    return least;
+}
+
+/* One strategy has to do on all machines that run the library: the one that is
+ * never far from what is fastest there. */
+static enum ir_strategy choose_strategy(const struct ir_forest *f,
+                                        const struct pass_costs *costs,
+                                        unsigned machines, bool one_row)
+{
+    double worst[IR_N_STRATEGIES] = {0}; /* times the fastest, on any machine */
+    enum ir_strategy best = IR_WALK;
+    for (int m = 0; m < PASS_N_MACHINES; m++) {
+        const double *ns = costs->ns[m][one_row];
+        const double least = least_ns(f, ns);
+        for (int s = 0; s < IR_N_STRATEGIES; s++)
+            if (machines >> m & 1 && ns[s] > worst[s] * least)
+                worst[s] = ns[s] / least;
+    }
+    for (int s = 0; s < IR_N_STRATEGIES; s++)
+        if (pass_in_bounds(f, (enum ir_strategy)s) && worst[s] < worst[best])
             best = (enum ir_strategy)s;
     return best;
 }
@@ -113,12 +132,19 @@ static bool check_name(const char *name, bool one_row, struct ir_diag *diag)
     return false;
 }
 
+static unsigned machines_of(const struct pass_options *options)
+{
+    return options->machines ? options->machines : (1u << PASS_N_MACHINES) - 1;
+}
+
 /* The strategy asked for by an option, or found by measuring, or chosen; -1
  * when what is asked for cannot be had. */
 static int decide(const struct ir_module *module, const struct ir_op *op,
-                  const struct ir_forest *f, const char *asked, bool one_row,
+                  const struct ir_forest *f, const struct pass_costs *costs,
+                  const struct pass_options *options, bool one_row,
                   struct ir_diag *diag)
 {
+    const char *asked = one_row ? options->row_strategy : options->strategy;
     const char *tuned = ir_get_fact(
         module, one_row ? PASS_TUNED_ROW_STRATEGY : PASS_TUNED_STRATEGY);
     int s = ir_strategy_find(asked ? asked : tuned ? tuned : "");
@@ -129,13 +155,15 @@ static int decide(const struct ir_module *module, const struct ir_op *op,
                  "forest%s", asked, why);
         return -1;
     }
-    return s >= 0 && !why ? s : (int)choose_strategy(f, one_row);
+    return s >= 0 && !why ? s
+                          : (int)choose_strategy(f, costs, machines_of(options),
+                                                 one_row);
 }
 
 /* From how many rows on they are a tile: asked for, or measured for what was
  * found to be the fastest, or reckoned. */
 static int64_t choose_few_rows(const struct ir_module *module,
-                               const struct pass_costs *costs,
+                               const double ns[][IR_N_STRATEGIES],
                                const struct pass_options *options, int s,
                                int row)
 {
@@ -146,8 +174,8 @@ static int64_t choose_few_rows(const struct ir_module *module,
         return options->few_rows;
     if (tuned && !options->strategy && !options->row_strategy)
         return (int64_t)fmin(fmax(strtod(tuned, NULL), 1), FEW_MOST);
-    return pass_few_rows(costs->ns[PASS_BATCH][s], costs->ns[PASS_ONE][row],
-                         costs->ns[PASS_FEW][s]);
+    return pass_few_rows(ns[PASS_BATCH][s], ns[PASS_ONE][row],
+                         ns[PASS_FEW][s]);
 }
 
 /* --------------------------------------------------------------- the op -- */
@@ -159,11 +187,16 @@ static bool schedule_forest(struct ir_module *module, struct ir_op *op,
     struct ir_forest f;
     struct pass_costs costs;
     ir_forest_view(op, &f);
-    const int s = decide(module, op, &f, options->strategy, false, diag);
-    const int row = decide(module, op, &f, options->row_strategy, true, diag);
+    pass_estimate(&f, &costs);
+    const int s = decide(module, op, &f, &costs, options, false, diag);
+    const int row = decide(module, op, &f, &costs, options, true, diag);
     if (s < 0 || row < 0)
         return false;
-    pass_estimate(&f, &costs);
+    /* What depends on how long a row takes is for the newest machine. */
+    const enum pass_machine newest =
+        machines_of(options) >> PASS_MASKED & 1 ? PASS_MASKED : PASS_PLAIN;
+    const double(*ns)[IR_N_STRATEGIES] =
+        (const double(*)[IR_N_STRATEGIES])costs.ns[newest];
     ir_set_attr(module, op, ir_string("strategy", ir_strategy_name[s]));
     ir_set_attr(module, op, ir_string("row_strategy", ir_strategy_name[row]));
     ir_set_attr(module, op,
@@ -171,9 +204,9 @@ static bool schedule_forest(struct ir_module *module, struct ir_op *op,
                        choose_tile_rows(&f, (enum ir_strategy)s)));
     ir_set_attr(module, op,
                 ir_int("few_rows",
-                       choose_few_rows(module, &costs, options, s, row)));
+                       choose_few_rows(module, ns, options, s, row)));
     ir_set_attr(module, op,
-                ir_int("batch_ns", (int64_t)ceil(costs.ns[PASS_BATCH][s])));
+                ir_int("batch_ns", (int64_t)ceil(ns[PASS_BATCH][s])));
     ir_set_attr(module, op, ir_int("chunk_nodes", CHUNK_NODES));
     return true;
 }
