@@ -58,7 +58,7 @@ static int64_t source_of(const struct ir_module *m,
             value = op->operand[0];
             continue;
         }
-        if (op->kind != IR_OP_concat)
+        if (op->kind != IR_OP_concat || !ir_is_plain_concat(op))
             return -1;
         int o = 0;
         while (i >= ir_type_volume(&op->operand[o]->type))

@@ -30,7 +30,7 @@ struct test_case {
     const char *text;
     double row[3];
     int n;
-    double out[3];
+    double out[4];
 };
 
 static const struct test_case cases[] = {
@@ -193,6 +193,49 @@ static const struct test_case cases[] = {
     {IR_OP_dense, THREE_F32 /* each sum is rounded */
      "%1 = dense(%0) {weights = f32[1,3](1 1 1)} : f32[1]\n"
      "output \"y\" %1 }", {16777216, 1, 1}, 1, {16777216}},
+    {IR_OP_gemm, THREE
+     "%1 = gemm(%0) {weights = f64[3,2](1 0 2 0 3 1), "
+     "bias = f64[2](0.5 0), block = 8} : f64[2]\n"
+     "output \"y\" %1 }", {1, 10, 100}, 2, {321.5, 100}},
+    {IR_OP_matmul, THREE
+     "%1 = view(%0) {shape = i64[2](3 1), strides = i64[2](1 1), "
+     "offset = 0} : f64[3,1]\n"
+     "%2 = view(%0) {shape = i64[2](1 3), strides = i64[2](1 1), "
+     "offset = 0} : f64[1,3]\n"
+     "%3 = matmul(%2, %1) : f64[1,1]\n"
+     "output \"y\" %3 }", {1, 10, 100}, 1, {10101}},
+    {IR_OP_conv, THREE
+     "%1 = view(%0) {shape = i64[2](1 3), strides = i64[2](1 1), "
+     "offset = 0} : f64[1,3]\n"
+     "%2 = conv(%1) {weights = f64[1,1,2](1 10), strides = i64[1](1), "
+     "pads = i64[2](0 1), dilations = i64[1](1), groups = 1} : f64[1,3]\n"
+     "output \"y\" %2 }", {1, 2, 3}, 3, {21, 32, 3}},
+    {IR_OP_pool, THREE
+     "%1 = view(%0) {shape = i64[2](1 3), strides = i64[2](1 1), "
+     "offset = 0} : f64[1,3]\n"
+     "%2 = pool(%1) {kind = \"max\", kernel = i64[1](2), "
+     "strides = i64[1](1), pads = i64[2](1 0), dilations = i64[1](1), "
+     "count_padding = 0} : f64[1,3]\n"
+     "output \"y\" %2 }", {1, 3, 2}, 3, {1, 3, 3}},
+    {IR_OP_pad, THREE
+     "%1 = gather(%0) {index = i32[1](2)} : f64[1]\n"
+     "%2 = pad(%1) {before = i64[1](2), after = i64[1](1), value = 7} : "
+     "f64[4]\n"
+     "output \"y\" %2 }", {1, 2, 3}, 4, {7, 7, 3, 7}},
+    {IR_OP_view, THREE
+     "%1 = view(%0) {shape = i64[2](2 2), strides = i64[2](-1 1), "
+     "offset = 1} : f64[2,2]\n"
+     "output \"y\" %1 }", {1, NAN, 3}, 4, {NAN, 3, 1, NAN}},
+    {IR_OP_take, THREE
+     "%1 = take(%0) {table = f32[4](10 20 30 40)} : f32[3]\n"
+     "output \"y\" %1 }", {2.9, -1, NAN}, 3, {30, 40, 10}},
+    {IR_OP_scan, THREE /* h = x + h / 2 */
+     "%1 = view(%0) {shape = i64[2](3 1), strides = i64[2](1 1), "
+     "offset = 0} : f64[3,1]\n"
+     "%2 = constant {value = f64[1](2)} : f64[1]\n"
+     "%3, %4 = scan(%1, %2) {cell = \"rnn\", recurrent = f64[1,1](0.5), "
+     "reverse = 0, gate = \"x0\"} : f64[3,1], f64[1,1]\n"
+     "output \"y\" %3 }", {1, 2, 3}, 3, {2, 3, 4.5}},
 };
 enum { n_cases = sizeof(cases) / sizeof(cases[0]) };
 
