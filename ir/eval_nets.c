@@ -35,25 +35,9 @@ struct cell {
     struct activation f, g, h; /* gate, candidate, output */
 };
 
-/* Whether tap (k0, k1, k2) of window (o0, o1, o2) is an element of x: then its
- * number within a channel; IR_PADDING, or IR_GAP. */
-static int64_t element_at(const struct ir_window *w, const int64_t o[3],
-                          const int64_t k[3])
-{
-    int64_t index = 0;
-    bool padding = false, gap = false;
-    for (int i = 0; i < IR_MAX_SPACE; i++) {
-        const int64_t at = ir_window_at(&w->dim[i], o[i], k[i]);
-        padding = padding || at == IR_PADDING;
-        gap = gap || at == IR_GAP;
-        index = index * w->dim[i].in + at;
-    }
-    return padding ? IR_PADDING : gap ? IR_GAP : index;
-}
-
 /* Moves to the next of the places below `out`, or below `kernel`, the last dim
  * fastest; false after the last. */
-static bool next_window(const struct ir_window *w, int64_t o[3])
+static bool next_window(const struct ir_window *w, int64_t o[IR_MAX_SPACE])
 {
     for (int i = IR_MAX_SPACE; i-- > 0;) {
         if (++o[i] < w->dim[i].out)
@@ -63,7 +47,7 @@ static bool next_window(const struct ir_window *w, int64_t o[3])
     return false;
 }
 
-static bool next_tap(const struct ir_window *w, int64_t k[3])
+static bool next_tap(const struct ir_window *w, int64_t k[IR_MAX_SPACE])
 {
     for (int i = IR_MAX_SPACE; i-- > 0;) {
         if (++k[i] < w->dim[i].kernel)
@@ -78,8 +62,15 @@ static int64_t volume_in(const struct ir_window *w)
     return w->dim[0].in * w->dim[1].in * w->dim[2].in;
 }
 
+/* Where along the last dim tap k of each window is. */
+static void find_taps(const struct ir_window_dim *d, int64_t k, int64_t *at)
+{
+    for (int64_t o = 0; o < d->out; o++)
+        at[o] = ir_window_at(d, o, k);
+}
+
 /* How many taps of a window are in x or its padding, and not past it. */
-static int64_t count_places(const struct ir_window *w, const int64_t o[3])
+static int64_t count_places(const struct ir_window *w, const int64_t o[IR_MAX_SPACE])
 {
     int64_t n = 1;
     for (int i = 0; i < IR_MAX_SPACE; i++) {
@@ -100,6 +91,35 @@ static double activate(const struct cell *cell, const struct activation *f,
     const double clip = cell->s.clip;
     const double clipped = v < -clip ? -clip : v > clip ? clip : v;
     return ir_program_eval(f->steps, f->n, &clipped, cell->dtype);
+}
+
+/* sum[i] = w * x[i] + sum[i]: where the time goes. fmaf() is a call unless the
+ * compiler may use the instruction; it gives the same either way. */
+#if defined(__x86_64__)
+__attribute__((target("avx2,fma"))) static void
+add_row_fma(int64_t n, float w, const float *x, float *sum)
+{
+    for (int64_t i = 0; i < n; i++)
+        sum[i] = fmaf(w, x[i], sum[i]);
+}
+#endif
+
+static void add_row_f32(int64_t n, float w, const float *x, float *sum)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        add_row_fma(n, w, x, sum);
+        return;
+    }
+#endif
+    for (int64_t i = 0; i < n; i++)
+        sum[i] = fmaf(w, x[i], sum[i]);
+}
+
+static void add_row_f64(int64_t n, double w, const double *x, double *sum)
+{
+    for (int64_t i = 0; i < n; i++)
+        sum[i] = w * x[i] + sum[i];
 }
 
 #define REAL float
@@ -125,17 +145,29 @@ static bool is_f32(const struct ir_op *op)
     return op->operand[0]->type.dtype == IR_F32;
 }
 
+/* Room for n numbers of 8 bytes, zeros at first. */
+static void *room_for(int64_t n)
+{
+    void *room = calloc((size_t)n, 8);
+    if (!room)
+        ir_out_of_memory();
+    return room;
+}
+
 void ir_eval_gemm(struct ir_eval_context *c, const struct ir_op *op)
 {
     const int64_t *dim = ir_attr_tensor(op, "weights")->type.dim;
     const struct gemm g = {
         .m = ir_type_volume(&op->operand[0]->type) / dim[0],
         .k = dim[0], .n = dim[1], .block = ir_attr_int(op, "block")};
+    void *work = room_for(g.n);
     (is_f32(op) ? gemm_f32 : gemm_f64)(
         &g, ir_eval_data(c, op->operand[0]), data_of(op, "weights"),
-        data_of(op, "bias"), ir_eval_data(c, &op->result[0]));
+        data_of(op, "bias"), ir_eval_data(c, &op->result[0]), work);
+    free(work);
 }
 
+/* One matrix after the other is a gemm of a single block. */
 void ir_eval_matmul(struct ir_eval_context *c, const struct ir_op *op)
 {
     const struct ir_type *a = &op->operand[0]->type;
@@ -143,18 +175,16 @@ void ir_eval_matmul(struct ir_eval_context *c, const struct ir_op *op)
     struct gemm g = {.m = a->dim[a->rank - 2], .k = a->dim[a->rank - 1],
                      .n = y->dim[y->rank - 1]};
     g.block = g.k;
-    const size_t bytes = ir_dtype_bytes(a->dtype);
-    const int64_t n = ir_type_volume(y) / (g.m * g.n);
-    for (int64_t i = 0; i < n; i++)
+    const int64_t bytes = (int64_t)ir_dtype_bytes(a->dtype);
+    const char *x = ir_eval_data(c, op->operand[0]);
+    const char *w = ir_eval_data(c, op->operand[1]);
+    char *to = ir_eval_data(c, &op->result[0]);
+    void *work = room_for(g.n);
+    for (int64_t i = 0; i < ir_type_volume(y) / (g.m * g.n); i++)
         (is_f32(op) ? gemm_f32 : gemm_f64)(
-            &g,
-            (char *)ir_eval_data(c, op->operand[0]) +
-                (size_t)(i * g.m * g.k) * bytes,
-            (char *)ir_eval_data(c, op->operand[1]) +
-                (size_t)(i * g.k * g.n) * bytes,
-            NULL,
-            (char *)ir_eval_data(c, &op->result[0]) +
-                (size_t)(i * g.m * g.n) * bytes);
+            &g, x + i * g.m * g.k * bytes, w + i * g.k * g.n * bytes, NULL,
+            to + i * g.m * g.n * bytes, work);
+    free(work);
 }
 
 void ir_eval_conv(struct ir_eval_context *c, const struct ir_op *op)
@@ -163,9 +193,11 @@ void ir_eval_conv(struct ir_eval_context *c, const struct ir_op *op)
     ir_window_view(op, &v.window);
     v.m = op->result[0].type.dim[0];
     v.groups = ir_attr_int(op, "groups");
+    int64_t *taps = room_for(v.window.dim[IR_MAX_SPACE - 1].out);
     (is_f32(op) ? conv_f32 : conv_f64)(
         &v, ir_eval_data(c, op->operand[0]), data_of(op, "weights"),
-        data_of(op, "bias"), ir_eval_data(c, &op->result[0]));
+        data_of(op, "bias"), ir_eval_data(c, &op->result[0]), taps);
+    free(taps);
 }
 
 void ir_eval_pool(struct ir_eval_context *c, const struct ir_op *op)
@@ -210,11 +242,9 @@ void ir_eval_scan(struct ir_eval_context *c, const struct ir_op *op)
     parse(cell->s.program[0], &cell->f);
     parse(cell->s.program[1], &cell->g);
     parse(cell->s.program[2], &cell->h);
-    struct ir_value *y = &op->result[0], *state = &op->result[1];
+    const struct ir_value *y = &op->result[0], *state = &op->result[1];
     const size_t bytes = ir_dtype_bytes(cell->dtype);
-    void *work = calloc((size_t)cell->s.hidden * 5, bytes);
-    if (!work)
-        ir_out_of_memory();
+    void *work = room_for(cell->s.hidden * 4);
     memset(ir_eval_data(c, y), 0, (size_t)ir_type_volume(&y->type) * bytes);
     memcpy(ir_eval_data(c, state), ir_eval_data(c, op->operand[1]),
            (size_t)ir_type_volume(&state->type) * bytes);

@@ -207,9 +207,11 @@ void ir_window_view(const struct ir_op *op, struct ir_window *window)
 int64_t ir_window_at(const struct ir_window_dim *d, int64_t o, int64_t k)
 {
     const int64_t place = o * d->stride + k * d->dilation - d->before;
+    if (place % d->spread != 0)
+        return IR_GAP;
     if (place < 0 || place > (d->in - 1) * d->spread)
         return IR_PADDING;
-    return place % d->spread == 0 ? place / d->spread : IR_GAP;
+    return place / d->spread;
 }
 
 /* Sets the result's dims but for the first: as many windows as fit. */

@@ -13,9 +13,9 @@ int64_t ir_gemm_block(int64_t n_outputs);
 
 /* Where the windows of a conv or pool lie. x is [channels][dim 0]..; dims are
  * IR_MAX_SPACE, the first of them of size 1 where x has fewer. Along a dim, tap
- * k of window o is at place o * stride + k * dilation - before; element i is at
- * place i * spread, and places with no element are padding outside of x, or
- * gaps inside. */
+ * k of window o is at place o * stride + k * dilation - before. Element i is at
+ * place i * spread; the places between such multiples are gaps, wherever they
+ * are, and other multiples are padding. */
 #define IR_MAX_SPACE 3
 struct ir_window {
     int64_t channels; /* of x */
