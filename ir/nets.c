@@ -426,8 +426,9 @@ static bool check_activations(const struct ir_op *op, enum ir_cell cell,
     for (int i = 0; i < 3; i++) {
         const struct ir_attr *a = ir_find_attr(op, activations[i]);
         if (!a != (i >= cells[cell].n_programs))
-            return bad(op, diag, "a cell '%s' has %s activation %s",
-                       cells[cell].name, a ? "no" : "an", activations[i]);
+            return bad(op, diag, "a cell '%s' %s activation %s",
+                       cells[cell].name, a ? "has no" : "needs the",
+                       activations[i]);
         if (a && !ir_check_program(op, a->s, 1, diag))
             return false;
     }
