@@ -84,13 +84,18 @@ static int64_t count_places(const struct ir_window *w, const int64_t o[IR_MAX_SP
     return n;
 }
 
-/* f(v), v first clipped; a NaN stays one. */
 static double activate(const struct cell *cell, const struct activation *f,
                        double v)
 {
+    return ir_program_eval(f->steps, f->n, &v, cell->dtype);
+}
+
+/* Of a gate or candidate, which is first clipped; a NaN stays one. */
+static double activate_gate(const struct cell *cell,
+                            const struct activation *f, double v)
+{
     const double clip = cell->s.clip;
-    const double clipped = v < -clip ? -clip : v > clip ? clip : v;
-    return ir_program_eval(f->steps, f->n, &clipped, cell->dtype);
+    return activate(cell, f, v < -clip ? -clip : v > clip ? clip : v);
 }
 
 /* sum[i] = w * x[i] + sum[i]: where the time goes. fmaf() is a call unless the

@@ -469,7 +469,8 @@ static double candidate_of(const struct cell *s, double v)
 /* "x0 -1 max" */
 static double output_of(const struct cell *s, double v)
 {
-    return clipped(s, v) > -1 ? clipped(s, v) : -1;
+    (void)s;
+    return v > -1 ? v : -1;
 }
 
 /* Gate g of unit j: from `start` on, over v. */
