@@ -835,7 +835,10 @@ void ir_eval(const struct ir_module *module, int output,
  * neighbours, fractions, negative and unseen codes. The other features of such
  * a row, and all of those past the count, are drawn: mostly from the
  * thresholds' range, some exactly on a threshold, one ulp off, NaN, infinite,
- * -0 or denormal. Row i depends on the model, the seed and i alone. */
+ * -0 or denormal. Elements that no node tests, as nets read them, are in most rows
+ * drawn around 0, in others a few or all of them are odd; of a tensor's many some
+ * have derived rows. Numbers of rows of a table and of steps are codes. Row i
+ * depends on the model, the seed and i alone. */
 struct ir_probe;
 struct ir_probe *ir_probe_new(const struct ir_module *module, uint64_t seed);
 void ir_probe_free(struct ir_probe *probe);
