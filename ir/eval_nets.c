@@ -62,11 +62,43 @@ static int64_t volume_in(const struct ir_window *w)
     return w->dim[0].in * w->dim[1].in * w->dim[2].in;
 }
 
-/* Where along the last dim tap k of each window is. */
-static void find_taps(const struct ir_window_dim *d, int64_t k, int64_t *at)
+static int64_t volume_out(const struct ir_window *w)
 {
-    for (int64_t o = 0; o < d->out; o++)
-        at[o] = ir_window_at(d, o, k);
+    return w->dim[0].out * w->dim[1].out * w->dim[2].out;
+}
+
+/* Where along the last dim a tap of a window is, and how many windows from this
+ * one on have it side by side. */
+struct tap {
+    int64_t at, n;
+};
+
+static void find_taps(const struct ir_window_dim *d, int64_t k,
+                      struct tap *tap)
+{
+    for (int64_t o = d->out; o-- > 0;) {
+        const int64_t at = ir_window_at(d, o, k);
+        const bool joins =
+            at >= 0 && o + 1 < d->out && tap[o + 1].at == at + 1;
+        tap[o] = (struct tap){at, joins ? tap[o + 1].n + 1 : 1};
+    }
+}
+
+static bool is_as_before(const struct ir_window_dim *d)
+{
+    return d->kernel == 1 && d->stride == 1 && d->spread == 1 &&
+           d->out == d->in && d->before == 0;
+}
+
+/* Of a kernel of one tap that visits each element, all dims are one line. */
+static void join_dims(struct ir_window *w)
+{
+    struct ir_window_dim *d = w->dim;
+    for (int i = 0; i < IR_MAX_SPACE; i++)
+        if (!is_as_before(&d[i]))
+            return;
+    d[2].in = d[2].out = d[0].in * d[1].in * d[2].in;
+    d[0].in = d[0].out = d[1].in = d[1].out = 1;
 }
 
 /* How many taps of a window are in x or its padding, and not past it. */
@@ -198,7 +230,8 @@ void ir_eval_conv(struct ir_eval_context *c, const struct ir_op *op)
     ir_window_view(op, &v.window);
     v.m = op->result[0].type.dim[0];
     v.groups = ir_attr_int(op, "groups");
-    int64_t *taps = room_for(v.window.dim[IR_MAX_SPACE - 1].out);
+    join_dims(&v.window);
+    struct tap *taps = room_for(2 * v.window.dim[IR_MAX_SPACE - 1].out);
     (is_f32(op) ? conv_f32 : conv_f64)(
         &v, ir_eval_data(c, op->operand[0]), data_of(op, "weights"),
         data_of(op, "bias"), ir_eval_data(c, &op->result[0]), taps);
