@@ -15,7 +15,12 @@
 #include <math.h>
 #include <string.h>
 
-enum { max_values = 12, max_volume = 1024, max_work = 1 << 14 };
+enum {
+    max_values = 12,
+    max_volume = 1024,
+    max_work = 1 << 14,
+    max_outputs = 4 /* each is evaluated by itself */
+};
 
 struct nets {
     struct gen_bytes bytes;
@@ -359,7 +364,7 @@ static struct ir_value *add_scan(struct nets *v, struct ir_value *x)
         ir_add_op(v->module, IR_OP_scan, byte(v, 5) & 2 ? 3 : 2, operands, n,
                   attrs, v->diag);
     gen_checked(scan, v->diag);
-    if (byte(v, 5) & 8)
+    if (byte(v, 5) & 8 && v->module->n_outputs < max_outputs)
         gen_output(v->module, "state", &scan->result[1]);
     return &scan->result[byte(v, 5) & 16 ? 1 : 0];
 }
@@ -514,7 +519,8 @@ void gen_nets(struct ir_module *module, struct gen_bytes b, size_t n,
         last = add_record(&v);
         if (last->type.dtype != IR_I32)
             v.at[v.n++] = last;
-        if ((v.code & 0x10) && i + 1 < n)
+        if ((v.code & 0x10) && i + 1 < n &&
+            module->n_outputs < max_outputs)
             gen_output(module, "value", last);
     }
     gen_output(module, "value", last);
