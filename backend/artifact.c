@@ -12,6 +12,7 @@ static const struct {
     const char *name, *suffix;
 } kinds[BE_N_KINDS] = {
     [BE_SO] = {"so", ".so"}, [BE_A] = {"a", ".a"}, [BE_O] = {"o", ".o"},
+    [BE_WASM] = {"wasm", ".wasm"},
     [BE_LL] = {"ll", ".ll"}, [BE_ASM] = {"asm", ".s"}, [BE_H] = {"h", ".h"},
     [BE_IR] = {"ir", ".tnir"},
 };
@@ -126,6 +127,11 @@ static void init_llvm(void)
     LLVMInitializeRISCVTargetMC();
     LLVMInitializeRISCVAsmPrinter();
     LLVMInitializeRISCVAsmParser();
+    LLVMInitializeWebAssemblyTargetInfo();
+    LLVMInitializeWebAssemblyTarget();
+    LLVMInitializeWebAssemblyTargetMC();
+    LLVMInitializeWebAssemblyAsmPrinter();
+    LLVMInitializeWebAssemblyAsmParser();
 }
 
 static void open_context(struct be_emitter *e)
@@ -158,7 +164,9 @@ static bool open_machine(struct be_artifact *a, struct ir_diag *diag)
     const struct be_level *base = a->e.levels[0];
     a->machine = LLVMCreateTargetMachine(
         llvm_target, target->triple, base->cpu, base->features,
-        LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
+        LLVMCodeGenLevelDefault,
+        target->is_wasm ? LLVMRelocStatic : LLVMRelocPIC,
+        LLVMCodeModelDefault);
     LLVMSetTarget(a->e.llvm, target->triple);
     if (target->abi)
         LLVMAddModuleFlag(
@@ -303,7 +311,7 @@ const void *be_object(struct be_artifact *a, size_t *size,
 
 bool be_kind_is_native(enum be_kind kind)
 {
-    return kind == BE_SO || kind == BE_A || kind == BE_O;
+    return kind == BE_SO || kind == BE_A || kind == BE_O || kind == BE_WASM;
 }
 
 bool be_generate(struct be_artifact *a, struct ir_diag *diag)
@@ -321,10 +329,17 @@ static bool write_native(struct be_artifact *a, enum be_kind kind,
                          const char *path, struct ir_diag *diag)
 {
     size_t size;
+    const struct be_target *target = a->e.target;
+    if (kind == (target->is_wasm ? BE_SO : BE_WASM))
+        return ir_error(diag, ir_loc_file(path), "the target %s has no files of "
+                        "kind %s", target->name, be_kind_name(kind));
     const void *bytes = be_object(a, &size, diag);
     if (!bytes)
         return false;
     switch (kind) {
+    case BE_WASM:
+        return be_link_wasm(bytes, size, a->e.name, be_stack_bytes(&a->e),
+                            path, diag);
     case BE_SO: return be_link_shared(bytes, size, a->e.name, path, diag);
     case BE_A: return be_archive(bytes, size, a->e.name, path, diag);
     default: return ir_file_write(path, bytes, size, diag);

@@ -8,17 +8,18 @@
 
 #include "ir/ir.h"
 
-enum be_kind { BE_SO, BE_A, BE_O, BE_LL, BE_ASM, BE_H, BE_IR, BE_N_KINDS };
+enum be_kind {
+    BE_SO, BE_A, BE_O, BE_WASM, BE_LL, BE_ASM, BE_H, BE_IR, BE_N_KINDS
+};
 
-/* "so", "a", "o", "ll", "asm", "h", "ir"; the file name's usual ending. */
+/* "so", "a", "o", "wasm", "ll", "asm", "h", "ir"; the file name's usual ending. */
 const char *be_kind_name(enum be_kind kind);
 const char *be_kind_suffix(enum be_kind kind);
 bool be_kind_parse(const char *name, size_t length, enum be_kind *kind);
 
 struct be_options {
     const char *name;   /* prefix of the symbols; NULL: from module->name */
-    const char *target; /* "x86_64-linux-gnu" (default) or
-                           "aarch64-linux-gnu" */
+    const char *target; /* a name of target.c's table, or NULL: the first */
     const char *cpus;   /* ISA levels separated by commas; NULL: all of the
                            target (x86-64-v2,x86-64-v3,x86-64-v4) */
     int n_golden;       /* rows embedded for the self-test; default 16 */

@@ -186,6 +186,22 @@ void be_interleave(struct be_emitter *e, LLVMValueRef *v, int n, int unit,
     }
 }
 
+void be_set_part(struct be_emitter *e, LLVMValueRef fn, const char *part,
+                 int length)
+{
+    LLVMSetSection(fn, ir_sprintf(&e->arena, ".text_%s.%.*s", e->level->name,
+                                  length, part));
+}
+
+/* The letters before the first "_" and digit; 0 for a name without numbers. */
+static int part_length(const char *name)
+{
+    for (const char *at = strchr(name, '_'); at; at = strchr(at + 1, '_'))
+        if (at[1] >= '0' && at[1] <= '9')
+            return (int)(at - name);
+    return 0;
+}
+
 LLVMValueRef be_function(struct be_emitter *e, const char *name,
                          LLVMTypeRef result, LLVMTypeRef *params, int n,
                          const struct be_level *level)
@@ -202,6 +218,11 @@ LLVMValueRef be_function(struct be_emitter *e, const char *name,
     add_text_attribute(e, fn, "prefer-vector-width", "512");
     e->fn = fn;
     e->level = level;
+    const int length = part_length(name);
+    if (length > 0)
+        be_set_part(e, fn, name, length);
+    else
+        be_set_part(e, fn, "entry", 5);
     LLVMPositionBuilderAtEnd(e->b, be_block(e, "entry"));
     return fn;
 }

@@ -177,6 +177,7 @@ static struct be_forest *forest_new(struct be_emitter *e, int number)
             ir_attr_string(op, attr[one_row]));
     forest->code_bytes = forest->f.code_bits / 8;
     forest->tile_rows = be_tile_rows(e);
+    be_set_words_plan(e, forest);
     forest->leaf_place =
         ir_alloc_array(&e->arena, (size_t)forest->f.n_leaves, 4);
     place_leaves(forest);
@@ -340,7 +341,15 @@ int be_level_index(const struct be_emitter *e)
     ir_bug("the level is not among those held");
 }
 
-static void lower_select(struct be_emitter *e, struct be_forest *forest)
+int64_t be_sums_at(const struct be_forest *forest)
+{
+    const int64_t codes =
+        be_code_columns(forest) * forest->tile_rows * forest->code_bytes;
+    return (codes + forest->slot_room + 63) / 64 * 64;
+}
+
+/* By tiles of codes: select, slice, oblivious. */
+static void lower_tile(struct be_emitter *e, struct be_forest *forest)
 {
     const struct ir_op *op = forest->op;
     const struct ir_value *margin = &op->result[0], *leaf = &op->result[1];
@@ -354,11 +363,16 @@ static void lower_select(struct be_emitter *e, struct be_forest *forest)
 
     /* Whole blocks are added to, so margins need the room of a buffer. */
     const int64_t margin_at = e->layout->value[margin->id];
-    LLVMValueRef sums = be_offset(e, e->workspace, be_i64(e, margin_at));
+    LLVMValueRef margins = be_offset(e, e->workspace, be_i64(e, margin_at));
+    const bool looks_up = be_looks_up(e, forest);
+    LLVMValueRef sums =
+        looks_up ? be_offset(e, codes, be_i64(e, be_sums_at(forest))) : margins;
     const bool wants_margin = e->needed[margin->id];
     const bool wants_leaf = e->needed[leaf->id];
     LLVMValueRef null = LLVMConstNull(e->ptr);
-    if (wants_margin)
+    if (wants_margin && looks_up)
+        be_planes_start(e, forest, sums, e->n_rows);
+    else if (wants_margin)
         init_margins(e, forest, sums, e->n_rows);
     for (int pass = 0; pass < 2; pass++) {
         if (pass == 0 ? !wants_margin : !wants_leaf)
@@ -369,9 +383,11 @@ static void lower_select(struct be_emitter *e, struct be_forest *forest)
         for (int c = 0; c < forest->n_select_chunks; c++)
             be_call(e, forest->select_chunks[level][c], args, 4);
     }
-    if (wants_margin)
-        finish_margins(e, forest, sums,
-                       margin == e->out_value ? e->out : sums);
+    LLVMValueRef to = margin == e->out_value ? e->out : margins;
+    if (wants_margin && looks_up)
+        be_planes_finish(e, forest, sums, to, e->n_rows);
+    else if (wants_margin)
+        finish_margins(e, forest, sums, to);
 }
 
 /* The row `index` of the tile as contiguous numbers of the forest's dtype: the
@@ -399,7 +415,8 @@ static LLVMValueRef contiguous_row(struct be_emitter *e,
 
 /* The row `index` of the tile, by its codes. */
 static void add_by_codes(struct be_emitter *e, struct be_forest *forest,
-                         LLVMValueRef index, LLVMValueRef margin)
+                         enum ir_strategy by, LLVMValueRef index,
+                         LLVMValueRef margin)
 {
     const int level = be_level_index(e);
     const struct be_layout *layout = e->one_row ? e->layout_one : e->layout;
@@ -410,17 +427,19 @@ static void add_by_codes(struct be_emitter *e, struct be_forest *forest,
                                x.column_stride, codes};
     LLVMValueRef args[] = {codes, margin};
     be_call(e, forest->quantise_one[level][x.dtype == IR_F64], quantise, 3);
-    be_call(e, forest->one[forest->by[e->one_row]][level], args, 2);
+    be_call(e, forest->one[by][level], args, 2);
 }
 
-/* Row by row: by branch, walk, match, or one row by oblivious. */
-static void lower_rows(struct be_emitter *e, struct be_forest *forest)
+/* Row by row, as batches are done or as one row is: by branch, walk, match, or
+ * one row by oblivious. */
+static void lower_rows(struct be_emitter *e, struct be_forest *forest,
+                       bool as_one)
 {
     const struct ir_op *op = forest->op;
     const struct ir_forest *f = &forest->f;
     const struct ir_value *margin = &op->result[0], *leaf = &op->result[1];
-    const bool branch = forest->by[e->one_row] == IR_BRANCH;
-    const bool by_codes = be_by_codes(forest, e->one_row);
+    const bool branch = forest->by[as_one] == IR_BRANCH;
+    const bool by_codes = be_by_codes(forest, as_one);
     LLVMTypeRef sum = be_type(e, f->sum_dtype);
     LLVMValueRef sums = NULL, leaves = NULL;
     if (e->needed[margin->id]) {
@@ -447,7 +466,7 @@ static void lower_rows(struct be_emitter *e, struct be_forest *forest)
         for (int c = 0; branch && c < forest->n_branch_chunks; c++)
             be_call(e, forest->branch_chunks[c], args, 2);
         if (by_codes)
-            add_by_codes(e, forest, loop.index, args[1]);
+            add_by_codes(e, forest, forest->by[as_one], loop.index, args[1]);
         else if (!branch)
             be_call(e, forest->walk, args, 2);
     }
@@ -456,11 +475,33 @@ static void lower_rows(struct be_emitter *e, struct be_forest *forest)
         finish_margins(e, forest, sums, sums);
 }
 
+/* A whole tile costs as much whether its rows are there or not. */
+static void lower_few_or_tile(struct be_emitter *e, struct be_forest *forest)
+{
+    const int64_t few = ir_attr_int_or(forest->op, "few_rows", 0);
+    if (few < 2) {
+        lower_tile(e, forest);
+        return;
+    }
+    LLVMBasicBlockRef rows = be_block(e, "few"), tile = be_block(e, "tile");
+    LLVMBasicBlockRef done = be_block(e, "lowered");
+    LLVMValueRef are_few =
+        LLVMBuildICmp(e->b, LLVMIntSLT, e->n_rows, be_i64(e, few), "");
+    LLVMBuildCondBr(e->b, are_few, rows, tile);
+    LLVMPositionBuilderAtEnd(e->b, rows);
+    lower_rows(e, forest, true);
+    LLVMBuildBr(e->b, done);
+    LLVMPositionBuilderAtEnd(e->b, tile);
+    lower_tile(e, forest);
+    LLVMBuildBr(e->b, done);
+    LLVMPositionBuilderAtEnd(e->b, done);
+}
+
 void be_lower_forest(struct be_emitter *e, const struct ir_op *op)
 {
     struct be_forest *forest = e->forests[be_op_number(e, op)];
     if (be_by_tiles(forest) && !e->one_row)
-        lower_select(e, forest);
+        lower_few_or_tile(e, forest);
     else
-        lower_rows(e, forest);
+        lower_rows(e, forest, e->one_row);
 }

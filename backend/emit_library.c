@@ -161,6 +161,7 @@ static LLVMValueRef emit_entry(struct be_emitter *e, const char *suffix,
     LLVMValueRef fn =
         be_function(e, name, e->i32, params, n_params, e->levels[0]);
     LLVMSetLinkage(fn, LLVMExternalLinkage);
+    be_set_part(e, fn, "entry", 5); /* whatever the model's name is */
     LLVMValueRef output = LLVMGetParam(fn, 0), args[8];
     for (int i = 1; i < n_params; i++)
         args[i - 1] = LLVMGetParam(fn, (unsigned)i);
@@ -356,6 +357,15 @@ static const char *strategy(const struct be_emitter *e, const char *name)
     return "";
 }
 
+/* What the forests take for a row of a batch, as the schedule reckons. */
+static int64_t batch_ns(const struct be_emitter *e)
+{
+    int64_t ns = 0;
+    for (int i = 0; i < e->module->n_ops; i++)
+        ns += ir_attr_int_or(e->module->ops[i], "batch_ns", 0);
+    return ns < INT32_MAX ? ns : INT32_MAX;
+}
+
 void be_library_emit(struct be_emitter *e, const struct ir_module *source,
                      int n_golden)
 {
@@ -383,7 +393,7 @@ void be_library_emit(struct be_emitter *e, const struct ir_module *source,
         isa[i] = e->levels[i]->name;
     LLVMValueRef fields[] = {
         be_i32(e, TN_ABI_VERSION),
-        be_i32(e, sizeof(struct tn_model)),
+        be_i32(e, 0), /* its own size: below */
         be_cstring(e, e->name),
         be_cstring(e, "treenail " IR_VERSION),
         be_cstring(e, fact(e, "source_format")),
@@ -402,10 +412,14 @@ void be_library_emit(struct be_emitter *e, const struct ir_module *source,
         be_i64(e, be_stack_bytes(e)),
         entry[0], entry[1], entry[2], entry[3],
         level, limit,
-        be_i32(e, n_golden), be_i32(e, 0), rows, out,
+        be_i32(e, n_golden), be_i32(e, batch_ns(e)), rows, out,
     };
-    LLVMValueRef init =
-        struct_of(e, fields, sizeof(fields) / sizeof(fields[0]));
+    const unsigned n = sizeof(fields) / sizeof(fields[0]);
+    const unsigned long long bytes = LLVMABISizeOfType(
+        LLVMGetModuleDataLayout(e->llvm),
+        LLVMTypeOf(struct_of(e, fields, n)));
+    fields[1] = be_i32(e, (int64_t)bytes);
+    LLVMValueRef init = struct_of(e, fields, n);
     LLVMValueRef model =
         LLVMAddGlobal(e->llvm, LLVMTypeOf(init),
                       ir_sprintf(&e->arena, "%s_model", e->name));

@@ -8,8 +8,9 @@
  * First each tree's number is found for all rows of the block: for each test
  * one compare, one addition and one subtraction of a vector. Then eight rows at
  * a time run through the chunk's trees with their margins in registers: eight
- * chains of additions, each in the order of the trees. Trees are taken target
- * by target, since margins of different targets never meet.
+ * chains of additions, each in the order of the trees; or all of the block at
+ * once where leaf values are looked up in registers (emit_planes.c). Trees are
+ * taken target by target, since margins of different targets never meet.
  *
  * The code is loops over tables and does not grow with the forest; there is one
  * function for each number of tests. Codes are signed, as in emit_select.c.
@@ -36,12 +37,15 @@ struct oblivious {
     const struct be_leaf_tables *t;
     LLVMValueRef tests; /* of each run's trees */
     int64_t *tests_at;  /* of a run, in `tests` */
+    LLVMValueRef planes; /* of each run's trees, for lookups, or NULL */
+    int64_t *planes_at;
     /* Of the function being emitted. */
     int n_tests, lanes;
     LLVMTypeRef code, place; /* i8 or i16: a row's code, its table entry */
     LLVMValueRef codes, out, n_rows, run_tests, run_entries, n_trees;
+    LLVMValueRef run_planes;
     LLVMValueRef first, n_chunk; /* trees of the chunk */
-    LLVMValueRef row;            /* first of the block */
+    LLVMValueRef row, n_here;    /* first of the block; how many there are */
     LLVMValueRef places;         /* [chunk_trees][block_rows] */
 };
 
@@ -76,6 +80,34 @@ static void emit_tests(struct oblivious *o)
     }
     o->tests = be_bytes(o->e, "tree_test", tests.data, tests.length, 64);
     ir_text_release(&tests);
+}
+
+/* The tables that leaf values are looked up in, if trees are small enough. */
+static void emit_planes(struct oblivious *o)
+{
+    int most = 0;
+    for (int r = 0; r < o->t->n_runs; r++)
+        most = o->t->runs[r].n_tests > most ? o->t->runs[r].n_tests : most;
+    struct be_planes *l = ir_alloc(&o->e->arena, sizeof(*l));
+    if (!be_planes_init(l, o->e, o->forest, 1 << most, block_rows))
+        return;
+    o->forest->planes = l;
+    struct ir_text planes, values;
+    ir_text_init(&planes);
+    ir_text_init(&values);
+    for (int r = 0; r < o->t->n_runs; r++) {
+        const struct be_run *run = &o->t->runs[r];
+        const int entries = be_planes_entries(l, 1 << run->n_tests);
+        o->planes_at[r] = (int64_t)planes.length;
+        for (int i = run->first; i < run->first + run->n; i++) {
+            values.length = 0;
+            const int n = be_tree_values(o->forest, o->t->order[i], &values);
+            be_planes_append(l, entries, values.data, n, &planes);
+        }
+    }
+    o->planes = be_bytes(o->e, "leaf_plane", planes.data, planes.length, 64);
+    ir_text_release(&planes);
+    ir_text_release(&values);
 }
 
 /* -------------------------------------------------------------- answers -- */
@@ -119,8 +151,15 @@ static LLVMValueRef tree_entries(struct oblivious *o, LLVMValueRef tests,
     for (int k = 0; k < o->n_tests; k++) {
         LLVMValueRef test =
             be_offset(e, tests, be_i64(e, (int64_t)k * o->test_bytes));
-        LLVMValueRef passed =
-            LLVMBuildSExt(e->b, passes(o, test, row), type, "");
+        LLVMValueRef passed = passes(o, test, row);
+        if (e->level->has_masks) { /* one addition, with a mask */
+            LLVMValueRef bit = be_splat_const(
+                o->place, (uint64_t)1 << (o->n_tests - 1 - k), o->lanes);
+            sum = LLVMBuildSelect(e->b, passed,
+                                  LLVMBuildAdd(e->b, sum, bit, ""), sum, "");
+            continue;
+        }
+        passed = LLVMBuildSExt(e->b, passed, type, "");
         sum = LLVMBuildSub(e->b, LLVMBuildAdd(e->b, sum, sum, ""), passed, "");
     }
     return sum;
@@ -157,13 +196,12 @@ static void emit_places(struct oblivious *o)
 
 /* ----------------------------------------------------------------- sums -- */
 
-/* The entry of the chunk's tree `tree`, from its field at `offset`, as i64. */
+/* The entry of the run's tree `tree`, from its field at `offset`, as i64. */
 static LLVMValueRef entry_field(struct oblivious *o, LLVMValueRef tree,
                                 size_t offset)
 {
     struct be_emitter *e = o->e;
-    LLVMValueRef index = LLVMBuildNSWAdd(e->b, o->first, tree, "");
-    LLVMValueRef at = be_at(e, e->i64, o->run_entries, index);
+    LLVMValueRef at = be_at(e, e->i64, o->run_entries, tree);
     at = be_offset(e, at, be_i64(e, (int64_t)offset));
     return LLVMBuildZExt(e->b, be_load(e, e->i32, at), e->i64, "");
 }
@@ -253,7 +291,7 @@ static void store_margin(struct oblivious *o, LLVMValueRef v, LLVMValueRef at,
                  be_at(e, sum, at, be_i64(e, k + i)));
 }
 
-/* Adds to sum[i], piece by piece and row by row, the leaf values of the chunk's
+/* Adds to sum[i], piece by piece and row by row, the leaf values of the run's
  * tree `tree`. */
 static void add_tree(struct oblivious *o, LLVMValueRef tree, LLVMValueRef row,
                      int rows, LLVMValueRef *sum)
@@ -263,7 +301,8 @@ static void add_tree(struct oblivious *o, LLVMValueRef tree, LLVMValueRef row,
     LLVMTypeRef type = be_type(e, o->f->sum_dtype);
     LLVMTypeRef leaf = LLVMArrayType2(type, (uint64_t)o->t->stride);
     LLVMValueRef place[word_rows];
-    load_places(o, places_at(o, tree, row), rows, place);
+    LLVMValueRef in_chunk = LLVMBuildNSWSub(e->b, tree, o->first, "");
+    load_places(o, places_at(o, in_chunk, row), rows, place);
     LLVMValueRef table =
         be_at(e, leaf, o->t->values,
               entry_field(o, tree, offsetof(struct be_entry, start)));
@@ -294,7 +333,7 @@ static void add_leaves(struct oblivious *o)
     LLVMTypeRef type = be_type(e, f->sum_dtype);
     struct be_loop row, tree;
     LLVMValueRef at[word_rows], sum[most_sums], phi[most_sums];
-    be_loop_begin(e, &row, be_i64(e, 0), be_i64(e, block_rows), rows);
+    be_loop_begin(e, &row, be_i64(e, 0), o->n_here, rows);
     LLVMValueRef first = LLVMBuildNSWAdd(e->b, o->row, row.index, "");
     for (int r = 0, i = 0; r < rows; r++) {
         LLVMValueRef margin = LLVMBuildNSWMul(
@@ -306,7 +345,9 @@ static void add_leaves(struct oblivious *o)
     }
     const int n = rows * n_pieces;
     LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
-    be_loop_begin(e, &tree, be_i64(e, 0), o->n_chunk, 1);
+    /* By its number in the run: one register less, and there are no more. */
+    LLVMValueRef end = LLVMBuildNSWAdd(e->b, o->first, o->n_chunk, "");
+    be_loop_begin(e, &tree, o->first, end, 1);
     LLVMPositionBuilderBefore(e->b, tree.index);
     for (int i = 0; i < n; i++) {
         phi[i] = LLVMBuildPhi(e->b, LLVMTypeOf(sum[i]), "");
@@ -325,21 +366,46 @@ static void add_leaves(struct oblivious *o)
     be_loop_end(e, &row);
 }
 
+/* The same by lookups: all rows of the block at once. */
+static void look_leaves_up(struct oblivious *o)
+{
+    struct be_emitter *e = o->e;
+    const struct be_planes *l = o->forest->planes;
+    const int entries = be_planes_entries(l, 1 << o->n_tests);
+    struct be_planes_loop loop;
+    LLVMValueRef at = LLVMBuildNSWMul(e->b, o->row,
+                                      be_i64(e, o->f->n_targets), "");
+    be_planes_begin(l, e, &loop, be_at(e, l->sum, o->out, at), be_i64(e, 0),
+                    o->n_chunk);
+    LLVMValueRef tree = loop.trees.index;
+    LLVMValueRef table = be_offset(
+        e, o->run_planes,
+        LLVMBuildNSWMul(e->b, LLVMBuildNSWAdd(e->b, o->first, tree, ""),
+                        be_i64(e, (int64_t)entries * l->sum_bytes), ""));
+    LLVMValueRef index =
+        LLVMBuildLoad2(e->b, be_vector(e->i8, block_rows),
+                       places_at(o, tree, be_i64(e, 0)), "");
+    LLVMSetAlignment(index, block_rows);
+    be_planes_add(l, e, entries, table, index, loop.sum);
+    be_planes_end(l, e, &loop);
+}
+
 /* The same for leaves of many values: margins stay in memory. */
 static void add_wide_leaves(struct oblivious *o)
 {
     struct be_emitter *e = o->e;
     LLVMTypeRef type = be_type(e, o->f->sum_dtype);
     struct be_loop row, tree;
-    be_loop_begin(e, &row, be_i64(e, 0), be_i64(e, block_rows), 1);
+    be_loop_begin(e, &row, be_i64(e, 0), o->n_here, 1);
     LLVMValueRef k = LLVMBuildNSWMul(
         e->b, LLVMBuildNSWAdd(e->b, o->row, row.index, ""),
         be_i64(e, o->f->n_targets), "");
     LLVMValueRef margin = be_at(e, type, o->out, k), place;
     be_loop_begin(e, &tree, be_i64(e, 0), o->n_chunk, 1);
     load_places(o, places_at(o, tree.index, row.index), 1, &place);
+    LLVMValueRef number = LLVMBuildNSWAdd(e->b, o->first, tree.index, "");
     LLVMValueRef start =
-        entry_field(o, tree.index, offsetof(struct be_entry, start));
+        entry_field(o, number, offsetof(struct be_entry, start));
     be_add_leaf(e, o->forest, o->t->values,
                 LLVMBuildNSWAdd(e->b, start, place, ""), margin);
     be_loop_end(e, &tree);
@@ -351,24 +417,22 @@ static void store_leaves(struct oblivious *o)
 {
     struct be_emitter *e = o->e;
     struct be_loop row, tree;
-    LLVMValueRef left = LLVMBuildNSWSub(e->b, o->n_rows, o->row, "");
-    LLVMValueRef most = be_i64(e, block_rows), place;
-    LLVMValueRef full = LLVMBuildICmp(e->b, LLVMIntSGT, left, most, "");
-    be_loop_begin(e, &row, be_i64(e, 0),
-                  LLVMBuildSelect(e->b, full, most, left, ""), 1);
+    LLVMValueRef place;
+    be_loop_begin(e, &row, be_i64(e, 0), o->n_here, 1);
     LLVMValueRef k = LLVMBuildNSWMul(
         e->b, LLVMBuildNSWAdd(e->b, o->row, row.index, ""),
         be_i64(e, o->f->n_trees), "");
     be_loop_begin(e, &tree, be_i64(e, 0), o->n_chunk, 1);
     load_places(o, places_at(o, tree.index, row.index), 1, &place);
+    LLVMValueRef number = LLVMBuildNSWAdd(e->b, o->first, tree.index, "");
     LLVMValueRef start =
-        entry_field(o, tree.index, offsetof(struct be_entry, start));
-    LLVMValueRef number = be_load(
+        entry_field(o, number, offsetof(struct be_entry, start));
+    LLVMValueRef shown = be_load(
         e, e->i32, be_at(e, e->i32, o->t->numbers,
                          LLVMBuildNSWAdd(e->b, start, place, "")));
     LLVMValueRef column =
-        entry_field(o, tree.index, offsetof(struct be_entry, tree));
-    be_store(e, number, be_at(e, e->i32, o->out,
+        entry_field(o, number, offsetof(struct be_entry, tree));
+    be_store(e, shown, be_at(e, e->i32, o->out,
                               LLVMBuildNSWAdd(e->b, k, column, "")));
     be_loop_end(e, &tree);
     be_loop_end(e, &row);
@@ -385,7 +449,7 @@ static int trees_of_chunk(const struct oblivious *o)
                                                             : (int)n;
 }
 
-/* fn(codes, out, n_rows, tests, entries, n_trees) for trees of n_tests tests:
+/* fn(codes, out, n_rows, tests, entries, n_trees, planes) for trees of n_tests tests:
  * adds to margins, or stores leaves. */
 static LLVMValueRef emit_run(struct oblivious *o, int n_tests, bool leaf)
 {
@@ -393,8 +457,9 @@ static LLVMValueRef emit_run(struct oblivious *o, int n_tests, bool leaf)
     char name[64];
     snprintf(name, sizeof(name), "oblivious_%d_%d_%s_%d", o->forest->number,
              n_tests, leaf ? "leaf" : "margin", e->level->vector_bytes);
-    LLVMTypeRef params[] = {e->ptr, e->ptr, e->i64, e->ptr, e->ptr, e->i64};
-    LLVMValueRef fn = be_function(e, name, e->none, params, 6, e->level);
+    LLVMTypeRef params[] = {e->ptr, e->ptr, e->i64, e->ptr, e->ptr, e->i64,
+                            e->ptr};
+    LLVMValueRef fn = be_function(e, name, e->none, params, 7, e->level);
     for (int i = 0; i < 2; i++)
         be_noalias(e, fn, i);
     be_noinline(e, fn);
@@ -404,6 +469,7 @@ static LLVMValueRef emit_run(struct oblivious *o, int n_tests, bool leaf)
     o->run_tests = LLVMGetParam(fn, 3);
     o->run_entries = LLVMGetParam(fn, 4);
     o->n_trees = LLVMGetParam(fn, 5);
+    o->run_planes = LLVMGetParam(fn, 6);
     o->n_tests = n_tests;
     o->place = n_tests <= 8 ? e->i8 : e->i16;
     /* Four registers of codes at most. */
@@ -420,9 +486,13 @@ static LLVMValueRef emit_run(struct oblivious *o, int n_tests, bool leaf)
                        be_i64(e, chunk));
     be_loop_begin(e, &rows, be_i64(e, 0), o->n_rows, block_rows);
     o->row = rows.index;
+    o->n_here = be_least(e, LLVMBuildNSWSub(e->b, o->n_rows, o->row, ""),
+                         be_i64(e, block_rows));
     emit_places(o);
     if (leaf)
         store_leaves(o);
+    else if (be_looks_up(e, o->forest))
+        look_leaves_up(o);
     else if (count_pieces(o) <= most_sums)
         add_leaves(o);
     else
@@ -441,13 +511,17 @@ static void call_runs(struct oblivious *o, LLVMValueRef *fns, LLVMValueRef out,
     LLVMTypeRef sum = be_type(e, o->f->sum_dtype);
     for (int r = 0; r < o->t->n_runs; r++) {
         const struct be_run *run = &o->t->runs[r];
-        const int target = o->f->target[o->t->order[run->first]];
+        int target = o->f->target[o->t->order[run->first]];
+        if (be_looks_up(e, o->forest)) /* [block][target][row] */
+            target *= block_rows;
         LLVMValueRef args[] = {
             codes, leaf ? out : be_at(e, sum, out, be_i64(e, target)), n_rows,
             be_offset(e, o->tests, be_i64(e, o->tests_at[r])),
             be_at(e, e->i64, o->t->entries, be_i64(e, run->first)),
-            be_i64(e, run->n)};
-        be_call(e, fns[run->n_tests], args, 6);
+            be_i64(e, run->n),
+            o->planes ? be_offset(e, o->planes, be_i64(e, o->planes_at[r]))
+                      : LLVMConstNull(e->ptr)};
+        be_call(e, fns[run->n_tests], args, 7);
     }
 }
 
@@ -493,9 +567,12 @@ void be_oblivious_emit(struct be_emitter *e, struct be_forest *forest)
         .t = be_leaf_tables(e, forest),
         .tests_at =
             ir_realloc_array(NULL, (size_t)f->n_trees + 1, sizeof(int64_t)),
+        .planes_at =
+            ir_realloc_array(NULL, (size_t)f->n_trees + 1, sizeof(int64_t)),
     };
     o.test_bytes = o.masked ? 12 : 8;
     emit_tests(&o);
+    emit_planes(&o);
     forest->n_select_chunks = 1;
     for (int l = 0; l < e->n_levels; l++) {
         e->level = e->levels[l];
@@ -504,4 +581,5 @@ void be_oblivious_emit(struct be_emitter *e, struct be_forest *forest)
         forest->select_chunks[l][0] = emit_all(&o, with_leaf);
     }
     free(o.tests_at);
+    free(o.planes_at);
 }

@@ -12,7 +12,8 @@
  * columns at once.
  *
  * Rows of f32 with f64 cuts compare with cuts rounded down to f32, which is
- * the same predicate for every float. */
+ * the same predicate for every float. Their numeric columns are done by
+ * emit_ranks.c in batches, at levels that can. */
 #include "backend/llvm.h"
 
 #include <math.h>
@@ -28,6 +29,7 @@ enum {
     wide_bytes = 256, /* of a row, from which on rows are fetched in advance */
     line_bytes = 64,
     block_bytes = 16, /* of a row's categorical codes that are moved at once */
+    max_sets = 4,     /* of 16 rows */
 };
 
 struct quantise {
@@ -43,6 +45,7 @@ struct quantise {
     /* Of wide rows, or NULL: where the next block starts, and how much of it is
      * fetched with each column of this one. */
     LLVMValueRef next, share;
+    int sets; /* of rows whose codes are moved at once: a register's */
     LLVMValueRef table_rows; /* i64[block_rows]: where a run's tables have
                                 the codes of the block's rows */
 };
@@ -263,10 +266,12 @@ static void emit_numeric(struct quantise *q, int levels, uint8_t flags,
     int n = 0, sizes[max_levels];
     ir_text_init(&cuts);
     for (int c = 0; c < f->n_code_columns; c++) {
-        if (f->column_flags[c] != flags || tree_levels(f, c, sizes) != levels)
+        if (f->column_flags[c] != flags || tree_levels(f, c, sizes) != levels ||
+            (!q->one_row && be_ranks_column(q->e, q->forest, q->from, c)))
             continue;
         columns[n] = (struct group_column){
-            .feature = f->column_feature[c], .column = c};
+            .feature = f->column_feature[c],
+            .column = q->one_row ? be_place_in_row(q->forest, c) : c};
         append_tree(q, c, &cuts, &columns[n++]);
     }
     if (n > 0) {
@@ -293,21 +298,19 @@ struct run {
 };
 _Static_assert(sizeof(struct run) == 32, "emitted code strides 32");
 
-/* How a column makes whole numbers of values; 0 for a numeric one. */
-static uint8_t category_reading(const struct ir_forest *f, int column)
+uint8_t be_category_reading(const struct ir_forest *f, int column)
 {
     return f->column_flags[column] &
            (IR_NODE_CATEGORICAL | IR_NODE_FLOOR | IR_NODE_EXACT);
 }
 
-/* The end of the run that starts at column `first`; `first` if it is numeric. */
-static int run_end(const struct ir_forest *f, int first)
+int be_category_run_end(const struct ir_forest *f, int first)
 {
     int end = first;
-    if (!category_reading(f, first))
+    if (!be_category_reading(f, first))
         return first;
     while (end < f->n_code_columns &&
-           category_reading(f, end) == category_reading(f, first) &&
+           be_category_reading(f, end) == be_category_reading(f, first) &&
            f->column_feature[end] == f->column_feature[first])
         end++;
     return end;
@@ -381,20 +384,43 @@ static LLVMValueRef category_row(struct quantise *q, uint8_t reading,
     return LLVMBuildSelect(e->b, known, index, other, "");
 }
 
-/* Copies, for as many rows as a block has columns, a block of each row's codes
- * to its columns. at[i] is where row i has them; to, where the first column
- * does. */
-static void copy_block(struct quantise *q, LLVMValueRef *at, LLVMValueRef to)
+/* The blocks of 16 bytes at table + at[0], at[step]... of q->sets rows, side by
+ * side; at: i64 in memory. */
+static LLVMValueRef load_blocks(struct quantise *q, LLVMValueRef table,
+                                LLVMValueRef at, int step)
+{
+    struct be_emitter *e = q->e;
+    const int n = block_bytes / q->forest->code_bytes;
+    LLVMValueRef v[max_sets], mask[max_sets * block_bytes];
+    for (int i = 0; i < q->sets; i++) {
+        LLVMValueRef offset =
+            be_load(e, e->i64, be_at(e, e->i64, at, be_i64(e, i * step)));
+        v[i] = LLVMBuildLoad2(e->b, be_vector(q->code, n),
+                              be_offset(e, table, offset), "");
+        LLVMSetAlignment(v[i], block_bytes);
+    }
+    for (int i = 0; i < q->sets * n; i++)
+        mask[i] = be_i32(e, i);
+    for (int left = q->sets, lanes = 2 * n; left > 1; left /= 2, lanes *= 2)
+        for (int i = 0; i < left / 2; i++)
+            v[i] = LLVMBuildShuffleVector(
+                e->b, v[2 * i], v[2 * i + 1],
+                LLVMConstVector(mask, (unsigned)lanes), "");
+    return v[0];
+}
+
+/* Copies, for sets of as many rows as a block has columns, a block of each row's
+ * codes to its columns. at[i], an i64, is where behind `table` row i has them;
+ * to, where the first column does. */
+static void copy_block(struct quantise *q, LLVMValueRef table, LLVMValueRef at,
+                       LLVMValueRef to)
 {
     struct be_emitter *e = q->e;
     const int bytes = q->forest->code_bytes, n = block_bytes / bytes;
-    LLVMTypeRef type = be_vector(q->code, n);
     LLVMValueRef v[block_bytes];
-    for (int i = 0; i < n; i++) {
-        v[i] = LLVMBuildLoad2(e->b, type, at[i], "");
-        LLVMSetAlignment(v[i], block_bytes);
-    }
-    be_interleave(e, v, n, bytes, block_bytes);
+    for (int i = 0; i < n; i++)
+        v[i] = load_blocks(q, table, be_at(e, e->i64, at, be_i64(e, i)), n);
+    be_interleave(e, v, n, bytes, q->sets * block_bytes);
     for (int k = 0; k < n; k++) {
         LLVMValueRef column = be_at(
             e, q->code, to, be_i64(e, k * q->stride));
@@ -453,7 +479,7 @@ static void emit_runs(struct quantise *q, uint8_t reading, LLVMValueRef table,
                       int n, LLVMValueRef data)
 {
     struct be_emitter *e = q->e;
-    const int n_rows = block_bytes / q->forest->code_bytes;
+    const int n_columns = block_bytes / q->forest->code_bytes;
     struct be_loop run, row, rows, block;
     /* Past the last row, those of the first category are copied. */
     LLVMValueRef start = q->table_rows;
@@ -470,25 +496,19 @@ static void emit_runs(struct quantise *q, uint8_t reading, LLVMValueRef table,
     be_store(e, at, be_at(e, e->i64, start, row.index));
     be_loop_end(e, &row);
 
-    be_loop_begin(e, &rows, be_i64(e, 0), count, n_rows);
-    LLVMValueRef from[block_bytes], to[block_bytes];
-    for (int i = 0; i < n_rows; i++) {
-        LLVMValueRef k = LLVMBuildAdd(e->b, rows.index, be_i64(e, i), "");
-        from[i] = be_offset(
-            e, r.table, be_load(e, e->i64, be_at(e, e->i64, start, k)));
-    }
+    be_loop_begin(e, &rows, be_i64(e, 0), count, n_columns * q->sets);
+    LLVMValueRef from = be_at(e, e->i64, start, rows.index);
     be_loop_begin(e, &block, be_i64(e, 0), r.n_blocks, 1);
-    LLVMValueRef offset =
-        LLVMBuildMul(e->b, block.index, be_i64(e, block_bytes), "");
-    for (int i = 0; i < n_rows; i++)
-        to[i] = be_offset(e, from[i], offset);
+    LLVMValueRef part = be_offset(
+        e, r.table,
+        LLVMBuildMul(e->b, block.index, be_i64(e, block_bytes), ""));
     LLVMValueRef dest = LLVMBuildAdd(
         e->b, r.first_column,
-        LLVMBuildMul(e->b, block.index, be_i64(e, n_rows), ""), "");
+        LLVMBuildMul(e->b, block.index, be_i64(e, n_columns), ""), "");
     dest = LLVMBuildMul(e->b, dest, be_i64(e, q->stride), "");
     dest = LLVMBuildAdd(e->b, dest, q->first_row, "");
     dest = LLVMBuildAdd(e->b, dest, rows.index, "");
-    copy_block(q, to, be_at(e, q->code, q->codes, dest));
+    copy_block(q, part, from, be_at(e, q->code, q->codes, dest));
     be_loop_end(e, &block);
     be_loop_end(e, &rows);
     be_loop_end(e, &run);
@@ -545,14 +565,14 @@ static void emit_categorical(struct quantise *q)
     int n = 0;
     ir_text_init(&data);
     for (int c = 0, end; c < f->n_code_columns; c = end) {
-        end = run_end(f, c);
+        end = be_category_run_end(f, c);
         if (end == c) {
             end++;
             continue;
         }
-        if (category_reading(f, c) != reading)
+        if (be_category_reading(f, c) != reading)
             flush_runs(q, reading, runs, &n, &data);
-        reading = category_reading(f, c);
+        reading = be_category_reading(f, c);
         runs[n++] = append_run(q, c, end, &data);
     }
     flush_runs(q, reading, runs, &n, &data);
@@ -560,12 +580,31 @@ static void emit_categorical(struct quantise *q)
     free(runs);
 }
 
+/* Of one row whose set tests are words: for each run, the row of its words. */
+static void emit_set_rows(struct quantise *q)
+{
+    struct be_emitter *e = q->e;
+    const struct be_forest *forest = q->forest;
+    LLVMValueRef rows =
+        be_offset(e, q->codes, be_i64(e, BE_SET_ROWS_AT));
+    for (int r = 0; r < forest->n_set_runs; r++) {
+        const struct be_set_run *run = &forest->set_run[r];
+        LLVMValueRef values = feature_values(
+            q, be_i64(e, forest->f.column_feature[run->first]));
+        LLVMValueRef row = category_row(
+            q, be_category_reading(&forest->f, run->first),
+            be_i64(e, run->limit), load_value(q, values, be_i64(e, 0)));
+        be_store(e, LLVMBuildTrunc(e->b, row, e->i32, ""),
+                 be_at(e, e->i32, rows, be_i64(e, r)));
+    }
+}
+
 int64_t be_code_columns(const struct be_forest *forest)
 {
     const struct ir_forest *f = &forest->f;
     int64_t n = f->n_code_columns;
     for (int c = 0, end; c < f->n_code_columns; c = end) {
-        end = run_end(f, c);
+        end = be_category_run_end(f, c);
         const int64_t written = c + (int64_t)run_blocks(forest, c, end) *
                                         block_bytes / forest->code_bytes;
         if (end == c)
@@ -580,7 +619,10 @@ static void emit_columns(struct quantise *q)
 {
     struct group_column *columns = ir_realloc_array(
         NULL, (size_t)q->forest->f.n_code_columns + 1, sizeof(*columns));
-    emit_categorical(q);
+    if (q->one_row && q->forest->n_set_runs > 0)
+        emit_set_rows(q);
+    else
+        emit_categorical(q);
     for (int levels = 1; levels <= max_levels; levels++)
         for (uint8_t flags = 0; flags < IR_NODE_CATEGORICAL; flags++)
             emit_numeric(q, levels, flags, columns);
@@ -590,14 +632,14 @@ static void emit_columns(struct quantise *q)
 /* Rows of a block. Wide rows, of which columns read a number here and there, are
  * not fetched in time by the machine itself: that is done here, for rows of
  * contiguous numbers. */
-static int plan_block(struct quantise *q)
+static int plan_block(struct quantise *q, int n_columns)
 {
     struct be_emitter *e = q->e;
     const struct ir_forest *f = &q->forest->f;
     const int64_t bytes =
         f->n_features * (int64_t)ir_dtype_bytes(q->from);
     int rows = block_rows;
-    if (bytes < wide_bytes || f->n_code_columns == 0)
+    if (bytes < wide_bytes || n_columns == 0)
         return rows;
     while (rows > least_rows && rows * bytes > block_bytes_most)
         rows /= 2;
@@ -617,7 +659,19 @@ static int plan_block(struct quantise *q)
 static void emit_blocks(struct quantise *q, LLVMValueRef n_rows)
 {
     struct be_emitter *e = q->e;
-    const int rows = plan_block(q);
+    const struct be_rows all = {q->base, q->row_stride, q->column_stride,
+                                n_rows, q->codes};
+    int n = 0; /* columns that are left */
+    for (int c = 0; c < q->forest->f.n_code_columns; c++)
+        n += !be_ranks_column(e, q->forest, q->from, c);
+    if (n == 0) {
+        be_ranks_emit(e, q->forest, q->from, &all);
+        return;
+    }
+    const int rows = plan_block(q, n);
+    q->sets = e->level->vector_bytes / block_bytes;
+    while (q->sets * block_bytes / q->forest->code_bytes > rows)
+        q->sets /= 2;
     q->table_rows =
         LLVMBuildAlloca(e->b, LLVMArrayType2(e->i64, block_rows), "");
     LLVMSetAlignment(q->table_rows, 64);
@@ -632,6 +686,8 @@ static void emit_blocks(struct quantise *q, LLVMValueRef n_rows)
     q->end_row = LLVMBuildSelect(e->b, past, n_rows, end, "");
     emit_columns(q);
     be_loop_end(e, &block);
+    /* After the categorical ones: see emit_runs. */
+    be_ranks_emit(e, q->forest, q->from, &all);
 }
 
 void be_quantise_emit(struct be_emitter *e, struct be_forest *forest,

@@ -19,12 +19,16 @@
 #include "backend/llvm.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* Places of a group of trees are stored, then added. They are stored as words,
  * each with one row's places in a few trees: loads are what limits the adding,
  * and this way one brings several. (Words of 32 bits beat those of 16 and 64,
  * and groups of two words those of one and four.) */
 enum { word_bytes = 4, group_words = 4, max_group = 16, lane_bytes = 16 };
+/* Where leaf values are looked up in registers (emit_planes.c), the places of
+ * more trees are stored first, a byte each. */
+enum { looked_up_trees = 64 };
 
 struct select {
     struct be_emitter *e;
@@ -33,10 +37,14 @@ struct select {
     int lanes;
     LLVMValueRef codes;    /* of the tile */
     LLVMValueRef row;      /* first row of the block */
+    LLVMValueRef n_here;   /* rows of the block that there are */
     LLVMValueRef *column;  /* this tree's loaded code columns */
     int *loaded_for;       /* by column: the tree that loaded it */
     int word_trees;        /* whose places a word has */
-    LLVMValueRef places;   /* i32[group_words][lanes] */
+    LLVMValueRef places;   /* i32[group_words][lanes]; where leaf values are
+                              looked up, u8[looked_up_trees][64] */
+    int entries;           /* of a tree's table there, and all trees' tables */
+    LLVMValueRef planes;
 };
 
 static LLVMValueRef code_column(struct select *s, int tree, int column)
@@ -237,14 +245,14 @@ static LLVMValueRef word_place(struct select *s,
     return LLVMBuildAnd(e->b, v, be_i64(e, (1 << bits) - 1), "");
 }
 
-/* Begins a loop over the first `end` rows of the block: loads a row's words
- * and returns the number of its first element where a row has `width`. */
+/* Begins a loop over the block's rows that there are: loads a row's words and
+ * returns the number of its first element where a row has `width`. */
 static LLVMValueRef begin_rows(struct select *s, struct be_loop *loop,
-                               LLVMValueRef end, int64_t width, int n,
+                               int64_t width, int n,
                                LLVMValueRef words[group_words])
 {
     struct be_emitter *e = s->e;
-    be_loop_begin(e, loop, be_i64(e, 0), end, 1);
+    be_loop_begin(e, loop, be_i64(e, 0), s->n_here, 1);
     LLVMValueRef row = LLVMBuildNSWAdd(e->b, s->row, loop->index, "");
     LLVMValueRef base = LLVMBuildNSWMul(e->b, row, be_i64(e, width), "");
     load_words(s, loop->index, n, words);
@@ -261,8 +269,7 @@ static void add_wide_leaves(struct select *s, int tree, int n,
     LLVMTypeRef sum = be_type(e, f->sum_dtype);
     LLVMValueRef words[group_words];
     struct be_loop loop;
-    LLVMValueRef base = begin_rows(s, &loop, be_i64(e, s->lanes),
-                                   f->n_targets, n, words);
+    LLVMValueRef base = begin_rows(s, &loop, f->n_targets, n, words);
     for (int i = 0; i < n; i++) {
         LLVMValueRef leaf =
             LLVMBuildNSWAdd(e->b, word_place(s, words, i),
@@ -284,8 +291,7 @@ static void add_leaves(struct select *s, int tree, int n, LLVMValueRef margin)
     LLVMValueRef acc[max_group] = {NULL}, at[max_group] = {NULL};
     LLVMValueRef words[group_words];
     struct be_loop loop;
-    LLVMValueRef base = begin_rows(s, &loop, be_i64(e, s->lanes),
-                                   f->n_targets, n, words);
+    LLVMValueRef base = begin_rows(s, &loop, f->n_targets, n, words);
     for (int i = 0; i < n; i++) {
         int first = 0; /* tree of this group with the same target */
         while (f->target[tree + first] != f->target[tree + i])
@@ -310,18 +316,13 @@ static void add_leaves(struct select *s, int tree, int n, LLVMValueRef margin)
 
 /* for each row of the block: leaf[row][tree] = the leaf's own number. */
 static void store_leaves(struct select *s, int tree, int n, LLVMValueRef leaf,
-                         LLVMValueRef n_rows, LLVMValueRef numbers)
+                         LLVMValueRef numbers)
 {
     struct be_emitter *e = s->e;
     const struct ir_forest *f = &s->forest->f;
     LLVMValueRef words[group_words];
     struct be_loop loop;
-    LLVMValueRef left = LLVMBuildNSWSub(e->b, n_rows, s->row, "");
-    LLVMValueRef lanes = be_i64(e, s->lanes);
-    LLVMValueRef full = LLVMBuildICmp(e->b, LLVMIntSGT, left, lanes, "");
-    LLVMValueRef base =
-        begin_rows(s, &loop, LLVMBuildSelect(e->b, full, lanes, left, ""),
-                   f->n_trees, n, words);
+    LLVMValueRef base = begin_rows(s, &loop, f->n_trees, n, words);
     for (int i = 0; i < n; i++) {
         LLVMValueRef place = word_place(s, words, i);
         LLVMValueRef table =
@@ -365,6 +366,172 @@ static void emit_words(struct select *s, int tree, int n)
     }
 }
 
+/* ----------------------------------------------------------------- lookups -- */
+
+/* The tables that leaf values are looked up in, tree by tree. */
+static LLVMValueRef emit_planes(struct be_emitter *e,
+                                const struct be_forest *forest, int entries)
+{
+    const struct ir_forest *f = &forest->f;
+    const size_t bytes = ir_dtype_bytes(f->sum_dtype);
+    uint8_t *values = ir_realloc_array(NULL, (size_t)entries, bytes);
+    struct ir_text planes;
+    ir_text_init(&planes);
+    for (int t = 0; t < f->n_trees; t++) {
+        const int32_t first = f->leaf_start[t];
+        const int n = f->leaf_start[t + 1] - first;
+        for (int i = 0; i < n; i++)
+            memcpy(values + (size_t)forest->leaf_place[first + i] * bytes,
+                   (const uint8_t *)f->leaf_value + (size_t)(first + i) * bytes,
+                   bytes);
+        be_planes_append(forest->planes, entries, values, n, &planes);
+    }
+    free(values);
+    LLVMValueRef table =
+        be_bytes(e, "leaf_plane", planes.data, planes.length, 64);
+    ir_text_release(&planes);
+    return table;
+}
+
+static void plan_lookups(struct select *s)
+{
+    const struct ir_forest *f = &s->forest->f;
+    int most = 0;
+    for (int t = 0; t < f->n_trees; t++) {
+        const int n = f->leaf_start[t + 1] - f->leaf_start[t];
+        most = n > most ? n : most;
+    }
+    struct be_planes *l = ir_alloc(&s->e->arena, sizeof(*l));
+    if (!be_planes_init(l, s->e, s->forest, most, BE_PLANES_ROWS))
+        return;
+    s->forest->planes = l;
+    s->entries = be_planes_entries(l, most);
+    s->planes = emit_planes(s->e, s->forest, s->entries);
+}
+
+static LLVMValueRef bytes_of_tree(struct select *s, LLVMValueRef tree)
+{
+    struct be_emitter *e = s->e;
+    return be_offset(e, s->places,
+                     LLVMBuildNSWMul(e->b, tree, be_i64(e, BE_PLANES_ROWS),
+                                     ""));
+}
+
+/* Stores the places of n trees as bytes, for the 64 rows from `row` on. */
+static void emit_bytes(struct select *s, LLVMValueRef row, int tree, int n)
+{
+    struct be_emitter *e = s->e;
+    LLVMTypeRef bytes = be_vector(e->i8, s->lanes);
+    struct be_loop part; /* of the rows */
+    be_loop_begin(e, &part, be_i64(e, 0), be_i64(e, BE_PLANES_ROWS), s->lanes);
+    s->row = LLVMBuildNSWAdd(e->b, row, part.index, "");
+    for (int i = 0; i < n; i++) {
+        LLVMValueRef v = tree_places(s, tree + i);
+        if (s->forest->code_bytes > 1)
+            v = LLVMBuildTrunc(e->b, v, bytes, "");
+        LLVMValueRef at =
+            be_offset(e, bytes_of_tree(s, be_i64(e, i)), part.index);
+        LLVMSetAlignment(LLVMBuildStore(e->b, v, at), (unsigned)s->lanes);
+    }
+    be_loop_end(e, &part);
+}
+
+/* Adds the leaf values of the trees [from, end), of one target. */
+static void look_leaves_up(struct select *s, LLVMValueRef row, int tree,
+                           int from, int end, LLVMValueRef margin)
+{
+    struct be_emitter *e = s->e;
+    const struct be_planes *l = s->forest->planes;
+    const int64_t bytes = (int64_t)s->entries * l->sum_bytes;
+    LLVMValueRef at = LLVMBuildNSWMul(
+        e->b, row, be_i64(e, s->forest->f.n_targets), "");
+    at = LLVMBuildNSWAdd(
+        e->b, at, be_i64(e, s->forest->f.target[tree + from] * BE_PLANES_ROWS),
+        "");
+    struct be_planes_loop loop;
+    be_planes_begin(l, e, &loop, be_at(e, l->sum, margin, at),
+                    be_i64(e, from), be_i64(e, end));
+    LLVMValueRef index = LLVMBuildLoad2(
+        e->b, be_vector(e->i8, BE_PLANES_ROWS),
+        bytes_of_tree(s, loop.trees.index), "");
+    LLVMSetAlignment(index, BE_PLANES_ROWS);
+    LLVMValueRef table = be_offset(
+        e, s->planes,
+        LLVMBuildNSWMul(e->b,
+                        LLVMBuildNSWAdd(e->b, loop.trees.index,
+                                        be_i64(e, tree), ""),
+                        be_i64(e, bytes), ""));
+    be_planes_add(l, e, s->entries, table, index, loop.sum);
+    be_planes_end(l, e, &loop);
+}
+
+/* leaf[row][tree] = the leaf's own number, of the rows that there are. */
+static void store_byte_leaves(struct select *s, LLVMValueRef row, int tree,
+                              int n, LLVMValueRef leaf, LLVMValueRef n_rows,
+                              LLVMValueRef numbers)
+{
+    struct be_emitter *e = s->e;
+    const struct ir_forest *f = &s->forest->f;
+    struct be_loop loop;
+    LLVMValueRef rows = be_least(e, LLVMBuildNSWSub(e->b, n_rows, row, ""),
+                                 be_i64(e, BE_PLANES_ROWS));
+    be_loop_begin(e, &loop, be_i64(e, 0), rows, 1);
+    LLVMValueRef to = LLVMBuildNSWMul(
+        e->b, LLVMBuildNSWAdd(e->b, row, loop.index, ""),
+        be_i64(e, f->n_trees), "");
+    for (int i = 0; i < n; i++) {
+        LLVMValueRef place = LLVMBuildZExt(
+            e->b, be_load(e, e->i8, be_offset(e, bytes_of_tree(s, be_i64(e, i)),
+                                              loop.index)), e->i64, "");
+        LLVMValueRef table =
+            be_at(e, e->i32, numbers, be_i64(e, f->leaf_start[tree + i]));
+        LLVMValueRef at = LLVMBuildNSWAdd(e->b, to, be_i64(e, tree + i), "");
+        be_store(e, be_load(e, e->i32, be_at(e, e->i32, table, place)),
+                 be_at(e, e->i32, leaf, at));
+    }
+    be_loop_end(e, &loop);
+}
+
+/* The body of a chunk's function, where leaf values are looked up. */
+static void emit_looking_up(struct select *s, int tree, int n_trees,
+                            LLVMValueRef margin, LLVMValueRef leaf,
+                            LLVMValueRef n_rows, LLVMValueRef numbers)
+{
+    struct be_emitter *e = s->e;
+    const int32_t *target = s->forest->f.target;
+    struct be_loop block;
+    s->places = LLVMBuildAlloca(
+        e->b, LLVMArrayType2(e->i8, looked_up_trees * BE_PLANES_ROWS), "");
+    LLVMSetAlignment(s->places, 64);
+    be_loop_begin(e, &block, be_i64(e, 0), n_rows, BE_PLANES_ROWS);
+    for (int t = tree; t < tree + n_trees; t += looked_up_trees) {
+        int n = tree + n_trees - t;
+        n = n < looked_up_trees ? n : looked_up_trees;
+        LLVMBasicBlockRef next = be_block(e, "next");
+        emit_bytes(s, block.index, t, n);
+        if (numbers) {
+            LLVMBasicBlockRef write = be_block(e, "leaf");
+            LLVMBasicBlockRef add = be_block(e, "margin");
+            LLVMBuildCondBr(e->b, LLVMBuildIsNotNull(e->b, leaf, ""), write,
+                            add);
+            LLVMPositionBuilderAtEnd(e->b, write);
+            store_byte_leaves(s, block.index, t, n, leaf, n_rows, numbers);
+            LLVMBuildBr(e->b, next);
+            LLVMPositionBuilderAtEnd(e->b, add);
+        }
+        for (int i = 0, end; i < n; i = end) {
+            for (end = i + 1; end < n && target[t + end] == target[t + i];)
+                end++;
+            look_leaves_up(s, block.index, t, i, end, margin);
+        }
+        LLVMBuildBr(e->b, next);
+        LLVMPositionBuilderAtEnd(e->b, next);
+    }
+    be_loop_end(e, &block);
+}
+
+/* ------------------------------------------------------------------ chunks -- */
+
 static LLVMValueRef emit_chunk(struct select *s, int tree, int n_trees,
                                LLVMValueRef numbers, bool with_leaf)
 {
@@ -379,6 +546,11 @@ static LLVMValueRef emit_chunk(struct select *s, int tree, int n_trees,
     s->codes = LLVMGetParam(fn, 0);
     LLVMValueRef margin = LLVMGetParam(fn, 1), leaf = LLVMGetParam(fn, 2);
     LLVMValueRef n_rows = LLVMGetParam(fn, 3);
+    if (be_looks_up(e, s->forest)) {
+        emit_looking_up(s, tree, n_trees, margin, leaf, n_rows, numbers);
+        LLVMBuildRetVoid(e->b);
+        return fn;
+    }
     s->places = LLVMBuildAlloca(
         e->b, LLVMArrayType2(e->i32, group_words * (uint64_t)s->lanes), "");
     LLVMSetAlignment(s->places, 64);
@@ -387,6 +559,8 @@ static LLVMValueRef emit_chunk(struct select *s, int tree, int n_trees,
     struct be_loop loop;
     be_loop_begin(e, &loop, be_i64(e, 0), n_rows, s->lanes);
     s->row = loop.index;
+    s->n_here = be_least(e, LLVMBuildNSWSub(e->b, n_rows, s->row, ""),
+                         be_i64(e, s->lanes));
     const int group = group_words * s->word_trees;
     for (int t = tree; t < tree + n_trees; t += group) {
         int n = tree + n_trees - t;
@@ -399,7 +573,7 @@ static LLVMValueRef emit_chunk(struct select *s, int tree, int n_trees,
             next = be_block(e, "next");
             LLVMBuildCondBr(e->b, wants_leaf, write, add);
             LLVMPositionBuilderAtEnd(e->b, write);
-            store_leaves(s, t, n, leaf, n_rows, numbers);
+            store_leaves(s, t, n, leaf, numbers);
             LLVMBuildBr(e->b, next);
             LLVMPositionBuilderAtEnd(e->b, add);
         }
@@ -435,6 +609,8 @@ void be_select_emit(struct be_emitter *e, struct be_forest *forest, int level)
     for (int i = 0; i < f->n_code_columns; i++)
         s.loaded_for[i] = -1;
     e->level = e->levels[level];
+    if (e->level->has_masks)
+        plan_lookups(&s);
     const int group = group_words * s.word_trees;
     LLVMValueRef numbers = with_leaf ? be_leaf_numbers(e, forest) : NULL;
     LLVMValueRef *chunks =

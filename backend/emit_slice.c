@@ -17,6 +17,7 @@ enum {
     rows_8 = 8, /* a byte of a slot: rows whose sums are in registers */
     code_bits = 8, /* that are transposed at once */
     strip_rows = 32, /* whose cuts and sets are tested at a time */
+    narrow_rows = 128, narrow_step = 2, /* what is less than a tile */
 };
 
 /* The function being emitted. */
@@ -27,10 +28,12 @@ struct slice {
     LLVMTypeRef code; /* of a test: i8 or i16 */
     LLVMTypeRef leaf_code; /* the same, of a leaf */
     LLVMTypeRef bits; /* a slot, as bytes */
-    int tile_rows;
+    int rows; /* that the function takes at most: a tile, or fewer */
+    int64_t slot_bytes;
     bool wants_leaf;
     LLVMValueRef codes, margin, leaf, n_rows; /* parameters */
     LLVMValueRef slots;
+    LLVMValueRef records; /* emit_records' function */
     LLVMValueRef eights; /* of rows, that there are */
     LLVMValueRef bucket; /* of each row: codes */
     LLVMValueRef found;  /* leaf codes of a batch's trees */
@@ -53,6 +56,13 @@ static LLVMValueRef entry_at(const struct slice *s, LLVMValueRef table,
     return be_offset(e, table,
                      LLVMBuildNSWMul(e->b, index,
                                      be_i64(e, (int64_t)stride), ""));
+}
+
+/* Bytes between slots, which the tables count as of a whole tile. */
+static LLVMValueRef narrowed(const struct slice *s, LLVMValueRef bytes)
+{
+    const int64_t by = s->t.slot_bytes / s->slot_bytes;
+    return LLVMBuildUDiv(s->e->b, bytes, be_i64(s->e, by), "");
 }
 
 #define FIELD(s, entry, type, name)                                           \
@@ -81,7 +91,7 @@ static void store_vector(const struct slice *s, LLVMValueRef v,
 /* Slots are aligned to themselves, or to 64. */
 static unsigned slot_align(const struct slice *s)
 {
-    return s->t.slot_bytes < 64 ? (unsigned)s->t.slot_bytes : 64;
+    return s->slot_bytes < 64 ? (unsigned)s->slot_bytes : 64;
 }
 
 static LLVMValueRef load_slot(const struct slice *s, LLVMValueRef at)
@@ -97,7 +107,7 @@ static void store_slot(const struct slice *s, LLVMValueRef v, LLVMValueRef at)
 static LLVMValueRef slot_at(const struct slice *s, LLVMValueRef base,
                             LLVMValueRef index)
 {
-    return entry_at(s, base, index, (size_t)s->t.slot_bytes);
+    return entry_at(s, base, index, (size_t)s->slot_bytes);
 }
 
 /* --------------------------------------------------------------- buckets -- */
@@ -111,7 +121,7 @@ static void count_codes(const struct slice *s, LLVMValueRef codes,
     const unsigned half = s->forest->code_bytes == 1 ? 0x80 : 0x8000;
     LLVMValueRef top = be_splat(
         e, LLVMBuildTrunc(e->b, most, s->code, ""), strip_rows);
-    for (int r = 0; r < s->tile_rows; r += strip_rows) {
+    for (int r = 0; r < s->rows; r += strip_rows) {
         LLVMValueRef at = be_i64(e, r);
         LLVMValueRef v =
             load_vector(s, type, be_at(e, s->code, codes, at), 32);
@@ -160,7 +170,8 @@ static void answer_column(const struct slice *s, LLVMValueRef test)
     LLVMValueRef zero = LLVMConstNull(s->bits);
     LLVMValueRef n = FIELD(s, test, be_slice_test, n);
     LLVMValueRef buckets =
-        be_offset(e, s->slots, FIELD(s, test, be_slice_test, slot));
+        be_offset(e, s->slots,
+                  narrowed(s, FIELD(s, test, be_slice_test, slot)));
     count_codes(s, be_offset(e, s->codes, FIELD(s, test, be_slice_test, codes)),
                 FIELD(s, test, be_slice_test, what));
     be_loop_begin(e, &clear, be_i64(e, 0), n, 1);
@@ -183,24 +194,29 @@ static void answer_column(const struct slice *s, LLVMValueRef test)
 static void answer_test(const struct slice *s, LLVMValueRef test, int kind)
 {
     struct be_emitter *e = s->e;
-    LLVMTypeRef type = be_vector(s->code, strip_rows);
+    /* A whole register of answers is one store where compares give masks. */
+    const int strip = e->level->has_masks && s->rows % 64 == 0
+                          ? 64 / s->forest->code_bytes : strip_rows;
+    LLVMTypeRef answers = LLVMIntTypeInContext(e->context, (unsigned)strip);
+    LLVMTypeRef type = be_vector(s->code, strip);
     LLVMValueRef codes =
         be_offset(e, s->codes, FIELD(s, test, be_slice_test, codes));
     LLVMValueRef to =
-        be_offset(e, s->slots, FIELD(s, test, be_slice_test, slot));
+        be_offset(e, s->slots,
+                  narrowed(s, FIELD(s, test, be_slice_test, slot)));
     LLVMValueRef what =
         be_splat(e, LLVMBuildTrunc(e->b, FIELD(s, test, be_slice_test, what),
-                                   e->i16, ""), strip_rows);
+                                   e->i16, ""), strip);
     if (kind == BE_SLICE_CUTS)
         what = LLVMBuildTrunc(e->b, what, type, "");
-    for (int r = 0; r < s->tile_rows; r += strip_rows) {
+    for (int r = 0; r < s->rows; r += strip) {
         LLVMValueRef v = load_vector(
             s, type, be_at(e, s->code, codes, be_i64(e, r)), 32);
         LLVMValueRef left;
         if (kind == BE_SLICE_CUTS) {
             left = LLVMBuildICmp(e->b, LLVMIntSGT, what, v, "");
         } else { /* shifted as words: what comes from a neighbour is below */
-            const int n = strip_rows * s->forest->code_bytes / 2;
+            const int n = strip * s->forest->code_bytes / 2;
             LLVMTypeRef words = be_vector(e->i16, n);
             LLVMValueRef by = be_splat(
                 e, LLVMBuildTrunc(e->b, FIELD(s, test, be_slice_test, what),
@@ -211,8 +227,8 @@ static void answer_test(const struct slice *s, LLVMValueRef test, int kind)
                                  LLVMBuildBitCast(e->b, v, type, ""),
                                  LLVMConstNull(type), "");
         }
-        be_store(e, LLVMBuildBitCast(e->b, left, e->i32, ""),
-                 be_at(e, e->i32, to, be_i64(e, r / strip_rows)));
+        be_store(e, LLVMBuildBitCast(e->b, left, answers, ""),
+                 be_offset(e, to, be_i64(e, r / 8)));
     }
 }
 
@@ -237,31 +253,69 @@ static void answer_tests(const struct slice *s, LLVMValueRef group)
 
 /* --------------------------------------------------------------- circuits -- */
 
+/* The slot that is at `units`, an i64. */
+static LLVMValueRef slot_of(const struct slice *s, LLVMValueRef slots,
+                            LLVMValueRef units)
+{
+    return entry_at(s, slots, units,
+                    (size_t)(BE_SLICE_UNIT * s->slot_bytes / s->t.slot_bytes));
+}
+
 /* The slot that the 16 bits number i of an entry say. */
 static LLVMValueRef place(const struct slice *s, LLVMValueRef entry, int i)
 {
     struct be_emitter *e = s->e;
     LLVMValueRef v =
         be_load(e, e->i16, be_at(e, e->i16, entry, be_i64(e, i)));
-    v = LLVMBuildZExt(e->b, v, e->i64, "");
-    return entry_at(s, s->slots, v, BE_SLICE_UNIT);
+    return slot_of(s, s->slots, LLVMBuildZExt(e->b, v, e->i64, ""));
+}
+
+/* fn(slots, record, end): the operations of a turn. A function of its own, so
+ * that all it needs is in registers; a record is one load, since loads are what
+ * limits it. */
+static LLVMValueRef emit_records(struct slice *s)
+{
+    struct be_emitter *e = s->e;
+    char name[64];
+    snprintf(name, sizeof(name), "slice_%d_records_%lld_%d", s->forest->number,
+             (long long)s->slot_bytes * rows_8, e->level->vector_bytes);
+    LLVMTypeRef params[] = {e->ptr, e->ptr, e->i64};
+    LLVMValueRef fn = be_function(e, name, e->none, params, 3, e->level);
+    be_noinline(e, fn);
+    LLVMValueRef slots = LLVMGetParam(fn, 0);
+    struct be_loop loop;
+    be_loop_begin(e, &loop, be_i64(e, 0), LLVMGetParam(fn, 2), 1);
+    LLVMValueRef record = be_load(
+        e, e->i64, be_at(e, e->i64, LLVMGetParam(fn, 1), loop.index));
+    LLVMValueRef at[4];
+    for (int i = 0; i < 4; i++) {
+        LLVMValueRef v =
+            LLVMBuildLShr(e->b, record, be_i64(e, 16 * i), "");
+        at[i] = slot_of(s, slots,
+                        LLVMBuildAnd(e->b, v, be_i64(e, 0xffff), ""));
+    }
+    LLVMValueRef test = load_slot(s, at[0]);
+    LLVMValueRef left = load_slot(s, at[1]);
+    LLVMValueRef right = load_slot(s, at[2]);
+    LLVMValueRef differ = LLVMBuildXor(e->b, left, right, "");
+    LLVMValueRef v = LLVMBuildXor(
+        e->b, LLVMBuildAnd(e->b, differ, test, ""), right, "");
+    store_slot(s, v, at[3]);
+    be_loop_end(e, &loop);
+    LLVMBuildRetVoid(e->b);
+    return fn;
 }
 
 static void run_records(const struct slice *s, LLVMValueRef turn)
 {
     struct be_emitter *e = s->e;
-    struct be_loop loop;
-    BEGIN_ENTRIES(s, &loop, FIELD(s, turn, be_slice_turn, first_record),
-                  FIELD(s, turn, be_slice_turn, end_record), s->t.record,
-                  be_slice_record, record);
-    LLVMValueRef test = load_slot(s, place(s, record, 0));
-    LLVMValueRef left = load_slot(s, place(s, record, 1));
-    LLVMValueRef right = load_slot(s, place(s, record, 2));
-    LLVMValueRef differ = LLVMBuildXor(e->b, left, right, "");
-    LLVMValueRef v = LLVMBuildXor(
-        e->b, LLVMBuildAnd(e->b, differ, test, ""), right, "");
-    store_slot(s, v, place(s, record, 3));
-    be_loop_end(e, &loop);
+    LLVMValueRef first = FIELD(s, turn, be_slice_turn, first_record);
+    LLVMValueRef n = LLVMBuildNSWSub(
+        e->b, FIELD(s, turn, be_slice_turn, end_record), first, "");
+    LLVMValueRef args[] = {s->slots,
+                           entry_at(s, s->t.record, first,
+                                    sizeof(struct be_slice_record)), n};
+    be_call(e, s->records, args, 3);
 }
 
 /* x[i] bit k and x[k] bit i change places, in each byte. */
@@ -269,8 +323,8 @@ static void transpose(const struct slice *s, LLVMValueRef x[code_bits])
 {
     struct be_emitter *e = s->e;
     static const unsigned masks[] = {[4] = 0x0f, [2] = 0x33, [1] = 0x55};
-    LLVMTypeRef words = be_vector(e->i16, (int)s->t.slot_bytes / 2);
-    const int n = (int)s->t.slot_bytes / 2;
+    LLVMTypeRef words = be_vector(e->i16, (int)s->slot_bytes / 2);
+    const int n = (int)s->slot_bytes / 2;
     for (int k = 0; k < code_bits; k++)
         x[k] = LLVMBuildBitCast(e->b, x[k], words, "");
     for (int by = code_bits / 2; by > 0; by /= 2) {
@@ -295,7 +349,7 @@ static void transpose(const struct slice *s, LLVMValueRef x[code_bits])
 /* Where the codes of rows k, 8 + k, 16 + k... lie: eighth number k. */
 static int64_t eighth(const struct slice *s, int k)
 {
-    return k * s->t.slot_bytes;
+    return k * s->slot_bytes;
 }
 
 /* The two bytes of codes, which are by row, as one. */
@@ -303,7 +357,7 @@ static void store_words(const struct slice *s, LLVMValueRef low,
                         LLVMValueRef high, LLVMValueRef to)
 {
     struct be_emitter *e = s->e;
-    const int n = (int)s->t.slot_bytes;
+    const int n = (int)s->slot_bytes;
     LLVMTypeRef words = be_vector(e->i16, n);
     LLVMValueRef v = LLVMBuildOr(
         e->b, LLVMBuildZExt(e->b, low, words, ""),
@@ -348,7 +402,7 @@ static void find_leaves(const struct slice *s, LLVMValueRef batch)
                   be_slice_tree, tree);
     LLVMValueRef number = LLVMBuildNSWSub(e->b, trees.index, first, "");
     LLVMValueRef to = LLVMBuildNSWMul(
-        e->b, number, be_i64(e, rows_8 * s->t.slot_bytes), "");
+        e->b, number, be_i64(e, rows_8 * s->slot_bytes), "");
     store_codes(s, tree, be_at(e, s->leaf_code, s->found, to));
     be_loop_end(e, &trees);
     be_loop_end(e, &turns);
@@ -408,7 +462,7 @@ static void add_values(const struct slice *s, LLVMValueRef batch)
     LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
     LLVMValueRef add = begin_adds(s, run, &adds);
     LLVMValueRef codes =
-        be_offset(e, found, FIELD(s, add, be_slice_add, codes));
+        be_offset(e, found, narrowed(s, FIELD(s, add, be_slice_add, codes)));
     LLVMValueRef values = be_at(e, sum, s->t.value,
                                 FIELD(s, add, be_slice_add, first_leaf));
     for (int i = 0; i < rows_8; i++) {
@@ -429,16 +483,52 @@ static void add_values(const struct slice *s, LLVMValueRef batch)
     be_loop_end(e, &runs);
 }
 
+/* The same where leaf values are looked up in registers (emit_planes.c): those
+ * of 64 rows at once, in the order in which their codes lie. */
+static void look_values_up(const struct slice *s, LLVMValueRef batch)
+{
+    struct be_emitter *e = s->e;
+    const struct be_planes *l = s->forest->planes;
+    const int64_t n_rows = rows_8 * s->slot_bytes;
+    struct be_loop runs, parts;
+    struct be_planes_loop loop;
+    LLVMValueRef run = begin_runs(s, batch, &runs);
+    LLVMValueRef sums = be_at(
+        e, l->sum, s->margin,
+        LLVMBuildNSWMul(e->b, FIELD(s, run, be_slice_run, target),
+                        be_i64(e, l->block), ""));
+    be_loop_begin(e, &parts, be_i64(e, 0), be_i64(e, n_rows), BE_PLANES_ROWS);
+    LLVMValueRef found = be_offset(e, s->found, parts.index);
+    be_planes_begin(l, e, &loop, be_at(e, l->sum, sums, parts.index),
+                    FIELD(s, run, be_slice_run, first),
+                    FIELD(s, run, be_slice_run, end));
+    LLVMValueRef add = entry_at(s, s->t.add, loop.trees.index,
+                                sizeof(struct be_slice_add));
+    LLVMValueRef index = load_vector(
+        s, be_vector(e->i8, BE_PLANES_ROWS),
+        be_offset(e, found, narrowed(s, FIELD(s, add, be_slice_add, codes))),
+        BE_PLANES_ROWS);
+    LLVMValueRef table = be_offset(
+        e, s->t.plane,
+        LLVMBuildNSWMul(e->b, FIELD(s, add, be_slice_add, tree),
+                        be_i64(e, (int64_t)s->t.plane_entries * l->sum_bytes),
+                        ""));
+    be_planes_add(l, e, s->t.plane_entries, table, index, loop.sum);
+    be_planes_end(l, e, &loop);
+    be_loop_end(e, &parts);
+    be_loop_end(e, &runs);
+}
+
 /* The leaf that row `row` has in the tree of `add`, numbered over all codes. */
 static LLVMValueRef leaf_of(const struct slice *s, LLVMValueRef add,
                             LLVMValueRef row)
 {
     struct be_emitter *e = s->e;
     LLVMValueRef codes =
-        be_offset(e, s->found, FIELD(s, add, be_slice_add, codes));
+        be_offset(e, s->found, narrowed(s, FIELD(s, add, be_slice_add, codes)));
     LLVMValueRef at = LLVMBuildNSWMul(
         e->b, LLVMBuildAnd(e->b, row, be_i64(e, rows_8 - 1), ""),
-        be_i64(e, s->t.slot_bytes), "");
+        be_i64(e, s->slot_bytes), "");
     at = LLVMBuildNSWAdd(e->b, at,
                          LLVMBuildLShr(e->b, row, be_i64(e, 3), ""), "");
     LLVMValueRef code = LLVMBuildZExt(
@@ -516,7 +606,9 @@ static void use_leaves(const struct slice *s, LLVMValueRef batch)
         LLVMBuildBr(e->b, next);
         LLVMPositionBuilderAtEnd(e->b, add);
     }
-    if (s->forest->f.leaf_width == 1 && !s->done)
+    if (be_looks_up(e, s->forest))
+        look_values_up(s, batch);
+    else if (s->forest->f.leaf_width == 1 && !s->done)
         add_values(s, batch);
     else
         add_leaves(s, batch);
@@ -554,7 +646,7 @@ static void start_rows(struct slice *s)
     struct be_emitter *e = s->e;
     struct be_loop rows;
     s->done = LLVMBuildAlloca(
-        e->b, LLVMArrayType2(e->i8, (uint64_t)s->tile_rows), "");
+        e->b, LLVMArrayType2(e->i8, (uint64_t)s->rows), "");
     be_loop_begin(e, &rows, be_i64(e, 0), s->n_rows, 1);
     be_store(e, LLVMConstNull(e->i8), be_offset(e, s->done, rows.index));
     be_loop_end(e, &rows);
@@ -592,28 +684,34 @@ static void prepare(struct slice *s)
 {
     struct be_emitter *e = s->e;
     s->slots = be_offset(
-        e, s->codes, be_i64(e, be_code_columns(s->forest) * s->tile_rows *
+        e, s->codes, be_i64(e, be_code_columns(s->forest) *
+                                   s->forest->tile_rows *
                                    s->forest->code_bytes));
     store_slot(s, LLVMConstNull(s->bits), s->slots);
     store_slot(s, LLVMConstAllOnes(s->bits),
-               be_offset(e, s->slots, be_i64(e, s->t.slot_bytes)));
+               be_offset(e, s->slots, be_i64(e, s->slot_bytes)));
     s->eights = LLVMBuildLShr(
         e->b, LLVMBuildNSWAdd(e->b, s->n_rows, be_i64(e, rows_8 - 1), ""),
         be_i64(e, 3), "");
-    s->bucket = aligned_room(s, s->code, s->tile_rows);
+    s->bucket = aligned_room(s, s->code, s->rows);
     s->found = aligned_room(s, s->leaf_code,
-                            BE_SLICE_TREES * rows_8 * s->t.slot_bytes);
+                            BE_SLICE_TREES * rows_8 * s->slot_bytes);
 }
 
-/* fn(codes, margin, leaf, n_rows), as select's chunks are. */
-static LLVMValueRef emit_function(struct slice *s)
+/* fn(codes, margin, leaf, n_rows), as select's chunks are, for at most `rows`
+ * rows. */
+static LLVMValueRef emit_function(struct slice *s, int rows)
 {
     struct be_emitter *e = s->e;
     struct be_loop groups, batches;
     char name[64];
-    snprintf(name, sizeof(name), "slice_%d_%d", s->forest->number,
+    snprintf(name, sizeof(name), "slice_%d_%d_%d", s->forest->number, rows,
              e->level->vector_bytes);
     LLVMTypeRef params[] = {e->ptr, e->ptr, e->ptr, e->i64};
+    s->rows = rows < s->forest->tile_rows ? rows : (int)s->forest->tile_rows;
+    s->slot_bytes = rows / rows_8;
+    s->bits = be_vector(e->i8, rows / rows_8);
+    s->records = emit_records(s);
     LLVMValueRef fn = be_function(e, name, e->none, params, 4, e->level);
     for (int i = 0; i < 3; i++)
         be_noalias(e, fn, i);
@@ -621,6 +719,7 @@ static LLVMValueRef emit_function(struct slice *s)
     s->margin = LLVMGetParam(fn, 1);
     s->leaf = LLVMGetParam(fn, 2);
     s->n_rows = LLVMGetParam(fn, 3);
+    s->done = NULL;
     prepare(s);
     if (s->forest->f.stop_every)
         start_rows(s);
@@ -640,23 +739,74 @@ static LLVMValueRef emit_function(struct slice *s)
     return fn;
 }
 
+LLVMValueRef be_slice_slot_bytes(struct be_emitter *e, int tile_rows,
+                                 LLVMValueRef n_rows)
+{
+    LLVMValueRef bytes = be_i64(e, narrow_rows / rows_8);
+    for (int rows = narrow_rows; rows < tile_rows; rows *= narrow_step)
+        bytes = LLVMBuildSelect(
+            e->b, LLVMBuildICmp(e->b, LLVMIntSGT, n_rows, be_i64(e, rows), ""),
+            be_i64(e, rows * narrow_step / rows_8), bytes, "");
+    return bytes;
+}
+
+/* The same for a tile: calls the function for as few rows as will do. */
+static LLVMValueRef emit_choice(struct slice *s)
+{
+    struct be_emitter *e = s->e;
+    const int tile_rows = 8 * (int)s->t.slot_bytes;
+    LLVMValueRef fns[4];
+    int n = 0;
+    for (int rows = narrow_rows; rows < tile_rows; rows *= narrow_step)
+        fns[n++] = emit_function(s, rows);
+    fns[n] = emit_function(s, tile_rows);
+    char name[64];
+    snprintf(name, sizeof(name), "slice_%d_%d", s->forest->number,
+             e->level->vector_bytes);
+    LLVMTypeRef params[] = {e->ptr, e->ptr, e->ptr, e->i64};
+    LLVMValueRef fn = be_function(e, name, e->none, params, 4, e->level);
+    LLVMValueRef args[4];
+    for (int i = 0; i < 4; i++)
+        args[i] = LLVMGetParam(fn, (unsigned)i);
+    for (int i = 0, rows = narrow_rows; i < n; i++, rows *= narrow_step) {
+        LLVMBasicBlockRef here = be_block(e, "narrow");
+        LLVMBasicBlockRef wider = be_block(e, "wider");
+        LLVMValueRef fit = LLVMBuildICmp(e->b, LLVMIntSLE, args[3],
+                                         be_i64(e, rows), "");
+        LLVMBuildCondBr(e->b, fit, here, wider);
+        LLVMPositionBuilderAtEnd(e->b, here);
+        be_call(e, fns[i], args, 4);
+        LLVMBuildRetVoid(e->b);
+        LLVMPositionBuilderAtEnd(e->b, wider);
+    }
+    be_call(e, fns[n], args, 4);
+    LLVMBuildRetVoid(e->b);
+    return fn;
+}
+
 void be_slice_emit(struct be_emitter *e, struct be_forest *forest)
 {
     struct slice s = {
         .e = e, .forest = forest,
         .code = forest->code_bytes == 1 ? e->i8 : e->i16,
-        .tile_rows = (int)forest->tile_rows,
         .wants_leaf = ir_value_used(e->module, &forest->op->result[1])};
-    be_slice_plan(e, forest, &s.t);
-    s.leaf_code = s.t.code_bytes == 1 ? e->i8 : e->i16;
-    s.bits = be_vector(e->i8, (int)s.t.slot_bytes);
-    forest->slot_room = s.t.n_slots * s.t.slot_bytes;
+    int few_bits = IR_BYTE_BITS;
+    forest->planes = be_slice_planes(e, forest, &few_bits);
+    struct be_slice_tables tables[2] = {{.slot_bytes = 0}};
     for (int l = 0; l < e->n_levels; l++) {
         e->level = e->levels[l];
-        s.done = NULL;
+        const bool looks_up = be_looks_up(e, forest);
+        if (tables[looks_up].slot_bytes == 0)
+            be_slice_plan(e, forest, looks_up ? forest->planes : NULL,
+                          looks_up ? few_bits : IR_BYTE_BITS,
+                          &tables[looks_up]);
+        s.t = tables[looks_up];
+        s.leaf_code = s.t.code_bytes == 1 ? e->i8 : e->i16;
+        if (s.t.n_slots * s.t.slot_bytes > forest->slot_room)
+            forest->slot_room = s.t.n_slots * s.t.slot_bytes;
         forest->select_chunks[l] =
             ir_alloc_array(&e->arena, 1, sizeof(LLVMValueRef));
-        forest->select_chunks[l][0] = emit_function(&s);
+        forest->select_chunks[l][0] = emit_choice(&s);
     }
     forest->n_select_chunks = 1;
 }

@@ -57,9 +57,13 @@ bool be_has_masks(const struct ir_forest *f)
 void be_tests_init(struct be_tests *t, struct be_emitter *e,
                    const struct be_forest *forest, int lanes)
 {
-    const int bytes = forest->f.n_code_columns * forest->code_bytes;
-    *t = (struct be_tests){.e = e, .forest = forest, .lanes = lanes,
-                           .masked = be_has_masks(&forest->f)};
+    int bytes = 0;
+    for (int c = 0; c < forest->f.n_code_columns; c++)
+        bytes += forest->n_set_runs == 0 || !be_category_reading(&forest->f, c)
+                     ? forest->code_bytes : 0;
+    *t = (struct be_tests){
+        .e = e, .forest = forest, .lanes = lanes,
+        .masked = forest->n_set_runs == 0 && be_has_masks(&forest->f)};
     if (e->target->lookup != BE_LOADS && bytes <= BE_MOST_TABLES * table_bytes)
         t->n_tables = bytes > 0 ? (bytes + table_bytes - 1) / table_bytes : 1;
 }
@@ -97,7 +101,8 @@ static void append_index(const struct be_tests *t, const struct be_test *test,
     const int bytes = t->forest->code_bytes;
     const int plus = t->e->target->lookup == BE_PSHUFB ? index_bias : 0;
     for (int i = 0; i < t->lanes; i++) {
-        const uint32_t at = (uint32_t)(test[i].column * bytes);
+        const uint32_t at = (uint32_t)(
+            be_place_in_row(t->forest, test[i].column) * bytes);
         if (t->n_tables == 0)
             ir_text_append(to, &at, sizeof(at));
         for (int k = 0; k < bytes && t->n_tables > 0; k++) {
@@ -186,23 +191,27 @@ static LLVMValueRef look_up_pshufb(const struct be_tests *t, LLVMValueRef at)
     return all;
 }
 
-/* Four registers at a time; what is in none of them gives 0. */
+/* Four registers at a time, by wasm one; what is in none of them gives 0. */
 static LLVMValueRef look_up_tbl(const struct be_tests *t, LLVMValueRef at)
 {
     static const char *const name[] = {
         "llvm.aarch64.neon.tbl1", "llvm.aarch64.neon.tbl2",
         "llvm.aarch64.neon.tbl3", "llvm.aarch64.neon.tbl4"};
     struct be_emitter *e = t->e;
+    const bool swizzle = e->target->lookup == BE_SWIZZLE;
+    const int most = swizzle ? 1 : 4;
     LLVMValueRef index = load_bytes(e, at, table_bytes), all = NULL;
-    for (int k = 0; k < t->n_tables; k += 4) {
-        const int n = t->n_tables - k < 4 ? t->n_tables - k : 4;
+    for (int k = 0; k < t->n_tables; k += most) {
+        const int n = t->n_tables - k < most ? t->n_tables - k : most;
         LLVMValueRef less = be_splat_const(
             e->i8, (uint64_t)(k * table_bytes), table_bytes);
         LLVMValueRef args[5];
         memcpy(args, &t->table[k], (size_t)n * sizeof(*args));
         args[n] = LLVMBuildSub(e->b, index, less, "");
-        LLVMValueRef v = be_intrinsic(
-            e, name[n - 1], be_vector(e->i8, table_bytes), args, n + 1);
+        LLVMValueRef v =
+            swizzle ? be_intrinsic(e, "llvm.wasm.swizzle", NULL, args, 2)
+                    : be_intrinsic(e, name[n - 1],
+                                   be_vector(e->i8, table_bytes), args, n + 1);
         all = all ? LLVMBuildOr(e->b, all, v, "") : v;
     }
     return all;

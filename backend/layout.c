@@ -3,7 +3,7 @@
  * decision; how large a slot is follows from the rows of a tile. */
 #include "backend/llvm.h"
 
-enum { max_stack = 65536, frames = 32768 };
+enum { max_stack = 65536, frames = 49152 };
 
 int64_t be_tile_rows(const struct be_emitter *e)
 {
@@ -16,26 +16,32 @@ int64_t be_tile_rows(const struct be_emitter *e)
     return least == INT64_MAX ? 64 : least;
 }
 
+/* Of rows that are done one by one, as batches are or as one row is: a row's
+ * codes fill registers; the row itself is for the leaf result. */
+static int64_t row_work_bytes(const struct be_forest *forest, bool as_one)
+{
+    const struct ir_forest *f = &forest->f;
+    const int64_t bytes =
+        f->n_features * (int64_t)ir_dtype_bytes(f->in_dtype);
+    if (!be_by_codes(forest, as_one))
+        return bytes;
+    const int64_t codes = be_code_columns(forest) * forest->code_bytes +
+                          BE_SET_ROWS_AT + 4 * BE_MOST_SET_RUNS;
+    return codes > bytes ? codes : bytes;
+}
+
 /* What an op needs beside its results. */
 static int64_t work_bytes(const struct be_emitter *e, int i, int64_t rows)
 {
     const struct be_forest *forest = e->forests[i];
     if (!forest)
         return 0;
-    const struct ir_forest *f = &forest->f;
     if (forest->paths)
         return be_contributions_work(e, forest, rows == 1);
-    if (be_by_tiles(forest) && rows > 1)
-        return be_code_columns(forest) * rows * forest->code_bytes +
-               forest->slot_room;
-    /* One row's codes fill registers; the row itself is for the leaf result. */
-    int64_t bytes = f->n_features * (int64_t)ir_dtype_bytes(f->in_dtype);
-    if (be_by_codes(forest, rows == 1)) {
-        const int64_t codes = be_code_columns(forest) * forest->code_bytes;
-        bytes = codes + BE_MOST_TABLES * 16 > bytes
-                    ? codes + BE_MOST_TABLES * 16 : bytes;
-    }
-    return bytes;
+    const bool by_tiles = be_by_tiles(forest) && rows > 1;
+    const int64_t row = row_work_bytes(forest, rows == 1 || by_tiles);
+    const int64_t tile = be_sums_at(forest) + be_planes_room(forest);
+    return by_tiles && tile > row ? tile : row;
 }
 
 /* The slots of an op's results, then that of its work. */

@@ -67,6 +67,21 @@ static void append_tree(const struct be_forest *forest, int stride, int tree,
                     leaf_of(forest, tree, tests, n, i), to);
 }
 
+int be_tree_values(const struct be_forest *forest, int tree,
+                   struct ir_text *to)
+{
+    const struct ir_forest *f = &forest->f;
+    const size_t width = (size_t)f->leaf_width * ir_dtype_bytes(f->sum_dtype);
+    int32_t tests[IR_MAX_TREE_TESTS];
+    const int n = ir_tree_tests(f, tree, tests);
+    for (uint32_t i = 0; i < 1u << n; i++) {
+        const int32_t leaf = leaf_of(forest, tree, tests, n, i);
+        ir_text_append(to, (const uint8_t *)f->leaf_value +
+                               (size_t)leaf * width, width);
+    }
+    return 1 << n;
+}
+
 void be_run_tests(const struct ir_forest *f, const struct be_run *run, int tree,
                   int32_t node[IR_MAX_TREE_TESTS])
 {

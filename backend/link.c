@@ -132,6 +132,35 @@ bool be_link_shared(const void *object, size_t size, const char *name,
     return workshop_close(&w, path, ok, diag);
 }
 
+bool be_link_wasm(const void *object, size_t size, const char *name,
+                  int64_t stack_bytes, const char *path, struct ir_diag *diag)
+{
+    static const char *const suffixes[] = {
+        "predict_f32", "predict_f64", "predict_one_f32", "predict_one_f64",
+        "model"};
+    enum { n_suffixes = sizeof(suffixes) / sizeof(suffixes[0]) };
+    const char *argv[16] = {"wasm-ld", "--no-entry", "--strip-all",
+                            "--export=__heap_base"};
+    char stack[40], names[n_suffixes][340];
+    struct workshop w;
+    int n = 4;
+    if (!workshop_open(&w, path, name, "wasm", object, size, diag))
+        return false;
+    for (int i = 0; i < n_suffixes; i++) {
+        snprintf(names[i], sizeof(names[i]), "--export=%.300s_%s", name,
+                 suffixes[i]);
+        argv[n++] = names[i];
+    }
+    snprintf(stack, sizeof(stack), "stack-size=%lld",
+             (long long)(stack_bytes + 15) / 16 * 16);
+    argv[n++] = "-z";
+    argv[n++] = stack;
+    argv[n++] = "-o";
+    argv[n++] = w.result;
+    argv[n++] = w.object;
+    return workshop_close(&w, path, run(argv, diag), diag);
+}
+
 bool be_archive(const void *object, size_t size, const char *name,
                 const char *path, struct ir_diag *diag)
 {

@@ -34,7 +34,7 @@ struct be_level {
 };
 
 /* How bytes are looked up in registers, if they are: emit_tests.c. */
-enum be_lookup { BE_LOADS, BE_PSHUFB, BE_TBL };
+enum be_lookup { BE_LOADS, BE_PSHUFB, BE_TBL, BE_SWIZZLE };
 
 struct be_target {
     const char *name; /* as --target has it */
@@ -44,6 +44,7 @@ struct be_target {
     int n_levels;
     bool detects; /* levels are chosen at run time by CPUID */
     enum be_lookup lookup;
+    bool is_wasm; /* linked by wasm-ld, without positions to be independent of */
 };
 
 const struct be_target *be_target_find(const char *name);
@@ -114,10 +115,16 @@ void be_store(struct be_emitter *e, LLVMValueRef v, LLVMValueRef at);
 void be_interleave(struct be_emitter *e, LLVMValueRef *v, int n, int unit,
                    int bytes);
 
-/* An internal function for level `level`; its body starts at the builder. */
+/* An internal function for level `level`; its body starts at the builder. It is
+ * in the section `.text_LEVEL.PART`, so that a file says by itself how much code
+ * each level and part takes; linkers treat it as they do `.text`. The part is
+ * what `name` starts with, up to a number, as "select" of "select_0_1_32". */
 LLVMValueRef be_function(struct be_emitter *e, const char *name,
                          LLVMTypeRef result, LLVMTypeRef *params, int n,
                          const struct be_level *level);
+/* Moves the function to another part, of `length` letters. */
+void be_set_part(struct be_emitter *e, LLVMValueRef fn, const char *part,
+                 int length);
 LLVMValueRef be_call(struct be_emitter *e, LLVMValueRef fn,
                      LLVMValueRef *args, int n);
 /* A call of the intrinsic `name`, overloaded on `type` if that is not NULL. */
@@ -237,6 +244,11 @@ struct be_forest {
     LLVMValueRef quantise[8][2], quantise_one[8][2];
     /* fn(codes, margin) of one row, by strategy and level, or NULL. */
     LLVMValueRef one[IR_N_STRATEGIES][8];
+    /* Of one row whose set tests are words (set_words.c), else 0 and NULL: the
+     * runs of columns; where each column's code is among those of a row. */
+    int n_set_runs;
+    struct be_set_run *set_run;
+    int *place_in_row;
     /* Of contributions: fn(work) by level, for one row and for as many as a
      * register has lanes; the paths; the means. */
     LLVMValueRef contributions[8][2];
@@ -247,6 +259,8 @@ struct be_forest {
     LLVMValueRef leaf_table, leaf_values;
     const struct be_leaf_tables *leaf_tables;
     LLVMValueRef set_table;
+    /* How sums of batches are kept at levels that look leaves up, or NULL. */
+    const struct be_planes *planes;
 };
 /* Emits everything that the op's strategies call; fills e->forests. */
 void be_forests_emit(struct be_emitter *e);
@@ -256,6 +270,10 @@ bool be_by_tiles(const struct be_forest *forest);
 bool be_by_codes(const struct be_forest *forest, bool one_row);
 /* Whether margins are found by the strategy walk, of batches or of one row. */
 bool be_walks(const struct be_forest *forest);
+
+/* In the room of a forest done by tiles, where sums are: behind codes and what
+ * slice needs. */
+int64_t be_sums_at(const struct be_forest *forest);
 
 /* The number in e->levels of the level that is emitted for. */
 int be_level_index(const struct be_emitter *e);
@@ -330,6 +348,54 @@ void be_tests_load(struct be_tests *t, LLVMValueRef codes);
 /* Which of the tests at `at`, aligned to 16, are passed: a vector of i1. */
 LLVMValueRef be_tests_pass(const struct be_tests *t, LLVMValueRef at);
 
+/* ------------------------------------------------------- emit_planes.c -- */
+
+/* Leaf values of BE_PLANES_ROWS rows at once by permutes of registers, at levels
+ * with has_masks: what the tables and the sums of a forest look like. */
+enum { BE_PLANES_ROWS = 64, BE_PLANES_SUMS = 8, BE_PLANES_MOST_BLOCK = 512 };
+struct be_planes {
+    LLVMTypeRef sum;
+    int sum_bytes;
+    int unit, n_planes; /* bytes of a piece of a value, and how many it has */
+    int lanes, n_sums;  /* of a register of sums; registers of 64 rows */
+    int block; /* rows whose sums lie together, [block][target][row]: 64, or of
+                  slice a tile */
+};
+/* False where no level, or not this forest, can have it: `most_leaves` is of
+ * any tree. */
+bool be_planes_init(struct be_planes *planes, struct be_emitter *e,
+                    const struct be_forest *forest, int most_leaves,
+                    int block);
+/* Whether it is had at the level emitted for. */
+bool be_looks_up(const struct be_emitter *e, const struct be_forest *forest);
+/* Entries of a tree's table: its leaves, rounded up; appending one, of n values
+ * of sum_dtype, aligned to 64. */
+int be_planes_entries(const struct be_planes *planes, int n_leaves);
+void be_planes_append(const struct be_planes *planes, int entries,
+                      const void *values, int n, struct ir_text *to);
+/* Adds to sums[0..n_sums-1] the values of the leaves that the bytes of `index`,
+ * a register of 64, are the numbers of in `table`. */
+void be_planes_add(const struct be_planes *planes, struct be_emitter *e,
+                   int entries, LLVMValueRef table, LLVMValueRef index,
+                   LLVMValueRef *sums);
+/* for (i = from; i < to; i++), with the 64 sums at `sums` in registers: the body
+ * changes sum[]. */
+struct be_planes_loop {
+    struct be_loop trees;
+    LLVMValueRef at, sum[BE_PLANES_SUMS], carried[BE_PLANES_SUMS];
+};
+void be_planes_begin(const struct be_planes *planes, struct be_emitter *e,
+                     struct be_planes_loop *loop, LLVMValueRef sums,
+                     LLVMValueRef from, LLVMValueRef to);
+void be_planes_end(const struct be_planes *planes, struct be_emitter *e,
+                   struct be_planes_loop *loop);
+/* Bytes of a tile's sums; sums = base; to = sums / divisor, row by row. */
+int64_t be_planes_room(const struct be_forest *forest);
+void be_planes_start(struct be_emitter *e, const struct be_forest *forest,
+                     LLVMValueRef sums, LLVMValueRef n_rows);
+void be_planes_finish(struct be_emitter *e, const struct be_forest *forest,
+                      LLVMValueRef sums, LLVMValueRef to, LLVMValueRef n_rows);
+
 /* ------------------------------------------------------- leaf_tables.c -- */
 
 /* Trees of one target, in order. All are given as many tests: what a tree has
@@ -354,6 +420,9 @@ struct be_leaf_tables {
 /* Emitted once. */
 const struct be_leaf_tables *be_leaf_tables(struct be_emitter *e,
                                             struct be_forest *forest);
+/* Appends the values of a tree's entries; how many entries. */
+int be_tree_values(const struct be_forest *forest, int tree,
+                   struct ir_text *to);
 /* A node for each of the run's tests, or -1. */
 void be_run_tests(const struct ir_forest *f, const struct be_run *run, int tree,
                   int32_t node[IR_MAX_TREE_TESTS]);
@@ -407,9 +476,24 @@ struct be_slice_tables {
     bool maps_codes; /* not all columns have a bucket for each code */
     LLVMValueRef test[BE_SLICE_KINDS], bucket, group, batch, turn, record, tree,
         run, add, value, number;
+    /* Where leaf values are looked up: how, else NULL; tree by tree. */
+    const struct be_planes *planes;
+    LLVMValueRef plane;
+    int plane_entries; /* of each tree */
 };
+/* How leaf values are looked up at the levels that can do it, and how many bits
+ * codes of leaves are best given then; NULL if this forest's cannot be. */
+const struct be_planes *be_slice_planes(struct be_emitter *e,
+                                        const struct be_forest *forest,
+                                        int *few_bits);
+/* planes: NULL for levels that do not look up. */
 void be_slice_plan(struct be_emitter *e, const struct be_forest *forest,
+                   const struct be_planes *planes, int few_bits,
                    struct be_slice_tables *tables);
+/* emit_slice.c: the bytes of a slot where it does n_rows, an i64, of a tile: no
+ * more than that many rows need. */
+LLVMValueRef be_slice_slot_bytes(struct be_emitter *e, int tile_rows,
+                                 LLVMValueRef n_rows);
 
 /* ---- emit_select.c, emit_slice.c, emit_oblivious.c, emit_branch.c,
  *      emit_walk.c, emit_match.c, emit_quantise.c -------------------------- */
@@ -454,6 +538,54 @@ int64_t be_code_columns(const struct be_forest *forest);
 void be_quantise_emit(struct be_emitter *e, struct be_forest *forest,
                       int level, enum ir_dtype dtype, bool one_row);
 
+/* Columns that ask in the same way about one categorical feature are a run,
+ * which is written at once. The end of the run that starts at column `first`,
+ * or `first` if that is numeric; how a column makes whole numbers of values, 0
+ * for a numeric one. */
+int be_category_run_end(const struct ir_forest *f, int first);
+uint8_t be_category_reading(const struct ir_forest *f, int column);
+
+/* --------------------------------------------------------- set_words.c -- */
+
+struct be_set_run {
+    int first, end; /* columns */
+    int32_t limit; /* of categories; rows limit and limit + 1 are those of
+                      others and of missing values */
+};
+/* Decides whether one row's set tests are words, for a forest whose strategies
+ * are known. */
+void be_set_words_plan(struct be_emitter *e, struct be_forest *forest);
+/* Whether the node's test is answered by words; then rows that pass go left. */
+bool be_in_words(const struct be_forest *forest, int64_t node);
+/* Where, in a row's codes, a column's code is, in codes; and where, in bytes,
+ * each run has the number of its row of words, an i32: behind all codes. */
+int be_place_in_row(const struct be_forest *forest, int column);
+enum { BE_SET_ROWS_AT = BE_MOST_TABLES * 16, BE_MOST_SET_RUNS = 8 };
+/* Sets, in the words of a run, the bit `lane` of the word number `cluster` of
+ * each row that passes the node's test. */
+struct be_set_words {
+    int64_t n_clusters;
+    int word_bytes;
+    uint8_t *words; /* of all runs, one after the other */
+};
+int64_t be_set_words_bytes(const struct be_forest *forest,
+                           const struct be_set_words *w, int run);
+void be_set_words_add(const struct be_forest *forest, struct be_set_words *w,
+                      int64_t cluster, int lane, int64_t node);
+
+/* -------------------------------------------------------- emit_ranks.c -- */
+
+/* A batch of rows, and where codes go. */
+struct be_rows {
+    LLVMValueRef base, row_stride, column_stride, n_rows, codes;
+};
+/* Whether a column of rows of dtype `from` is coded by be_ranks_emit, which
+ * codes all those. */
+bool be_ranks_column(const struct be_emitter *e, const struct be_forest *forest,
+                     enum ir_dtype from, int column);
+void be_ranks_emit(struct be_emitter *e, const struct be_forest *forest,
+                   enum ir_dtype from, const struct be_rows *rows);
+
 /* -------------------------------------------------- emit_contributions.c -- */
 
 void be_contributions_emit(struct be_emitter *e, struct be_forest *forest);
@@ -494,6 +626,10 @@ void be_header_text(const struct be_emitter *e, struct ir_text *text);
  * spawn LLVM's tools by argv and write `path` atomically. */
 bool be_link_shared(const void *object, size_t size, const char *name,
                     const char *path, struct ir_diag *diag);
+/* A module that imports nothing and exports its memory and the entry points of
+ * the model `name`; `stack_bytes` is what they may take. */
+bool be_link_wasm(const void *object, size_t size, const char *name,
+                  int64_t stack_bytes, const char *path, struct ir_diag *diag);
 bool be_archive(const void *object, size_t size, const char *name,
                 const char *path, struct ir_diag *diag);
 

@@ -16,14 +16,19 @@ enum {
     group_tests = 6144, /* whose answers stay in an L2 cache */
     /* Tests of a column, from which on rows are counted into buckets. */
     bucket_tests_8 = 48, bucket_tests_16 = 24,
+    /* Codes of a column that are told buckets, a test at most: there is such a
+       table a group and column, and tables must grow as the model does. */
+    codes_a_test = 32,
+    few_bits_64 = 6, /* of codes that are looked up in one pair of registers */
 };
 
 struct plan {
     const struct be_forest *forest;
     const struct ir_forest *f;
     struct be_slice_tables *t;
+    int few_bits; /* of leaves' codes */
     struct ir_text test[BE_SLICE_KINDS], bucket, group, batch, turn, record,
-        tree, run, add, value, number;
+        tree, run, add, value, number, planes;
     int32_t *slot_of;  /* of a test of the current group, by its key, or -1 */
     int32_t *first_key; /* by column: key = first_key + what is tested */
     int32_t *column_of; /* by key */
@@ -144,7 +149,9 @@ static int append_tests(struct plan *p, int from, int end, int slot)
         .slot = (uint32_t)(slot * p->t->slot_bytes)};
     for (int i = from; i < end; i++)
         p->slot_of[p->key[i]] = slot + i - from;
-    if (!is_set && end - from >= fewest) {
+    const int64_t n_codes = p->first_key[c + 1] - p->first_key[c];
+    if (!is_set && end - from >= fewest &&
+        n_codes <= (int64_t)codes_a_test * (end - from)) {
         append_buckets(p, from, end, test);
         return end - from + 1;
     }
@@ -215,6 +222,7 @@ static int32_t append_leaves(struct plan *p, int tree,
                 break;
         }
     }
+    const size_t first_value = p->value.length;
     for (int32_t i = 0; i < n; i++) {
         const size_t at = (size_t)(f->leaf_start[tree] + leaf[i]);
         const int32_t number = f->leaf_id ? f->leaf_id[at] : leaf[i];
@@ -222,6 +230,9 @@ static int32_t append_leaves(struct plan *p, int tree,
                        bytes);
         APPEND(&p->number, number);
     }
+    if (p->t->planes)
+        be_planes_append(p->t->planes, p->t->plane_entries,
+                         p->value.data + first_value, n, &p->planes);
     free(leaf);
     return n;
 }
@@ -239,7 +250,7 @@ static void append_turn(struct plan *p, int first, int end)
     for (int tree = first; tree < end; tree++) {
         struct ir_circuit *at = &c[tree - first];
         struct be_slice_tree entry = {{0}};
-        ir_make_circuit(at, f, tree);
+        ir_make_circuit(at, f, tree, p->few_bits);
         most = at->n_blends > most ? at->n_blends : most;
         for (int k = 0; k < at->n_bits; k++)
             entry.bit[k] = place_of(p, tree, tree - first, at->bit[k]);
@@ -342,13 +353,57 @@ static void measure_trees(struct plan *p)
     struct ir_circuit c = {0};
     int bits = 0;
     for (int t = 0; t < p->f->n_trees; t++) {
-        ir_make_circuit(&c, p->f, t);
+        ir_make_circuit(&c, p->f, t, p->few_bits);
         bits = c.n_bits > bits ? c.n_bits : bits;
         if (c.n_temporaries > p->t->n_temporaries)
             p->t->n_temporaries = c.n_temporaries;
     }
-    p->t->code_bytes = bits > 8 ? 2 : 1;
+    p->t->code_bytes = bits > IR_BYTE_BITS ? 2 : 1;
+    if (p->t->planes)
+        p->t->plane_entries = be_planes_entries(p->t->planes, 1 << bits);
     ir_circuit_release(&c);
+}
+
+/* What blends and lookups take for 64 rows, in eighths of a cycle of Zen 4, if
+ * codes are of few_bits where they can be; and how many bits they come to. */
+static int64_t lookup_cost(const struct ir_forest *f, int few_bits, int *bits)
+{
+    struct ir_circuit c = {0};
+    int64_t blends = 0;
+    *bits = 0;
+    for (int t = 0; t < f->n_trees; t++) {
+        ir_make_circuit(&c, f, t, few_bits);
+        blends += c.n_blends;
+        *bits = c.n_bits > *bits ? c.n_bits : *bits;
+    }
+    ir_circuit_release(&c);
+    const int tables = *bits <= few_bits_64 ? 1 : 1 << (*bits - few_bits_64);
+    const int64_t lookup =
+        ir_dtype_bytes(f->sum_dtype) == 8 ? 12 + 12 * tables : 2 + 6 * tables;
+    return 5 * blends + 8 * lookup * f->n_trees;
+}
+
+const struct be_planes *be_slice_planes(struct be_emitter *e,
+                                        const struct be_forest *forest,
+                                        int *few_bits)
+{
+    const struct ir_forest *f = &forest->f;
+    struct be_planes *planes = ir_alloc(&e->arena, sizeof(*planes));
+    int most = 0, bits, fewer;
+    for (int t = 0; t < f->n_trees; t++) {
+        const int n = f->leaf_start[t + 1] - f->leaf_start[t];
+        most = n > most ? n : most;
+    }
+    if (!be_planes_init(planes, e, forest, most, BE_PLANES_MOST_BLOCK))
+        return NULL;
+    *few_bits = IR_BYTE_BITS;
+    const int64_t cost = lookup_cost(f, IR_BYTE_BITS, &bits);
+    if (most <= 1 << few_bits_64 && lookup_cost(f, few_bits_64, &fewer) < cost) {
+        *few_bits = few_bits_64;
+        bits = fewer;
+    }
+    return be_planes_init(planes, e, forest, 1 << bits, BE_PLANES_MOST_BLOCK)
+               ? planes : NULL;
 }
 
 static LLVMValueRef table(struct be_emitter *e, const char *name,
@@ -375,20 +430,23 @@ static void emit_tables(struct be_emitter *e, struct plan *p)
     t->add = table(e, "slice_add", &p->add);
     t->value = table(e, "leaf_value", &p->value);
     t->number = table(e, "leaf_number", &p->number);
+    t->plane = table(e, "leaf_plane", &p->planes);
 }
 
 void be_slice_plan(struct be_emitter *e, const struct be_forest *forest,
+                   const struct be_planes *planes, int few_bits,
                    struct be_slice_tables *t)
 {
-    struct plan p = {.forest = forest, .f = &forest->f, .t = t};
-    *t = (struct be_slice_tables){.slot_bytes = 8};
+    struct plan p = {.forest = forest, .f = &forest->f, .t = t,
+                     .few_bits = few_bits};
+    *t = (struct be_slice_tables){.slot_bytes = 8, .planes = planes};
     while (8 * t->slot_bytes < forest->tile_rows)
         t->slot_bytes *= 2;
     for (int kind = 0; kind < BE_SLICE_KINDS; kind++)
         ir_text_init(&p.test[kind]);
     struct ir_text *const texts[] = {&p.bucket, &p.group, &p.batch, &p.turn,
                                      &p.record, &p.tree, &p.run, &p.add,
-                                     &p.value, &p.number};
+                                     &p.value, &p.number, &p.planes};
     for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
         ir_text_init(texts[i]);
     p.first_leaf = ir_realloc_array(NULL, (size_t)p.f->n_trees + 1,

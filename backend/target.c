@@ -20,13 +20,20 @@ static const struct be_level riscv64_levels[] = {
     {"rv64gcv", "generic-rv64", "+m,+a,+f,+d,+c,+v", 16, true, false},
 };
 
+/* No fused multiply-add: it is emulated where a result needs it. */
+static const struct be_level wasm32_levels[] = {
+    {"simd128", "generic", "+simd128", 16, false, false},
+};
+
 static const struct be_target targets[] = {
     {"x86_64-linux-gnu", "x86_64-unknown-linux-gnu", NULL, x86_64_levels, 3,
-     true, BE_PSHUFB},
+     true, BE_PSHUFB, false},
     {"aarch64-linux-gnu", "aarch64-unknown-linux-gnu", NULL, aarch64_levels, 1,
-     false, BE_TBL},
+     false, BE_TBL, false},
     {"riscv64-linux-gnu", "riscv64-unknown-linux-gnu", "lp64d",
-     riscv64_levels, 1, false, BE_LOADS},
+     riscv64_levels, 1, false, BE_LOADS, false},
+    {"wasm32", "wasm32-unknown-unknown", NULL, wasm32_levels, 1, false,
+     BE_SWIZZLE, true},
 };
 enum { n_targets = sizeof(targets) / sizeof(targets[0]) };
 

@@ -61,7 +61,8 @@ int cli_build_library(struct rt_library *library,
                       const struct cli_build *build, struct ir_diag *diag)
 {
     const struct pass_options passes = {.strategy = build->strategy,
-                                        .row_strategy = build->row_strategy};
+                                        .row_strategy = build->row_strategy,
+                                        .few_rows = build->few_rows};
     const struct be_options backend = {.cpus = build->cpus, .n_golden = 16};
     struct cli_progress progress;
     cli_progress_init(&progress);

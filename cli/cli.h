@@ -256,6 +256,7 @@ void cli_put_number(struct ir_text *text, enum ir_dtype dtype,
 
 struct cli_build {
     const char *cpus, *strategy, *row_strategy; /* or NULL */
+    int64_t few_rows; /* or 0 */
 };
 
 /* Compiles a model and loads the library, whose file is gone again when this
@@ -270,6 +271,23 @@ int cli_build_library(struct rt_library *library,
 struct pass_options;
 int cli_blame_passes(const struct ir_module *source, const char *names,
                      const struct pass_options *options);
+
+/* --------------------------------------------------------- code_size.c -- */
+
+/* Code of a library, by ISA level and part: "select", "entry". */
+struct cli_code {
+    const char *isa, *part;
+    int64_t bytes;
+};
+struct cli_code_size {
+    struct cli_code *code;
+    int n;
+    int64_t code_bytes, table_bytes; /* in all; constants */
+};
+/* Reads it off the sections of a library; what is in `size` lives in the arena.
+ * All zeros for a file without sections. */
+void cli_code_size(struct cli_code_size *size, const struct ir_file *file,
+                   struct ir_arena *arena);
 
 /* -------------------------------------------------------------- tune.c -- */
 

@@ -48,6 +48,9 @@ static const struct cli_option table[] = {
              "force how a model's batches are computed"),
     CLI_TEXT(build.row_strategy, "row-strategy", 0, "S",
              "force how one row of a model is computed"),
+    CLI_INT(build.few_rows, "few-rows", 0, "N", 1, 65536,
+            "force how many rows are no longer few: what is less\n"
+            "is done one by one"),
     CLI_FLAG(json, "json", 0, "print JSON"),
 };
 
@@ -206,6 +209,7 @@ struct bench {
     uint32_t output;
     int64_t batch;
     int n_threads;
+    struct rt_pool *pool; /* of several threads, else NULL */
     void *out, *scratch;
     double *run; /* [n_runs] seconds, ascending at the end */
     int n_runs;
@@ -233,10 +237,11 @@ static int batch_at(const struct bench *b, int64_t first, int64_t n)
     const int64_t width = m->n_elements;
     const float *f32 = (const float *)b->rows.data + first * width;
     const double *f64 = (const double *)b->rows.data + first * width;
-    if (b->n_threads != 1)
-        return rt_predict(m, b->output, b->rows.dtype,
-                          b->rows.dtype == TN_F32 ? (const void *)f32 : f64,
-                          (uint64_t)n, width, 1, b->out, b->n_threads);
+    if (b->pool)
+        return rt_pool_predict(b->pool, m, b->output, b->rows.dtype,
+                               b->rows.dtype == TN_F32 ? (const void *)f32
+                                                       : f64,
+                               (uint64_t)n, width, 1, b->out);
     if (b->rows.dtype == TN_F32)
         return m->predict_f32(b->output, f32, (uint64_t)n, width, 1, b->out,
                               b->scratch);
@@ -389,6 +394,7 @@ static bool run_bench(struct bench *b, const struct cli_source *source,
                            output->n_elements *
                            tn_dtype_bytes(output->dtype), "results", diag);
         b->scratch = rt_scratch_new(b->model);
+        b->pool = b->n_threads != 1 ? rt_pool_new(b->n_threads) : NULL;
         b->run = cli_alloc(MAX_RUNS, sizeof(*b->run), "numbers", diag);
         good = b->out && b->run && measure(b, o->seconds, diag);
     }
@@ -396,6 +402,7 @@ static bool run_bench(struct bench *b, const struct cli_source *source,
         print_json(b);
     else if (good)
         print_text(b);
+    rt_pool_free(b->pool);
     free(b->rows.data);
     free(b->out);
     free(b->scratch);

@@ -14,7 +14,7 @@
 struct options {
     const char *output, *emit, *target, *cpus, *name, *outputs, *early_stop;
     const char *strategy, *row_strategy, *print_after;
-    int64_t golden;
+    int64_t golden, few_rows;
     bool tune, verify_each, diff_each, verbose;
 };
 
@@ -25,10 +25,11 @@ static const struct cli_option table[] = {
              "--emit of one kind is standard output"),
     CLI_TEXT(emit, "emit", 0, "K,K",
              "the kinds to write instead, beside each other:\n"
-             "so, a, o, ll, asm, h, ir"),
+             "so, a, o, wasm, ll, asm, h, ir"),
     CLI_TEXT(target, "target", 0, "T",
-             "x86_64-linux-gnu (default), aarch64-linux-gnu or\n"
-             "riscv64-linux-gnu (with vectors)"),
+             "x86_64-linux-gnu (default), aarch64-linux-gnu,\n"
+             "riscv64-linux-gnu (with vectors) or wasm32 (with\n"
+             "SIMD128)"),
     CLI_TEXT(cpus, "cpu", 0, "LIST",
              "ISA levels to hold, separated by commas\n"
              "(default: all of the target)"),
@@ -45,6 +46,9 @@ static const struct cli_option table[] = {
     CLI_TEXT(row_strategy, "row-strategy", 0, "S",
              "force how one row is computed: match16, match32,\n"
              "oblivious, branch or walk"),
+    CLI_INT(few_rows, "few-rows", 0, "N", 1, 65536,
+            "force how many rows are no longer few: what is less\n"
+            "is done one by one"),
     CLI_TUNE(tune),
     CLI_INT(golden, "golden", 0, "N", 1, 65536,
             "rows embedded for the self-test (default 16)"),
@@ -106,7 +110,7 @@ static int emitted_files(struct ir_arena *arena, const struct options *o,
         enum be_kind kind;
         if (!be_kind_parse(name[i], strlen(name[i]), &kind))
             return cli_usage_error(&cli_compile, "unknown kind \"%s\" "
-                                   "(there are: so, a, o, ll, asm, h, ir)",
+                                   "(there are: so, a, o, wasm, ll, asm, h, ir)",
                                    name[i]);
         if (!seen[kind])
             files[(*n)++] = file_of(arena, o->output, kind, n_names == 1);
@@ -124,10 +128,10 @@ static int choose_files(struct ir_arena *arena, const struct options *o,
     const char *ending;
     if (!kind_of_path(o->output, &kind, &ending))
         return cli_usage_error(&cli_compile, "%s has no ending that names a "
-                               "kind (.so, .a, .o, .ll, .s, .h, .tnir); see "
-                               "--emit", o->output);
+                               "kind (.so, .a, .o, .wasm, .ll, .s, .h, .tnir); "
+                               "see --emit", o->output);
     files[(*n)++] = (struct file){kind, o->output};
-    if (kind == BE_SO || kind == BE_A || kind == BE_O)
+    if (be_kind_is_native(kind))
         files[(*n)++] = file_of(arena, o->output, BE_H, false);
     return CLI_OK;
 }
@@ -149,7 +153,8 @@ static bool is_same_file(const char *a, const char *b)
 static int check_file(const struct file *file, const char *model,
                       struct ir_diag *diag)
 {
-    const bool is_linked = file->kind == BE_SO || file->kind == BE_A;
+    const bool is_linked =
+        be_kind_is_native(file->kind) && file->kind != BE_O;
     if (is_standard_output(file) && is_linked)
         return cli_usage_error(&cli_compile, "the kind %s is not written to "
                                "standard output", be_kind_name(file->kind));
@@ -238,7 +243,7 @@ static int compile(const char *path, const struct options *o,
         .print_after = o->print_after, .print_to = stderr,
         .verify_each = o->verify_each, .diff_each = o->diff_each,
         .diff_rows = 256, .seed = 1, .strategy = o->strategy,
-        .row_strategy = o->row_strategy};
+        .row_strategy = o->row_strategy, .few_rows = o->few_rows};
     const struct be_options backend = {
         .name = o->name, .target = o->target, .cpus = o->cpus,
         .n_golden = (int)o->golden};
@@ -329,8 +334,8 @@ const struct cli_command cli_compile = {
     .min_arguments = 1, .max_arguments = 1,
     .options = table, .n_options = CLI_COUNT(table),
     .example =
-        "MODEL is a LightGBM text model, a .tn or a .tnir file; its content "
-        "tells which.\n"
+        "MODEL is a file of LightGBM, XGBoost, CatBoost or ONNX, a .tn or a "
+        ".tnir file; its\ncontent tells which.\n"
         "The library needs nothing at run time and runs on every CPU of its "
         "family.\n\n"
         "example: a library and a header, and the assembly to look at\n"

@@ -305,6 +305,7 @@ struct file_facts {
     const char *path;
     int64_t bytes;
     char sha256[65];
+    struct cli_code_size size; /* of a library */
 };
 
 static bool read_file_facts(struct file_facts *facts, const char *path,
@@ -316,6 +317,7 @@ static bool read_file_facts(struct file_facts *facts, const char *path,
     facts->path = path;
     facts->bytes = (int64_t)file.size;
     ir_sha256(file.data, file.size, facts->sha256);
+    cli_code_size(&facts->size, &file, &diag->arena);
     ir_file_close(&file);
     return true;
 }
@@ -388,8 +390,33 @@ static void json_model(struct cli_json *json, struct cli_source *source)
 
 /* ------------------------------------------------------------- libraries -- */
 
+/* A line a level; what all levels call, as if-else code, is the lowest's. */
+static void print_code(const struct cli_code_size *size,
+                       const struct tn_model *m)
+{
+    char text[32];
+    printf("code            %s\n", cli_size_text(size->code_bytes, text));
+    for (uint32_t l = 0; l < m->n_isa; l++) {
+        int64_t sum = 0;
+        for (int i = 0; i < size->n; i++)
+            sum += strcmp(size->code[i].isa, m->isa[l]) ? 0
+                                                        : size->code[i].bytes;
+        printf("  %-13s %s:", m->isa[l], cli_size_text(sum, text));
+        const char *comma = "";
+        for (int i = 0; i < size->n; i++) {
+            if (strcmp(size->code[i].isa, m->isa[l]))
+                continue;
+            printf("%s %s %s", comma, size->code[i].part,
+                   cli_size_text(size->code[i].bytes, text));
+            comma = ",";
+        }
+        putchar('\n');
+    }
+    printf("tables          %s\n", cli_size_text(size->table_bytes, text));
+}
+
 static void print_library(struct cli_source *source, const struct options *o,
-                          bool proven)
+                          const struct file_facts *file, bool proven)
 {
     const struct tn_model *m = source->library.model;
     char size[32];
@@ -403,6 +430,7 @@ static void print_library(struct cli_source *source, const struct options *o,
                (int)i == m->isa_level() ? " (this CPU)" : "");
     printf("\nstrategies      %s, %s for one row\n",
            cli_strategy(m->strategy), cli_strategy(m->row_strategy));
+    print_code(&file->size, m);
     printf("scratch         %s\n",
            cli_size_text((int64_t)m->scratch_bytes, size));
     printf("stack           %s\n",
@@ -413,8 +441,24 @@ static void print_library(struct cli_source *source, const struct options *o,
            proven ? "passed" : source->library.error, m->n_golden);
 }
 
+static void json_code(struct cli_json *json, const struct cli_code_size *size)
+{
+    cli_json_int(json, "code_bytes", size->code_bytes);
+    cli_json_int(json, "table_bytes", size->table_bytes);
+    cli_json_open(json, "code", '[');
+    for (int i = 0; i < size->n; i++) {
+        cli_json_open(json, NULL, '{');
+        cli_json_string(json, "isa", size->code[i].isa);
+        cli_json_string(json, "part", size->code[i].part);
+        cli_json_int(json, "bytes", size->code[i].bytes);
+        cli_json_close(json, '}');
+    }
+    cli_json_close(json, ']');
+}
+
 static void json_library(struct cli_json *json,
-                         const struct cli_source *source, bool proven)
+                         const struct cli_source *source,
+                         const struct file_facts *file, bool proven)
 {
     const struct tn_model *m = source->library.model;
     cli_json_string(json, "name", m->name);
@@ -426,6 +470,7 @@ static void json_library(struct cli_json *json,
     cli_json_string(json, "isa_of_this_cpu", m->isa[m->isa_level()]);
     cli_json_string(json, "strategy", m->strategy);
     cli_json_string(json, "row_strategy", m->row_strategy);
+    json_code(json, &file->size);
     cli_json_int(json, "scratch_bytes", (int64_t)m->scratch_bytes);
     cli_json_int(json, "stack_bytes", (int64_t)m->stack_bytes);
     cli_json_int(json, "golden_rows", m->n_golden);
@@ -447,7 +492,7 @@ static int inspect(struct cli_source *source, const struct file_facts *file,
         cli_json_open(&json, NULL, '{');
         json_file(&json, file, kind);
         if (library)
-            json_library(&json, source, proven);
+            json_library(&json, source, file, proven);
         else
             json_model(&json, source);
         cli_json_close(&json, '}');
@@ -456,7 +501,7 @@ static int inspect(struct cli_source *source, const struct file_facts *file,
     } else {
         print_file(file, kind);
         if (library)
-            print_library(source, o, proven);
+            print_library(source, o, file, proven);
         else
             print_model(source, o, file);
     }

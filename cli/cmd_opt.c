@@ -12,7 +12,7 @@
 struct options {
     const char *passes, *print_after, *output, *outputs, *early_stop;
     const char *strategy, *row_strategy;
-    int64_t diff_rows;
+    int64_t diff_rows, few_rows;
     bool verify_each, diff_each, tune, costs;
 };
 
@@ -44,6 +44,9 @@ static const struct cli_option table[] = {
     CLI_TEXT(row_strategy, "row-strategy", 0, "S",
              "force how one row is computed: match16, match32,\n"
              "oblivious, branch or walk"),
+    CLI_INT(few_rows, "few-rows", 0, "N", 1, 65536,
+            "force how many rows are no longer few: what is less\n"
+            "is done one by one"),
 };
 
 static void print_passes(FILE *to)
@@ -62,7 +65,7 @@ static int change(struct ir_module *module, const struct options *o,
         .print_after = o->print_after, .print_to = stderr,
         .verify_each = o->verify_each, .diff_each = o->diff_each,
         .diff_rows = o->diff_rows, .seed = 1, .strategy = o->strategy,
-        .row_strategy = o->row_strategy};
+        .row_strategy = o->row_strategy, .few_rows = o->few_rows};
     if (!cli_stop_early(module, o->early_stop, diag) ||
         !cli_keep_outputs(module, o->outputs, diag))
         return CLI_BAD_USAGE;

@@ -42,6 +42,9 @@ static const struct cli_option table[] = {
     CLI_TEXT(build.row_strategy, "row-strategy", 0, "S",
              "force how one row is computed: match16, match32,\n"
              "oblivious, branch or walk"),
+    CLI_INT(build.few_rows, "few-rows", 0, "N", 1, 65536,
+            "force how many rows are no longer few: what is less\n"
+            "is done one by one"),
     CLI_TEXT(ignore, "ignore", 0, "A,B",
              "columns of DATA to pass over, say the label"),
     CLI_FLAG(no_header, "no-header", 0,

@@ -40,7 +40,8 @@ static const struct way {
 };
 
 static const int mixed_sizes[] = {
-    1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65,
+    1, 2, 3, 0, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129,
+    255, 256, 257, 511, 512, 513,
 };
 
 /* Elements by which rows and columns lie apart more than they need; elements
@@ -377,8 +378,10 @@ static int call(const struct cli_compare *c, const struct where *w,
                 tn_dtype_bytes(o->dtype);
     if (w->way->batches == ONE_ROW)
         return call_one(c, w, rows, out);
+    struct tn_model worth = *m; /* two threads, however short the work is */
+    worth.batch_ns = UINT32_MAX;
     if (w->way->batches == THREADS)
-        return rt_predict(m, w->output, (uint32_t)w->dtype, rows, (uint64_t)n,
+        return rt_predict(&worth, w->output, (uint32_t)w->dtype, rows, (uint64_t)n,
                           b->row_stride, b->column_stride, out, 2);
     if (w->dtype == TN_F32)
         return m->predict_f32(w->output, (const float *)rows, (uint64_t)n,

@@ -21,7 +21,7 @@ enum {
 
 struct candidate {
     enum ir_strategy strategy;
-    bool one_row;
+    enum pass_rows rows;
     double estimate; /* ns a row */
     const struct tn_model *model;
     void *scratch;
@@ -33,7 +33,7 @@ struct tune {
     struct ir_module *module;
     struct rt_library library[IR_N_STRATEGIES];
     int n_libraries;
-    struct candidate candidate[2 * IR_N_STRATEGIES];
+    struct candidate candidate[PASS_N_ROWS * IR_N_STRATEGIES];
     int n_candidates;
     int64_t n_rows, width;
     float *rows;
@@ -44,13 +44,13 @@ struct tune {
 
 /* Adds up what the cost model says of all forests. */
 static bool estimate(const struct ir_module *module,
-                     double ns[2][IR_N_STRATEGIES], struct ir_diag *diag)
+                     double ns[PASS_N_ROWS][IR_N_STRATEGIES], struct ir_diag *diag)
 {
     struct ir_module *copy = ir_module_clone(module);
     const struct pass_options none = {0};
     const bool good = pass_run_all(copy, &none, diag);
     int n_forests = 0;
-    memset(ns, 0, 2 * sizeof(ns[0]));
+    memset(ns, 0, PASS_N_ROWS * sizeof(ns[0]));
     for (int i = 0; good && i < copy->n_ops; i++) {
         struct ir_forest f;
         struct pass_costs costs;
@@ -59,7 +59,7 @@ static bool estimate(const struct ir_module *module,
         ir_forest_view(copy->ops[i], &f);
         pass_estimate(&f, &costs);
         n_forests++;
-        for (int r = 0; r < 2; r++)
+        for (int r = 0; r < PASS_N_ROWS; r++)
             for (int s = 0; s < IR_N_STRATEGIES; s++)
                 ns[r][s] += pass_in_bounds(&f, (enum ir_strategy)s)
                                 ? costs.ns[r][s] : INFINITY;
@@ -74,15 +74,17 @@ static bool estimate(const struct ir_module *module,
  * of this CPU once that is known. Returns an exit code. */
 static int build_candidates(struct tune *t, struct ir_diag *diag)
 {
-    double ns[2][IR_N_STRATEGIES];
+    double ns[PASS_N_ROWS][IR_N_STRATEGIES];
     const char *cpu = NULL;
     if (!estimate(t->module, ns, diag))
         return CLI_BAD_INPUT;
     for (int s = 0; s < IR_N_STRATEGIES; s++) {
-        const bool batch = isfinite(ns[0][s]), one = isfinite(ns[1][s]);
+        const bool batch = isfinite(ns[PASS_BATCH][s]);
+        const bool one = isfinite(ns[PASS_ONE][s]);
         const struct cli_build build = {
             .cpus = cpu, .strategy = batch ? ir_strategy_name[s] : NULL,
-            .row_strategy = one ? ir_strategy_name[s] : NULL};
+            .row_strategy = one ? ir_strategy_name[s] : NULL,
+            .few_rows = 1}; /* no row is done alone in a batch */
         struct rt_library *library = &t->library[t->n_libraries];
         if (!batch && !one)
             continue;
@@ -92,10 +94,11 @@ static int build_candidates(struct tune *t, struct ir_diag *diag)
         t->n_libraries++;
         const struct tn_model *m = library->model;
         cpu = ir_strdup(&diag->arena, m->isa[m->isa_level()]);
-        for (int r = 0; r < 2; r++)
-            if (r ? one : batch)
+        for (int r = 0; r < PASS_N_ROWS; r++)
+            if (isfinite(ns[r][s]))
                 t->candidate[t->n_candidates++] = (struct candidate){
-                    .strategy = (enum ir_strategy)s, .one_row = r,
+                    .strategy = (enum ir_strategy)s,
+                    .rows = (enum pass_rows)r,
                     .estimate = ns[r][s], .model = m,
                     .scratch = rt_scratch_new(m)};
     }
@@ -138,16 +141,18 @@ static void call(const struct tune *t, const struct candidate *c, int64_t at,
                  int64_t n)
 {
     const float *rows = t->rows + at * t->width;
-    for (int64_t r = 0; c->one_row && r < n; r++)
+    for (int64_t r = 0; c->rows == PASS_ONE && r < n; r++)
         c->model->predict_one_f32(0, rows + r * t->width, t->out, c->scratch);
-    if (!c->one_row)
-        c->model->predict_f32(0, rows, (uint64_t)n, t->width, 1, t->out,
-                              c->scratch);
+    const int64_t step = c->rows == PASS_FEW ? 1 : n;
+    for (int64_t r = 0; c->rows != PASS_ONE && r < n; r += step)
+        c->model->predict_f32(0, rows + r * t->width, (uint64_t)step, t->width,
+                              1, t->out, c->scratch);
 }
 
 static double measure_round(const struct tune *t, const struct candidate *c)
 {
-    const int64_t step = t->n_rows < 1024 ? t->n_rows : 1024;
+    const int64_t most = c->rows == PASS_FEW ? 16 : 1024;
+    const int64_t step = t->n_rows < most ? t->n_rows : most;
     const double start = cli_seconds();
     double spent = 0;
     int64_t done = 0, at = 0;
@@ -189,11 +194,12 @@ static void measure(struct tune *t)
 
 /* ------------------------------------------------------------- choosing -- */
 
-static const struct candidate *fastest(const struct tune *t, bool one_row)
+static const struct candidate *fastest(const struct tune *t,
+                                       enum pass_rows rows)
 {
     const struct candidate *best = NULL;
     for (int i = 0; i < t->n_candidates; i++)
-        if (t->candidate[i].one_row == one_row &&
+        if (t->candidate[i].rows == rows &&
             (!best || t->candidate[i].ns < best->ns))
             best = &t->candidate[i];
     return best;
@@ -205,22 +211,36 @@ static void print_table(const struct tune *t)
     fprintf(stderr, "ns a row at %s, %" PRId64 " drawn rows\n",
             m->isa[m->isa_level()], t->n_rows);
     fputs("rows       strategy   measured  estimated\n", stderr);
-    for (int r = 0; r < 2; r++)
+    static const char *const names[] = {"batch", "one", "few"};
+    for (int r = 0; r < PASS_N_ROWS; r++)
         for (int i = 0; i < t->n_candidates; i++) {
             const struct candidate *c = &t->candidate[i];
-            if (c->one_row == r)
-                fprintf(stderr, "%-9s  %-9s  %8.1f  %9.1f%s\n",
-                        r ? "one" : "batch", ir_strategy_name[c->strategy],
-                        c->ns, c->estimate,
-                        c == fastest(t, r) ? "  fastest" : "");
+            const bool best =
+                r != PASS_FEW && c == fastest(t, (enum pass_rows)r);
+            if (c->rows == (enum pass_rows)r)
+                fprintf(stderr, "%-9s  %-9s  %8.1f  %9.1f%s\n", names[r],
+                        ir_strategy_name[c->strategy], c->ns, c->estimate,
+                        best ? "  fastest" : "");
         }
 }
 
-static void note(struct tune *t, bool one_row)
+static void note(struct tune *t)
 {
-    ir_set_fact(t->module,
-                one_row ? PASS_TUNED_ROW_STRATEGY : PASS_TUNED_STRATEGY,
-                ir_strategy_name[fastest(t, one_row)->strategy]);
+    const struct candidate *batch = fastest(t, PASS_BATCH);
+    const struct candidate *one = fastest(t, PASS_ONE);
+    double few = INFINITY;
+    for (int i = 0; i < t->n_candidates; i++)
+        if (t->candidate[i].rows == PASS_FEW &&
+            t->candidate[i].strategy == batch->strategy)
+            few = t->candidate[i].ns;
+    char text[32];
+    snprintf(text, sizeof(text), "%" PRId64,
+             pass_few_rows(batch->ns, one->ns, few));
+    ir_set_fact(t->module, PASS_TUNED_STRATEGY,
+                ir_strategy_name[batch->strategy]);
+    ir_set_fact(t->module, PASS_TUNED_ROW_STRATEGY,
+                ir_strategy_name[one->strategy]);
+    ir_set_fact(t->module, PASS_TUNED_FEW_ROWS, text);
 }
 
 int cli_tune(struct ir_module *module, struct ir_diag *diag)
@@ -232,8 +252,7 @@ int cli_tune(struct ir_module *module, struct ir_diag *diag)
     if (code == CLI_OK) {
         measure(&t);
         print_table(&t);
-        note(&t, false);
-        note(&t, true);
+        note(&t);
     }
     for (int i = 0; i < t.n_candidates; i++)
         free(t.candidate[i].scratch);
@@ -248,7 +267,7 @@ int cli_tune(struct ir_module *module, struct ir_diag *diag)
 
 static void put_costs(struct cli_json *json, const struct ir_op *op, int number)
 {
-    static const char *const rows[2] = {"batch", "one"};
+    static const char *const rows[] = {"batch", "one", "few"};
     struct ir_forest f;
     struct pass_costs costs;
     ir_forest_view(op, &f);
@@ -257,7 +276,7 @@ static void put_costs(struct cli_json *json, const struct ir_op *op, int number)
     cli_json_int(json, "op", number);
     cli_json_string(json, "strategy", ir_attr_string(op, "strategy"));
     cli_json_string(json, "row_strategy", ir_attr_string(op, "row_strategy"));
-    for (int r = 0; r < 2; r++) {
+    for (int r = 0; r < PASS_N_ROWS; r++) {
         cli_json_open(json, rows[r], '{');
         for (int s = 0; s < IR_N_STRATEGIES; s++)
             if (isfinite(costs.ns[r][s]) &&

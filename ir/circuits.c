@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { none = -1, byte_bits = 8, most_free = 4 };
+enum { none = -1, most_free = 4 };
 
 /* A subtree as codes are given to it. Codes are relative to its own. */
 struct ir_subtree {
@@ -316,13 +316,15 @@ static bool try_budget(struct ir_circuit *c, const struct ir_forest *f,
 /* How much room is shared out is found by trying: with much, subtrees stand for
  * many codes and cost little, but may come to need more bits than there are.
  * Codes are a byte where that can be. */
-void ir_make_circuit(struct ir_circuit *c, const struct ir_forest *f, int tree)
+void ir_make_circuit(struct ir_circuit *c, const struct ir_forest *f, int tree,
+                     int few_bits)
 {
     int least = 0, best = none;
     start_tree(c, f, tree);
     while (1 << least < c->n_leaves)
         least++;
-    const int bits = least <= byte_bits               ? byte_bits
+    const int bits = least <= few_bits               ? few_bits
+                     : least <= IR_BYTE_BITS         ? IR_BYTE_BITS
                      : least + 1 < IR_MOST_CODE_BITS ? least + 1
                                                      : IR_MOST_CODE_BITS;
     try_budget(c, f, tree, least, none);

@@ -486,8 +486,8 @@ int ir_find_output(const struct ir_module *module, const char *name);
     "code_bits:int column_feature:tensor? column_flags:tensor? "              \
     "cut_start:tensor? cuts:tensor? column_set_start:tensor? "                \
     "column_set:tensor? node_column:tensor? node_code:tensor? "               \
-    "strategy:string? row_strategy:string? tile_rows:int? chunk_nodes:int? "  \
-    IR_SLOTS_ATTR
+    "strategy:string? row_strategy:string? tile_rows:int? few_rows:int? "     \
+    "batch_ns:int? chunk_nodes:int? " IR_SLOTS_ATTR
 
 enum ir_node_flag {
     IR_NODE_MISSING_LEFT = 1,
@@ -618,9 +618,11 @@ struct ir_circuit {
     int n_free;
 };
 /* `circuit` starts as zeros and can be used again. The tree has at most 2^16
- * leaves. */
+ * leaves. Codes have up to `few_bits`, of 1 to IR_BYTE_BITS, if those are enough;
+ * else a byte, if that is. The fewer there are, the more blends it takes. */
+enum { IR_BYTE_BITS = 8 };
 void ir_make_circuit(struct ir_circuit *circuit, const struct ir_forest *f,
-                     int tree);
+                     int tree, int few_bits);
 void ir_circuit_release(struct ir_circuit *circuit);
 
 /* Element i of an array of dtype f32 or f64. */

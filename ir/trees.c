@@ -678,6 +678,8 @@ bool ir_verify_forest(const struct ir_module *module, const struct ir_op *op,
     if (bits != 0 && !check_codes(op, diag))
         return false;
     if (!check_range(op, "tile_rows", 64, 65536, diag) ||
+        !check_range(op, "few_rows", 0, 65536, diag) ||
+        !check_range(op, "batch_ns", 0, INT32_MAX, diag) ||
         !check_range(op, "chunk_nodes", 1, IR_MAX_NODES, diag))
         return false;
     if (ir_attr_int_or(op, "tile_rows", 64) % 64 != 0)

@@ -18,8 +18,10 @@ const char *const pass_term_name[PASS_N_TERMS] = {
 /* Tables of up to so many bytes are near. */
 #define NEAR_BYTES 32768.0
 
-/* Bytes of codes that are looked up in registers: backend/emit_tests.c. */
+/* Bytes of codes that are looked up in registers: backend/emit_tests.c. And
+ * features whose set tests can be words: backend/set_words.c. */
 #define MOST_CODES 128
+#define MOST_SET_RUNS 8
 
 /* The sum over the trees of the mean depth of a leaf. */
 static double sum_depths(const struct ir_forest *f)
@@ -94,14 +96,36 @@ static void count_forest(const struct ir_forest *f, double *term)
     }
 }
 
-/* Of one row: how the codes that n groups of `lanes` tests ask for are found.
- * */
-static void count_lookups(const struct ir_forest *f, double n, int lanes,
-                          double *term)
+/* Registers of 16 bytes that codes fill; many where they are in memory. */
+static int count_registers(int bytes)
 {
-    const int code = f->code_bits / 8, columns = f->n_code_columns * code;
-    if (columns <= MOST_CODES)
-        term[PASS_shuffles] = n * ((columns + 15) / 16) * code;
+    return bytes > MOST_CODES ? 100 : bytes > 0 ? (bytes + 15) / 16 : 1;
+}
+
+/* Of one row: how the codes that n groups of `lanes` tests ask for are found;
+ * or, if `words`, where that is cheaper, what set tests answer: see
+ * backend/set_words.c. */
+static void count_lookups(const struct ir_forest *f, double n, int lanes,
+                          bool words, double *term)
+{
+    const int code = f->code_bits / 8;
+    int runs = 0, numeric = 0;
+    for (int c = 0; c < f->n_code_columns; c++)
+        if (!(f->column_flags[c] & IR_NODE_CATEGORICAL))
+            numeric++;
+        else if (c == 0 || f->column_feature[c] != f->column_feature[c - 1] ||
+                 !(f->column_flags[c - 1] & IR_NODE_CATEGORICAL))
+            runs++;
+    int registers = count_registers(f->n_code_columns * code);
+    const int without = count_registers(numeric * code);
+    if (words && runs > 0 && runs <= MOST_SET_RUNS &&
+        2 * runs + 3 * without < 2 + 3 * registers) {
+        term[PASS_words] = n * runs;
+        term[PASS_set_columns] = runs;
+        registers = without;
+    }
+    if (registers * 16 <= MOST_CODES)
+        term[PASS_shuffles] = n * registers * code;
     else
         term[PASS_loads] = n * lanes;
 }
@@ -115,7 +139,7 @@ static void count_tests(const struct ir_forest *f, double *term)
     term[PASS_tests] = tests * (f->code_bits / 8);
     term[PASS_far_adds] =
         term[PASS_adds] * log2(1 + ir_table_bytes(f) / NEAR_BYTES);
-    count_lookups(f, tests / 32, 32, term);
+    count_lookups(f, tests / 32, 32, false, term);
 }
 
 /* Terms of match, of clusters of `lanes` exits. */
@@ -139,7 +163,7 @@ static void count_steps(const struct ir_forest *f, int lanes, double *term)
     term[PASS_steps] = steps;
     term[PASS_more_steps] = steps - f->n_trees;
     term[PASS_far_steps] = steps * log2(1 + bytes / NEAR_BYTES);
-    count_lookups(f, steps, lanes, term);
+    count_lookups(f, steps, lanes, true, term);
 }
 
 /* Terms of slice. */
@@ -148,7 +172,7 @@ static void count_blends(const struct ir_forest *f, double *term)
     struct ir_circuit circuit = {0};
     double blends = 0, wide = 0;
     for (int t = 0; t < f->n_trees; t++) {
-        ir_make_circuit(&circuit, f, t);
+        ir_make_circuit(&circuit, f, t, IR_BYTE_BITS);
         blends += circuit.n_blends;
         wide += circuit.n_bits > 8;
     }
@@ -159,16 +183,24 @@ static void count_blends(const struct ir_forest *f, double *term)
     ir_circuit_release(&circuit);
 }
 
-static double sum_costs(const double *term, bool one_row, enum ir_strategy s)
+static double sum_costs(const double *term, enum pass_rows of,
+                        enum ir_strategy s)
 {
-    enum { BATCH = false, ONE = true };
     double sum = 0;
 #define COST(rows, strategy, name, ns)                                        \
-    if (one_row == rows && s == IR_##strategy)                                \
+    if (of == PASS_##rows && s == IR_##strategy)                              \
         sum += (ns) * term[PASS_##name];
 #include "passes/costs.def"
 #undef COST
     return sum;
+}
+
+static bool has_rows(const struct ir_forest *f, enum ir_strategy s,
+                     enum pass_rows rows)
+{
+    if (rows == PASS_FEW && !pass_has_code_tiles(ir_strategy_name[s]))
+        return false;
+    return !ir_strategy_obstacle(f, s, rows == PASS_ONE);
 }
 
 void pass_estimate(const struct ir_forest *f, struct pass_costs *costs)
@@ -178,8 +210,8 @@ void pass_estimate(const struct ir_forest *f, struct pass_costs *costs)
     count_forest(f, common);
     for (int s = 0; s < IR_N_STRATEGIES; s++) {
         double *term = costs->term[s];
-        for (int one_row = 0; one_row < 2; one_row++)
-            costs->ns[one_row][s] = INFINITY;
+        for (int rows = 0; rows < PASS_N_ROWS; rows++)
+            costs->ns[rows][s] = INFINITY;
         if (ir_strategy_obstacle(f, (enum ir_strategy)s, false))
             continue;
         memcpy(term, common, sizeof(common));
@@ -189,9 +221,9 @@ void pass_estimate(const struct ir_forest *f, struct pass_costs *costs)
             count_blends(f, term);
         if (s == IR_MATCH16 || s == IR_MATCH32)
             count_steps(f, s == IR_MATCH16 ? 16 : 32, term);
-        for (int one_row = 0; one_row < 2; one_row++)
-            if (!ir_strategy_obstacle(f, (enum ir_strategy)s, one_row))
-                costs->ns[one_row][s] =
-                    sum_costs(term, one_row, (enum ir_strategy)s);
+        for (int rows = 0; rows < PASS_N_ROWS; rows++)
+            if (has_rows(f, (enum ir_strategy)s, (enum pass_rows)rows))
+                costs->ns[rows][s] = sum_costs(term, (enum pass_rows)rows,
+                                               (enum ir_strategy)s);
     }
 }

@@ -18,6 +18,7 @@ struct pass_options {
     uint64_t seed;           /* of those rows */
     const char *strategy;    /* forces the batch strategy, or NULL */
     const char *row_strategy; /* forces the one-row strategy, or NULL */
+    int64_t few_rows;        /* forces the attribute, or 0 */
 };
 
 struct pass {
@@ -90,11 +91,15 @@ bool pass_quantise(struct ir_module *module, const struct pass_options *options,
                    struct ir_diag *diag);
 
 /* ----------------------------------------------------------- schedule.c -- */
-/* Chooses strategy, row_strategy, tile_rows and chunk_nodes of each forest: the
- * strategy that an option forces, or that the module's facts name as measured,
- * where the forest can have it, or that the cost model finds the cheapest. */
+/* Chooses strategy, row_strategy, tile_rows, few_rows and chunk_nodes of each
+ * forest: what an option forces, or the module's facts name as measured, where
+ * the forest can have it, or what the cost model finds the cheapest. */
 #define PASS_TUNED_STRATEGY "tuned_strategy"
 #define PASS_TUNED_ROW_STRATEGY "tuned_row_strategy"
+#define PASS_TUNED_FEW_ROWS "tuned_few_rows"
+/* From how many rows on a tile is cheaper than rows one by one; the costs are
+ * those of struct pass_costs, of the two strategies. */
+int64_t pass_few_rows(double batch, double one, double few);
 bool pass_schedule(struct ir_module *module, const struct pass_options *options,
                    struct ir_diag *diag);
 /* Whether the strategy compiles in proportion: only then it is chosen. */
@@ -105,14 +110,14 @@ bool pass_in_bounds(const struct ir_forest *f, enum ir_strategy s);
  * bytes of a code); different tests (likewise); leaf values added; the mean
  * depth of a leaf, by nodes that compare and by set tests; the mean number of
  * clusters on the way to a leaf, and those after the first; shuffles and loads
- * of codes there; `far_` is such a sum times log2(1 + bytes / 32 KB) of the
- * tables read, for caches. And the levels of the searches that write codes; set
- * columns (in bytes); the numbers that are read of a row, times log2(1 + its KB
- * / 4). */
+ * of codes there, and words of sets; `far_` is such a sum times log2(1 + bytes
+ * / 32 KB) of the tables read, for caches. And the levels of the searches that
+ * write codes; set columns (in bytes); the numbers that are read of a row,
+ * times log2(1 + its KB / 4). */
 #define PASS_TERMS(X)                                                         \
     X(one) X(trees) X(adds) X(far_adds) X(nodes) X(tests) X(blends)           \
     X(levels) X(set_levels) X(far_levels) X(steps) X(more_steps) X(far_steps) \
-    X(shuffles) X(loads) X(cut_columns) X(set_columns) X(far_row)
+    X(shuffles) X(loads) X(words) X(cut_columns) X(set_columns) X(far_row)
 enum pass_term {
 #define PASS_TERM(name) PASS_##name,
     PASS_TERMS(PASS_TERM)
@@ -120,10 +125,13 @@ enum pass_term {
     PASS_N_TERMS
 };
 extern const char *const pass_term_name[PASS_N_TERMS];
+/* A row of a batch; one alone; all of a tile with one row in it, where the
+ * strategy has tiles. */
+enum pass_rows { PASS_BATCH, PASS_ONE, PASS_FEW, PASS_N_ROWS };
 struct pass_costs {
     double term[IR_N_STRATEGIES][PASS_N_TERMS];
-    double ns[2][IR_N_STRATEGIES]; /* a row, of a batch and alone; INFINITY
-                                      where it cannot be had */
+    double ns[PASS_N_ROWS][IR_N_STRATEGIES]; /* INFINITY where it cannot be
+                                                had */
 };
 /* Of an op `forest` that has its codes. */
 void pass_estimate(const struct ir_forest *f, struct pass_costs *costs);

@@ -4,6 +4,7 @@
 #include "passes/rewrite.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Nodes that are turned into code at most. `select` takes about 54 bytes of
@@ -22,6 +23,9 @@
 #define TILE_BYTES 16384
 #define TILE_LEAST 64
 #define TILE_MOST 1024
+
+/* So many rows are a tile, whatever the cost model says: it is not that right. */
+#define FEW_MOST 64
 
 static int32_t largest_tree(const struct ir_forest *f)
 {
@@ -67,6 +71,15 @@ static int64_t choose_tile_rows(const struct ir_forest *f, enum ir_strategy s)
     const int64_t rows = TILE_BYTES / (bytes > 0 ? bytes : 1) / TILE_LEAST *
                          TILE_LEAST;
     return rows < TILE_LEAST ? TILE_LEAST : rows > TILE_MOST ? TILE_MOST : rows;
+}
+
+int64_t pass_few_rows(double batch, double one, double few)
+{
+    if (!isfinite(few))
+        return 0;
+    /* few + (n - 1) batch = n one */
+    const double n = one > batch ? (few - batch) / (one - batch) : FEW_MOST;
+    return n <= 1 ? 1 : n >= FEW_MOST ? FEW_MOST : (int64_t)ceil(n);
 }
 
 /* -------------------------------------------------------------- options -- */
@@ -119,6 +132,24 @@ static int decide(const struct ir_module *module, const struct ir_op *op,
     return s >= 0 && !why ? s : (int)choose_strategy(f, one_row);
 }
 
+/* From how many rows on they are a tile: asked for, or measured for what was
+ * found to be the fastest, or reckoned. */
+static int64_t choose_few_rows(const struct ir_module *module,
+                               const struct pass_costs *costs,
+                               const struct pass_options *options, int s,
+                               int row)
+{
+    const char *tuned = ir_get_fact(module, PASS_TUNED_FEW_ROWS);
+    if (!pass_has_code_tiles(ir_strategy_name[s]))
+        return 0;
+    if (options->few_rows)
+        return options->few_rows;
+    if (tuned && !options->strategy && !options->row_strategy)
+        return (int64_t)fmin(fmax(strtod(tuned, NULL), 1), FEW_MOST);
+    return pass_few_rows(costs->ns[PASS_BATCH][s], costs->ns[PASS_ONE][row],
+                         costs->ns[PASS_FEW][s]);
+}
+
 /* --------------------------------------------------------------- the op -- */
 
 static bool schedule_forest(struct ir_module *module, struct ir_op *op,
@@ -126,16 +157,23 @@ static bool schedule_forest(struct ir_module *module, struct ir_op *op,
                             struct ir_diag *diag)
 {
     struct ir_forest f;
+    struct pass_costs costs;
     ir_forest_view(op, &f);
     const int s = decide(module, op, &f, options->strategy, false, diag);
     const int row = decide(module, op, &f, options->row_strategy, true, diag);
     if (s < 0 || row < 0)
         return false;
+    pass_estimate(&f, &costs);
     ir_set_attr(module, op, ir_string("strategy", ir_strategy_name[s]));
     ir_set_attr(module, op, ir_string("row_strategy", ir_strategy_name[row]));
     ir_set_attr(module, op,
                 ir_int("tile_rows",
                        choose_tile_rows(&f, (enum ir_strategy)s)));
+    ir_set_attr(module, op,
+                ir_int("few_rows",
+                       choose_few_rows(module, &costs, options, s, row)));
+    ir_set_attr(module, op,
+                ir_int("batch_ns", (int64_t)ceil(costs.ns[PASS_BATCH][s])));
     ir_set_attr(module, op, ir_int("chunk_nodes", CHUNK_NODES));
     return true;
 }

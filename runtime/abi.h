@@ -109,7 +109,9 @@ struct tn_model {
     /* Rows that the compiler's interpreter evaluated: f64, row-major; for
      * output o, golden_out[o] holds n_golden * outputs[o].n_elements. */
     uint32_t n_golden;
-    uint32_t reserved;
+    /* About what a row of a batch takes, in ns; 0 when that is not known. It is
+     * for deciding whether a thread is worth its while. */
+    uint32_t batch_ns;
     const double *golden_rows;
     const void *const *golden_out;
 };

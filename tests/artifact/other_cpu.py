@@ -67,9 +67,12 @@ class OtherCpu:
     run, and the machine that `readelf -h` gives."""
     target = emulator = machine = None
 
+    def programs(self):
+        return [f"{self.target}-gcc", self.emulator[0]]
+
     def setUp(self):
         super().setUp()
-        for program in (f"{self.target}-gcc", self.emulator[0]):
+        for program in self.programs():
             if not shutil.which(program):
                 self.skipTest(f"{program} is absent")
 
@@ -168,6 +171,43 @@ class RiscV(OtherCpu, Case):
         """qemu 7.2 stops at vector conversions that round in a way of their
         own, as exp has them: no probabilities."""
         self.check("numeric", "--outputs", "raw,leaf")
+
+
+# The offsets that score_rows.mjs has.
+WASM_LAYOUT = """
+#include "m.h"
+_Static_assert(sizeof(struct tn_model) == 120, "size");
+_Static_assert(offsetof(struct tn_model, n_elements) == 36, "n_elements");
+_Static_assert(offsetof(struct tn_model, outputs) == 56, "outputs");
+_Static_assert(offsetof(struct tn_model, scratch_bytes) == 64, "scratch");
+_Static_assert(offsetof(struct tn_model, golden_out) == 116, "golden_out");
+_Static_assert(sizeof(struct tn_output) == 32, "output");
+"""
+
+
+class Wasm(OtherCpu, Case):
+    """Pointers of 4 bytes; a module that node loads, with nothing to import."""
+    target = "wasm32"
+    emulator = ["node", HERE / "score_rows.mjs"]
+
+    def programs(self):
+        return ["node"]
+
+    def build(self, model, *options):
+        return compile_model(model, self.folder / "m.wasm", "--target",
+                             self.target, "--name", "m", *options)
+
+    def test_library(self):
+        module = self.build(MODELS["multiclass"])
+        self.assertEqual(module.read_bytes()[:4], b"\0asm")
+
+    @unittest.skipUnless(shutil.which("clang-22"), "clang-22 is absent")
+    def test_header(self):
+        self.build(MODELS["multiclass"])
+        source = self.folder / "layout.c"
+        source.write_text(WASM_LAYOUT)
+        run("clang-22", "--target=wasm32", "-ffreestanding", "-std=c11",
+            "-fsyntax-only", "-Wall", "-Werror", f"-I{self.folder}", source)
 
 
 if __name__ == "__main__":

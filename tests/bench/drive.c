@@ -6,6 +6,8 @@
  * with it, batch by batch. Predictors that leave threads to their caller get a
  * helper thread that does the second half of each batch.
  */
+#include "runtime/runtime.h"
+
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -39,6 +41,16 @@ int call_treenail(const struct entry *e, int thread, const char *rows, long n,
         return one((uint32_t)e->output, rows, out, e->context[thread]);
     return many((uint32_t)e->output, rows, (uint64_t)n, e->width, 1, out,
                 e->context[thread]);
+}
+
+/* The same on the threads of a pool, which is context[0]; `many` is the
+ * tn_model. It goes as runtime.h says. */
+int call_treenail_pool(const struct entry *e, int thread, const char *rows,
+                       long n, char *out)
+{
+    (void)thread;
+    return rt_pool_predict(e->context[0], e->many, (uint32_t)e->output, TN_F32,
+                           rows, (uint64_t)n, e->width, 1, out);
 }
 
 /* LGBM_BoosterPredictForMat; one row by LGBM_BoosterPredictForMatSingleRowFast,

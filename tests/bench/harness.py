@@ -84,7 +84,8 @@ def compile_driver():
     library = BUILD / "drive.so"
     BUILD.mkdir(parents=True, exist_ok=True)
     subprocess.run([os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC",
-                    "-pthread", HERE / "drive.c", "-o", library], check=True)
+                    "-pthread", "-D_GNU_SOURCE", f"-I{ROOT}", HERE / "drive.c",
+                    ROOT / "runtime/batch.c", "-o", library], check=True)
     os.environ["BENCH_DRIVER"] = str(library)
 
 
@@ -98,6 +99,7 @@ class Worker:
             [venv_python(name), HERE / "worker.py", name],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
             text=True, start_new_session=True)
+        self.too_slow = False
 
     def ask(self, do, limit, **request):
         """The answer, which is an error if none comes in `limit` seconds."""
@@ -112,6 +114,7 @@ class Worker:
         if line:
             return json.loads(line)
         if line is None:
+            self.too_slow = True
             self.stop()
             return {"error": f"took more than {limit:.0f} s to {do}"}
         code = process.wait()
@@ -189,23 +192,43 @@ def slow(times, batch):
     return len(times) >= 3 and times[0] * batch > 2e9
 
 
+def given_up(args, work):
+    """Why an earlier run, no less patient, gave the peer up."""
+    note = work / "given-up.json"
+    if note.exists():
+        old = json.loads(note.read_text())
+        if old["limit"] >= args.limit:
+            return old["error"]
+    return None
+
+
+def load(args, worker, case, work):
+    """Has the peer load the case; remembers that it took too long."""
+    answer = worker.ask("load", args.limit, case=str(case), work=str(work))
+    if worker.too_slow:
+        work.mkdir(parents=True, exist_ok=True)
+        (work / "given-up.json").write_text(json.dumps(
+            {"limit": args.limit, "error": answer["error"]}))
+    return answer
+
+
 def open_workers(args, case, names, log):
     """The peers that can run the case, and what became of each."""
     workers, peers = {}, {}
     for name in names:
         start = time.perf_counter()
+        work = BUILD / "work" / case.name / name
         peer = PEERS[name]
         reason = args.absent.get(name)
         facts = json.loads((case / "case.json").read_text())
         if not reason and facts["format"] not in peer.reads:
             reason = f"reads no {facts['format']} models"
+        reason = reason or given_up(args, work)
         if reason:
             peers[name] = {"error": reason}
             continue
         workers[name] = Worker(name, log)
-        peers[name] = workers[name].ask(
-            "load", args.limit, case=str(case),
-            work=str(BUILD / "work" / case.name / name))
+        peers[name] = load(args, workers[name], case, work)
         say(f"  {PEERS[name].label}: " + peers[name].get(
             "error", f"loaded in {time.perf_counter() - start:.1f} s"))
         if "error" in peers[name]:
@@ -230,6 +253,15 @@ def run_case(args, case, names, log):
         for worker in workers.values():
             worker.stop()
     return result
+
+
+def prepare(args, case, names, log):
+    """Compiles what can be kept, a peer at a time."""
+    for name in names:
+        if PEERS[name].keeps:
+            workers, _ = open_workers(args, case, [name], log)
+            for worker in workers.values():
+                worker.stop()
 
 
 def describe(cell, cells):
@@ -284,6 +316,8 @@ def parse_args():
                         metavar="PEER")
     parser.add_argument("--quick", action="store_true",
                         help="two short rounds: to see that it works")
+    parser.add_argument("--prepare", action="store_true",
+                        help="only train the models and let peers compile")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.05,
                         help="least time of a turn")
@@ -318,9 +352,14 @@ def main():
             continue
         say(name)
         with open(BUILD / "workers.log", "a") as log:
+            if args.prepare:
+                prepare(args, case, names, log)
+                continue
             result = run_case(args, case, names, log)
         about["ended"] = datetime.datetime.now().isoformat(timespec="seconds")
         path.write_text(json.dumps({"about": about, **result}, indent=1))
+    if args.prepare:
+        return
     import report
     report.write(args.results,
                  ROOT / "docs/benchmarks" if args.docs else args.results)

@@ -303,7 +303,7 @@ def plot_compile(path, results):
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("leaves of the forest")
-    axes.set_ylabel("seconds to compile")
+    axes.set_ylabel("seconds of the CPU to compile")
     axes.grid(color="#eeeeee")
     axes.legend(frameon=False)
     figure.savefig(path, bbox_inches="tight", metadata={"Date": None})

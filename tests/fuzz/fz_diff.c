@@ -14,7 +14,8 @@
  *   byte 4    rows: 0 is 150; up to 199 so many; else a tile, or two or three,
  *             and one row less, none, or one more
  *   byte 5    odd: compiled for all levels, also those that cannot run here
- *   byte 6-7  not used
+ *   byte 6    rows done one by one in a batch, modulo 4: 2 what is chosen,
+ *             3 fewer than byte 7 says, else none
  *   byte 8-   the model
  */
 #include "backend/backend.h"
@@ -114,6 +115,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct pass_options passes = {
         .strategy = batch[head[0] % 8],
         .row_strategy = one[head[1] % 6],
+        .few_rows = head[6] % 4 == 2 ? 0 : head[6] % 4 == 3 ? head[7] : 1,
     };
     struct ir_module *module = ir_module_clone(source);
     if (!pass_run_all(module, &passes, &diag)) {

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Huge and chain-shaped trees: scale.py [--full]
 
-Time and memory of a compile grow linearly with the model, nothing recurses
+Time, memory and bytes of a compile grow linearly with the model, nothing recurses
 until the stack is gone, and what is compiled equals the interpreter. --full
 takes the sizes that real abuse has; a normal run a tenth of them.
 """
+import json
 import os
 import pathlib
 import resource
@@ -22,6 +23,8 @@ WALK = ("--strategy", "walk", "--row-strategy", "walk")
 RATIO = 9
 # What is below these is the start of a process, not the model.
 SECONDS, MB = 0.1, 80
+# Of code and tables; and what a library has of them in any case.
+SIZE_RATIO, BYTES = 5, 50000
 
 
 def run(*arguments):
@@ -32,6 +35,15 @@ def run(*arguments):
     if child.returncode:
         raise subprocess.CalledProcessError(child.returncode, child.args)
     return usage.ru_utime, usage.ru_maxrss / 1024
+
+
+def sizes(library):
+    """Bytes of code and of tables, which inspect must tell apart."""
+    said = json.loads(subprocess.check_output(
+        [TREENAIL, "inspect", "--json", library]))
+    parts = sum(code["bytes"] for code in said["code"])
+    assert 0 < parts == said["code_bytes"] < said["bytes"]
+    return said["code_bytes"], said["table_bytes"]
 
 
 class Scale(unittest.TestCase):
@@ -58,14 +70,19 @@ class Scale(unittest.TestCase):
         used = []
         for n in (leaves, 4 * leaves):
             model = self.model(shape, n)
-            used.append(run("compile", model, "-o", self.folder / "m.so",
-                            *options))
-            print(f"{shape} of {n} leaves: {used[-1][0]:.2f} s, "
-                  f"{used[-1][1]:.0f} MB", file=sys.stderr)
+            library = self.folder / "m.so"
+            seconds, mb = run("compile", model, "-o", library, *options)
+            used.append((seconds, mb, *sizes(library)))
+            print("{} of {} leaves: {:.2f} s, {:.0f} MB, {} bytes of code, {} "
+                  "of tables".format(shape, n, *used[-1]), file=sys.stderr)
         small, large = used
         self.assertLess(large[0], RATIO * max(small[0], SECONDS))
         self.assertLess(large[1], RATIO * max(small[1] - MB, MB))
+        # What is code in one may be tables in the other.
+        self.assertLess(large[2] + large[3],
+                        SIZE_RATIO * max(small[2] + small[3], BYTES))
         self.verify(model)
+        return large
 
     def test_chain(self):
         self.check("chain", 2500)
@@ -87,6 +104,12 @@ class Scale(unittest.TestCase):
 
     def test_many_trees(self):
         self.check("forest", 2550)
+
+    def test_a_thousand_trees(self):
+        """Of 255 leaves, no two of whose thresholds are equal."""
+        seconds, mb, *_ = self.check("forest", 63750)
+        self.assertLess(seconds, 10 * (10 if FULL else 1))
+        self.assertLess(mb, 2000)
 
 
 if __name__ == "__main__":

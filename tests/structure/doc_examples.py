@@ -5,6 +5,8 @@ Of each document (README.md, docs/, examples/), in one folder of its own that
 holds examples/ as well as loans.csv and new.csv:
 - a block ```c that starts with /* NAME */ becomes the file NAME;
 - a block ```sh is run, and each line of it must succeed;
+- a block ```js that starts with // NAME becomes the file NAME, and node, if it is
+  there, must run it;
 - an indented line `$ treenail ...` is run and must succeed.
 And wherever a command `treenail NAME --option` is named, both must be there;
 and each file that a link names.
@@ -66,6 +68,10 @@ class DocExamples(unittest.TestCase):
     def step(self, kind, text, folder):
         if kind == "c" and (m := re.match(r"/\* (\S+) \*/\n", text)):
             (folder / m[1]).write_text(text)
+        elif kind == "js" and (m := re.match(r"// (\S+)\n", text)):
+            (folder / m[1]).write_text(text)
+            if shutil.which("node"):
+                self.step("sh", f"node {m[1]}", folder)
         elif kind == "sh":
             done = run(text, folder)
             self.assertEqual(done.returncode, 0, f"{text}\n{done.stdout}")

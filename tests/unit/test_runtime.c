@@ -4,6 +4,7 @@
 #include "runtime/runtime.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -251,6 +252,116 @@ static void reports_what_is_wrong(void **state)
     rt_library_close(&library);
 }
 
+/* Batches of all sizes through one pool; none is told of work that it is not
+ * wanted for. */
+static void pool_serves_batch_after_batch(void **state)
+{
+    (void)state;
+    struct rt_library library;
+    assert_true(rt_library_open(&library, fake("good")));
+    struct tn_model heavy = *library.model; /* worth all threads */
+    heavy.batch_ns = 1000000;
+    struct rt_pool *pool = rt_pool_new(4);
+    double *rows = malloc(2 * N * sizeof(*rows));
+    double *out = malloc(N * sizeof(*out));
+    assert_non_null(pool);
+    for (int i = 0; i < 2 * N; i++)
+        rows[i] = i * 0.25;
+    static const uint64_t sizes[] = {0, 1, 63, 64, 65, 127, 256, 1000, 4097, N};
+    for (int i = 0; i < 300; i++) {
+        const uint64_t n = sizes[i % 10];
+        const struct tn_model *m = i % 3 ? &heavy : library.model;
+        memset(out, 0xff, N * sizeof(*out));
+        assert_int_equal(rt_pool_predict(pool, m, 0, TN_F64, rows, n, 2, 1,
+                                         out), TN_OK);
+        for (uint64_t r = 0; r < n; r++)
+            assert_true(out[r] == 2 * rows[2 * r] + rows[2 * r + 1]);
+        if (i % 100 == 99)
+            usleep(1000); /* threads fall asleep */
+    }
+    rt_pool_free(pool);
+    rt_pool_free(NULL);
+    free(rows);
+    free(out);
+    rt_library_close(&library);
+}
+
+struct caller {
+    struct rt_pool *pool;
+    const struct tn_model *model;
+    double *rows, out[500];
+    bool good;
+};
+
+static void *call_often(void *argument)
+{
+    struct caller *c = argument;
+    c->good = true;
+    for (int i = 0; i < 50; i++) {
+        memset(c->out, 0xff, sizeof(c->out));
+        c->good = c->good &&
+                  rt_pool_predict(c->pool, c->model, 0, TN_F64, c->rows, 500,
+                                  2, 1, c->out) == TN_OK;
+        for (int r = 0; r < 500; r++)
+            c->good = c->good &&
+                      c->out[r] == 2 * c->rows[2 * r] + c->rows[2 * r + 1];
+    }
+    return NULL;
+}
+
+static void pool_takes_turns(void **state)
+{
+    (void)state;
+    struct rt_library library;
+    assert_true(rt_library_open(&library, fake("good")));
+    struct tn_model heavy = *library.model;
+    heavy.batch_ns = 1000000;
+    double rows[1000];
+    for (int i = 0; i < 1000; i++)
+        rows[i] = i;
+    static struct caller callers[3];
+    pthread_t thread[3];
+    struct rt_pool *pool = rt_pool_new(3);
+    assert_non_null(pool);
+    for (int i = 0; i < 3; i++) {
+        callers[i] = (struct caller){
+            .pool = pool, .model = &heavy, .rows = rows};
+        assert_int_equal(pthread_create(&thread[i], NULL, call_often,
+                                        &callers[i]), 0);
+    }
+    for (int i = 0; i < 3; i++) {
+        pthread_join(thread[i], NULL);
+        assert_true(callers[i].good);
+    }
+    rt_pool_free(pool);
+    rt_library_close(&library);
+}
+
+static void pool_reports_what_is_wrong(void **state)
+{
+    (void)state;
+    struct rt_library library;
+    assert_true(rt_library_open(&library, fake("good")));
+    struct tn_model model = *library.model;
+    struct rt_pool *pool = rt_pool_new(2);
+    const double rows[2] = {1, 2};
+    double out;
+    assert_non_null(pool);
+    assert_int_equal(rt_pool_predict(pool, &model, 9, TN_F64, rows, 1, 2, 1,
+                                     &out), TN_BAD_OUTPUT);
+    assert_int_equal(rt_pool_predict(pool, &model, 0, TN_I32, rows, 1, 2, 1,
+                                     &out), -1);
+    model.scratch_bytes = UINT64_MAX; /* more than there is */
+    assert_int_equal(rt_pool_predict(pool, &model, 0, TN_F64, rows, 1, 2, 1,
+                                     &out), -1);
+    model.scratch_bytes = library.model->scratch_bytes;
+    assert_int_equal(rt_pool_predict(pool, &model, 0, TN_F64, rows, 1, 2, 1,
+                                     &out), TN_OK);
+    assert_true(out == 4);
+    rt_pool_free(pool);
+    rt_library_close(&library);
+}
+
 static void scratch_is_aligned(void **state)
 {
     (void)state;
@@ -279,6 +390,9 @@ int main(void)
         cmocka_unit_test(same_for_any_number_of_threads),
         cmocka_unit_test(takes_columns_and_backward_rows),
         cmocka_unit_test(reports_what_is_wrong),
+        cmocka_unit_test(pool_serves_batch_after_batch),
+        cmocka_unit_test(pool_takes_turns),
+        cmocka_unit_test(pool_reports_what_is_wrong),
         cmocka_unit_test(scratch_is_aligned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
