@@ -102,7 +102,8 @@ static void join_dims(struct ir_window *w)
 }
 
 /* How many taps of a window are in x or its padding, and not past it. */
-static int64_t count_places(const struct ir_window *w, const int64_t o[IR_MAX_SPACE])
+static int64_t count_places(const struct ir_window *w,
+                            const int64_t o[IR_MAX_SPACE])
 {
     int64_t n = 1;
     for (int i = 0; i < IR_MAX_SPACE; i++) {

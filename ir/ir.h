@@ -33,7 +33,7 @@
 #define IR_MAX_ELEMENTS (1 << 24)    /* numbers in a row, or in a value */
 #define IR_MAX_VALUES (1 << 26)      /* numbers in all values of a row */
 #define IR_MAX_NODES (1 << 28)       /* inner nodes of one forest */
-#define IR_MAX_WORK 68719476736      /* steps of all inner loops of a row: 2^36 */
+#define IR_MAX_WORK 68719476736      /* steps of the loops of a row: 2^36 */
 #define IR_MAX_FILE ((size_t)1 << 34) /* bytes of a file that is read */
 #define IR_MAX_NAME 4096             /* bytes of a name */
 
@@ -837,10 +837,10 @@ void ir_eval(const struct ir_module *module, int output,
  * neighbours, fractions, negative and unseen codes. The other features of such
  * a row, and all of those past the count, are drawn: mostly from the
  * thresholds' range, some exactly on a threshold, one ulp off, NaN, infinite,
- * -0 or denormal. Elements that no node tests, as nets read them, are in most rows
- * drawn around 0, in others a few or all of them are odd; of a tensor's many some
- * have derived rows. Numbers of rows of a table and of steps are codes. Row i
- * depends on the model, the seed and i alone. */
+ * -0 or denormal. Elements that no node tests, as nets read them, are in most
+ * rows drawn around 0, in others a few or all of them are odd; of a tensor's many
+ * some have derived rows. Numbers of rows of a table and of steps are codes. Row
+ * i depends on the model, the seed and i alone. */
 struct ir_probe;
 struct ir_probe *ir_probe_new(const struct ir_module *module, uint64_t seed);
 void ir_probe_free(struct ir_probe *probe);

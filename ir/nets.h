@@ -59,8 +59,8 @@ struct ir_slices ir_slices_of(const struct ir_op *op);
 int64_t ir_op_work(const struct ir_op *op);
 
 /* The shape that a map on these operands has: dims that fit from the last on, 1
- * fitting any, and operands of one element fitting all. The dtype is left. False
- * when they do not fit. */
+ * fitting any, and operands of one element fitting all. The dtype is the first
+ * operand's. False when they do not fit. */
 bool ir_broadcast(int n, struct ir_value *const *operands,
                   struct ir_type *type);
 /* Whether element i of a map's result is of element i of each operand, or of

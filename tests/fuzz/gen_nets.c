@@ -4,9 +4,9 @@
  *   byte  0  bit 0 f32
  *   byte  4  bits 0-1 rank of the input less 1
  *   byte  5-8 its dims: see size_of()
- *   byte 16- records of 8 bytes, an op each: byte 0 says which (bits 0-3; bit 4:
- *            its result goes out, too; bit 5: some weights are odd), 1 the operand
- *            (0 the newest value), 2-6 what the op says, 7 the weights
+ *   byte 16- records of 8 bytes, an op each: byte 0 says which (bits 0-3; bit
+ *            4: its result goes out, too; bit 5: some weights are odd), 1 the
+ *            operand (0 the newest value), 2-6 what the op says, 7 the weights
  *
  * Values have at most max_volume elements, and an op takes at most max_work
  * steps: what is larger gets smaller numbers. */
@@ -148,7 +148,7 @@ static struct ir_value *as_image(struct nets *v, struct ir_value *x)
     return reshape(v, x, 2, (const int64_t[]){first, n / first});
 }
 
-/* The dims turned by so many, one of them reversed, or cut short, or repeated. */
+/* The dims turned by so many, one of them reversed, cut short or repeated. */
 static struct ir_value *add_view(struct nets *v, struct ir_value *x)
 {
     const int rank = x->type.rank;
