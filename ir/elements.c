@@ -1,5 +1,5 @@
 /* elements.c: ops that look at the elements of a value: constant, gather,
- * concat, lookup, bucketize, interp, dense: their types, rules and meaning. */
+ * lookup, bucketize, interp, dense: their types, rules and meaning. */
 #include "ir/ir_impl.h"
 
 #include <math.h>
@@ -10,27 +10,6 @@
 static bool is_value(enum ir_dtype dtype)
 {
     return ir_is_real(dtype) || dtype == IR_I32;
-}
-
-/* The tensor `name` is a vector of `dtype`, of 1 to IR_MAX_ELEMENTS numbers;
- * n < 0: of any length. */
-static bool check_vector(const struct ir_op *op, const char *name,
-                         enum ir_dtype dtype, int64_t n, struct ir_diag *diag)
-{
-    const struct ir_tensor *t = ir_attr_tensor(op, name);
-    if (!t)
-        return true;
-    if (t->type.rank != 1 || t->type.dtype != dtype)
-        return bad(op, diag, "%s is no vector of %s", name,
-                   ir_dtype_name(dtype));
-    const int64_t length = t->type.dim[0];
-    if (length < 1 || length > IR_MAX_ELEMENTS)
-        return bad(op, diag, "%s has %lld elements (1 to %d are allowed)",
-                   name, (long long)length, IR_MAX_ELEMENTS);
-    if (n >= 0 && length != n)
-        return bad(op, diag, "%s has %lld elements, not %lld", name,
-                   (long long)length, (long long)n);
-    return true;
 }
 
 /* The operand is real; its dtype. */
@@ -78,8 +57,8 @@ bool ir_infer_constant(const struct ir_module *module, struct ir_op *op,
     if (!is_value(type->dtype))
         return bad(op, diag, "the value is of %s, not f32, f64 or i32",
                    ir_dtype_name(type->dtype));
-    if (type->rank > 1 || ir_type_volume(type) < 1)
-        return bad(op, diag, "the value is no number and no vector");
+    if (!ir_check_size(op, type, diag))
+        return false;
     op->result[0].type = *type;
     return true;
 }
@@ -109,7 +88,7 @@ bool ir_infer_gather(const struct ir_module *module, struct ir_op *op,
     (void)module;
     if (x->rank > 1)
         return bad(op, diag, "the operand has rank %d, not 0 or 1", x->rank);
-    if (!check_vector(op, "index", IR_I32, -1, diag))
+    if (!ir_check_vector(op, "index", IR_I32, -1, diag))
         return false;
     op->result[0].type = ir_type_vector(
         x->dtype, ir_attr_tensor(op, "index")->type.dim[0]);
@@ -142,46 +121,6 @@ void ir_eval_gather(struct ir_eval_context *c, const struct ir_op *op)
         memcpy(to + (size_t)i * bytes,
                from + (size_t)((const int32_t *)index->data)[i] * bytes,
                bytes);
-}
-
-/* ------------------------------------------------------------------ concat */
-
-bool ir_infer_concat(const struct ir_module *module, struct ir_op *op,
-                     struct ir_diag *diag)
-{
-    const struct ir_type *first = &op->operand[0]->type;
-    int64_t n = 0;
-    (void)module;
-    for (int i = 0; i < op->n_operands; i++) {
-        const struct ir_type *x = &op->operand[i]->type;
-        if (x->rank > 1 || x->dtype != first->dtype)
-            return bad(op, diag, "operand %d is of %s and rank %d, not a "
-                       "number or vector of %s", i, ir_dtype_name(x->dtype),
-                       x->rank, ir_dtype_name(first->dtype));
-        n += ir_type_volume(x);
-        if (n > IR_MAX_ELEMENTS)
-            return bad(op, diag, "more than %d elements", IR_MAX_ELEMENTS);
-    }
-    op->result[0].type = ir_type_vector(first->dtype, n);
-    return true;
-}
-
-bool ir_verify_concat(const struct ir_module *module, const struct ir_op *op,
-                      struct ir_diag *diag)
-{
-    return ir_verify_constant(module, op, diag);
-}
-
-void ir_eval_concat(struct ir_eval_context *c, const struct ir_op *op)
-{
-    uint8_t *to = ir_eval_data(c, &op->result[0]);
-    for (int o = 0; o < op->n_operands; o++) {
-        const struct ir_value *x = op->operand[o];
-        const size_t bytes = (size_t)ir_type_volume(&x->type) *
-                             ir_dtype_bytes(x->type.dtype);
-        memcpy(to, ir_eval_data(c, x), bytes);
-        to += bytes;
-    }
 }
 
 /* ------------------------------------------------------------------ search */
@@ -225,12 +164,12 @@ bool ir_infer_lookup(const struct ir_module *module, struct ir_op *op,
     const struct ir_tensor *values = ir_attr_tensor(op, "values");
     (void)module;
     if (!check_operand(op, diag) ||
-        !check_vector(op, "keys", x->dtype, -1, diag))
+        !ir_check_vector(op, "keys", x->dtype, -1, diag))
         return false;
     if (!is_value(values->type.dtype))
         return bad(op, diag, "values are of %s, not f32, f64 or i32",
                    ir_dtype_name(values->type.dtype));
-    if (!check_vector(op, "values", values->type.dtype, keys->type.dim[0],
+    if (!ir_check_vector(op, "values", values->type.dtype, keys->type.dim[0],
                       diag))
         return false;
     op->result[0].type = *x;
@@ -275,7 +214,7 @@ bool ir_infer_bucketize(const struct ir_module *module, struct ir_op *op,
     const struct ir_type *x = &op->operand[0]->type;
     (void)module;
     if (!check_operand(op, diag) ||
-        !check_vector(op, "edges", x->dtype, -1, diag))
+        !ir_check_vector(op, "edges", x->dtype, -1, diag))
         return false;
     op->result[0].type = *x;
     return true;
@@ -314,8 +253,8 @@ bool ir_infer_interp(const struct ir_module *module, struct ir_op *op,
     const struct ir_type *x = &op->operand[0]->type;
     (void)module;
     if (!check_operand(op, diag) ||
-        !check_vector(op, "x", x->dtype, -1, diag) ||
-        !check_vector(op, "y", x->dtype,
+        !ir_check_vector(op, "x", x->dtype, -1, diag) ||
+        !ir_check_vector(op, "y", x->dtype,
                       ir_attr_tensor(op, "x")->type.dim[0], diag))
         return false;
     op->result[0].type = *x;
@@ -395,7 +334,7 @@ bool ir_infer_dense(const struct ir_module *module, struct ir_op *op,
         return bad(op, diag, "weights are %lld x %lld, the operand has %lld "
                    "elements", (long long)w->dim[0], (long long)w->dim[1],
                    (long long)ir_type_volume(x));
-    if (!check_vector(op, "bias", x->dtype, w->dim[0], diag))
+    if (!ir_check_vector(op, "bias", x->dtype, w->dim[0], diag))
         return false;
     op->result[0].type = ir_type_vector(x->dtype, w->dim[0]);
     return true;

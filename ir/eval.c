@@ -213,6 +213,24 @@ void ir_eval_forest(struct ir_eval_context *c, const struct ir_op *op)
 
 /* -------------------------------------------------------------------- maps */
 
+/* The element of operand x that element i of the result is of: dims fit from
+ * the last on, a dim of 1 fits any, and one element fits all. */
+static int64_t operand_index(const struct ir_type *y, const struct ir_type *x,
+                             int64_t i)
+{
+    int64_t index = 0, stride = 1;
+    if (ir_type_volume(x) == 1)
+        return 0;
+    for (int d = 1; d <= x->rank; d++) {
+        const int64_t dim = x->dim[x->rank - d];
+        const int64_t at = i % y->dim[y->rank - d];
+        index += dim == 1 ? 0 : at * stride;
+        stride *= dim;
+        i /= y->dim[y->rank - d];
+    }
+    return index;
+}
+
 static void run_program(struct ir_eval_context *c, const struct ir_op *op,
                         const char *program)
 {
@@ -226,7 +244,7 @@ static void run_program(struct ir_eval_context *c, const struct ir_op *op,
     for (int64_t i = 0; i < volume_of(result); i++) {
         for (int o = 0; o < op->n_operands; o++)
             x[o] = ir_eval_get(c, op->operand[o],
-                       volume_of(op->operand[o]) == 1 ? 0 : i);
+                operand_index(&result->type, &op->operand[o]->type, i));
         ir_eval_set(c, result, i,
             ir_program_eval(steps, n, x, op->operand[0]->type.dtype));
     }
@@ -244,15 +262,40 @@ void ir_eval_map_op(struct ir_eval_context *c, const struct ir_op *op)
 
 /* ----------------------------------------------------------------- reduces */
 
-/* The first of the largest (or smallest); a NaN is neither larger nor smaller
- * than another number, but as the first element it stays. */
-static int64_t extreme(struct ir_eval_context *c, const struct ir_value *x,
-                       bool largest)
+/* A slice of a value: n elements from `first` on, `stride` apart. */
+struct slice {
+    const struct ir_value *x;
+    int64_t first, n, stride;
+};
+
+static struct slice slice_of(const struct ir_op *op, const struct ir_value *x,
+                             int64_t i)
+{
+    const struct ir_slices s = ir_slices_of(op);
+    return (struct slice){x, i / s.inner * s.size * s.inner + i % s.inner,
+                          s.size, s.inner};
+}
+
+static int64_t count_slices(const struct ir_op *op)
+{
+    const struct ir_slices s = ir_slices_of(op);
+    return s.outer * s.inner;
+}
+
+static double get(struct ir_eval_context *c, const struct slice *s, int64_t i)
+{
+    return ir_eval_get(c, s->x, s->first + i * s->stride);
+}
+
+/* The first, or last, of the largest (or smallest); a NaN is neither larger nor
+ * smaller than another number, but as the first element it stays. */
+static int64_t extreme(struct ir_eval_context *c, const struct slice *s,
+                       bool largest, bool last)
 {
     int64_t best = 0;
-    for (int64_t i = 1; i < volume_of(x); i++) {
-        const double v = ir_eval_get(c, x, i), b = ir_eval_get(c, x, best);
-        if (largest ? v > b : v < b)
+    for (int64_t i = 1; i < s->n; i++) {
+        const double v = get(c, s, i), b = get(c, s, best);
+        if ((largest ? v > b : v < b) || (last && v == b))
             best = i;
     }
     return best;
@@ -263,15 +306,18 @@ static double round_to(enum ir_dtype dtype, double v)
     return dtype == IR_F32 ? (double)(float)v : v;
 }
 
-/* In the dtype that the op has for it, then rounded to that of x. */
-static double sum_of(struct ir_eval_context *c, const struct ir_op *op,
-                     const struct ir_value *x)
+/* The sum, or the product, in the dtype that the op has for it, then rounded to
+ * that of x. */
+static double total_of(struct ir_eval_context *c, const struct ir_op *op,
+                       const struct slice *s, bool product)
 {
-    const enum ir_dtype dtype = ir_sum_dtype(op, x->type.dtype);
-    double sum = 0;
-    for (int64_t i = 0; i < volume_of(x); i++)
-        sum = round_to(dtype, sum + ir_eval_get(c, x, i));
-    return round_to(x->type.dtype, sum);
+    const enum ir_dtype x = s->x->type.dtype, dtype = ir_sum_dtype(op, x);
+    double total = product ? 1 : 0;
+    for (int64_t i = 0; i < s->n; i++) {
+        const double v = get(c, s, i);
+        total = round_to(dtype, product ? total * v : total + v);
+    }
+    return round_to(x, total);
 }
 
 /* As the step exp of a map has it. */
@@ -282,32 +328,48 @@ static double exp_of(enum ir_dtype dtype, double x)
 
 void ir_eval_softmax(struct ir_eval_context *c, const struct ir_op *op)
 {
-    const struct ir_value *x = op->operand[0], *y = &op->result[0];
-    const enum ir_dtype dtype = x->type.dtype;
-    const double max = ir_eval_get(c, x, extreme(c, x, true));
-    for (int64_t i = 0; i < volume_of(x); i++)
-        ir_eval_set(c, y, i, exp_of(dtype, ir_eval_get(c, x, i) - max));
-    const double sum = sum_of(c, op, y);
-    for (int64_t i = 0; i < volume_of(x); i++)
-        ir_eval_set(c, y, i, ir_eval_get(c, y, i) / sum);
+    const struct ir_value *y = &op->result[0];
+    const enum ir_dtype dtype = y->type.dtype;
+    for (int64_t k = 0; k < count_slices(op); k++) {
+        const struct slice x = slice_of(op, op->operand[0], k);
+        const struct slice e = slice_of(op, y, k);
+        const double max = get(c, &x, extreme(c, &x, true, false));
+        for (int64_t i = 0; i < x.n; i++)
+            ir_eval_set(c, y, x.first + i * x.stride,
+                        exp_of(dtype, get(c, &x, i) - max));
+        const double sum = total_of(c, op, &e, false);
+        for (int64_t i = 0; i < x.n; i++)
+            ir_eval_set(c, y, x.first + i * x.stride, get(c, &e, i) / sum);
+    }
+}
+
+/* What a reduce of this kind, or an argmax, gives for a slice. */
+static double reduced(struct ir_eval_context *c, const struct ir_op *op,
+                      const char *kind, const struct slice *x)
+{
+    const bool last = ir_attr_int_or(op, "last", 0);
+    if (!strcmp(kind, "sum") || !strcmp(kind, "prod"))
+        return total_of(c, op, x, !strcmp(kind, "prod"));
+    if (!strncmp(kind, "arg", 3))
+        return (double)extreme(c, x, !strcmp(kind, "argmax"), last);
+    return get(c, x, extreme(c, x, !strcmp(kind, "max"), false));
 }
 
 void ir_eval_argmax(struct ir_eval_context *c, const struct ir_op *op)
 {
-    ir_eval_set(c, &op->result[0], 0, (double)extreme(c, op->operand[0], true));
+    for (int64_t k = 0; k < count_slices(op); k++) {
+        const struct slice x = slice_of(op, op->operand[0], k);
+        ir_eval_set(c, &op->result[0], k, reduced(c, op, "argmax", &x));
+    }
 }
 
 void ir_eval_reduce(struct ir_eval_context *c, const struct ir_op *op)
 {
-    const char *kind = ir_attr_string(op, "kind");
-    const struct ir_value *x = op->operand[0], *y = &op->result[0];
-    if (!strcmp(kind, "sum"))
-        ir_eval_set(c, y, 0, sum_of(c, op, x));
-    else if (strcmp(kind, "argmax") != 0)
-        ir_eval_set(c, y, 0,
-                    ir_eval_get(c, x, extreme(c, x, !strcmp(kind, "max"))));
-    else
-        ir_eval_set(c, y, 0, (double)extreme(c, x, true));
+    for (int64_t k = 0; k < count_slices(op); k++) {
+        const struct slice x = slice_of(op, op->operand[0], k);
+        ir_eval_set(c, &op->result[0], k,
+                    reduced(c, op, ir_attr_string(op, "kind"), &x));
+    }
 }
 
 /* --------------------------------------------------------------------- API */

@@ -14,8 +14,7 @@ bool ir_op_error(const struct ir_op *op, struct ir_diag *diag, const char *fmt,
     return ir_error(diag, op->loc, "%s: %s", ir_op_table[op->kind].name, said);
 }
 
-/* The operands are of reals, the usual case. No op gives an empty one. */
-static bool check_real(const struct ir_op *op, struct ir_diag *diag)
+bool ir_check_reals(const struct ir_op *op, struct ir_diag *diag)
 {
     for (int i = 0; i < op->n_operands; i++) {
         const struct ir_type *x = &op->operand[i]->type;
@@ -27,6 +26,54 @@ static bool check_real(const struct ir_op *op, struct ir_diag *diag)
             ir_bug("an empty value of %s", ir_dtype_name(x->dtype));
     }
     return true;
+}
+
+bool ir_check_vector(const struct ir_op *op, const char *name,
+                     enum ir_dtype dtype, int64_t n, struct ir_diag *diag)
+{
+    const struct ir_tensor *t = ir_attr_tensor(op, name);
+    if (!t)
+        return true;
+    if (t->type.rank != 1 || t->type.dtype != dtype)
+        return ir_op_error(op, diag, "%s is no vector of %s", name,
+                           ir_dtype_name(dtype));
+    const int64_t length = t->type.dim[0];
+    if (length < 1 || length > IR_MAX_ELEMENTS)
+        return ir_op_error(op, diag, "%s has %lld elements (1 to %d are "
+                           "allowed)", name, (long long)length,
+                           IR_MAX_ELEMENTS);
+    if (n >= 0 && length != n)
+        return ir_op_error(op, diag, "%s has %lld elements, not %lld", name,
+                           (long long)length, (long long)n);
+    return true;
+}
+
+bool ir_check_ints(const struct ir_op *op, const char *name, int64_t n,
+                   int64_t least, int64_t most, struct ir_diag *diag)
+{
+    const struct ir_tensor *t = ir_attr_tensor(op, name);
+    if (!ir_check_vector(op, name, IR_I64, n, diag))
+        return false;
+    for (int64_t i = 0; t && i < n; i++) {
+        const int64_t v = ((const int64_t *)t->data)[i];
+        if (v < least || v > most)
+            return ir_op_error(op, diag, "%s[%lld] is %lld (%lld to %lld can "
+                               "be had)", name, (long long)i, (long long)v,
+                               (long long)least, (long long)most);
+    }
+    return true;
+}
+
+bool ir_check_size(const struct ir_op *op, const struct ir_type *type,
+                   struct ir_diag *diag)
+{
+    for (int i = 0; i < type->rank; i++)
+        if (type->dim[i] < 1)
+            return ir_op_error(op, diag, "dim %d of the result is %lld", i,
+                               (long long)type->dim[i]);
+    return ir_type_volume(type) > 0 ||
+           ir_op_error(op, diag, "the result has more than %d elements",
+                       IR_MAX_ELEMENTS);
 }
 
 /* ------------------------------------------------------------------- input */
@@ -86,7 +133,7 @@ bool ir_infer_map_op(const struct ir_module *module, struct ir_op *op,
                      struct ir_diag *diag)
 {
     (void)module;
-    if (!check_real(op, diag))
+    if (!ir_check_reals(op, diag))
         return false;
     op->result[0].type = op->operand[0]->type;
     if (op->kind == IR_OP_above)
@@ -115,70 +162,150 @@ bool ir_infer_softmax(const struct ir_module *module, struct ir_op *op,
                       struct ir_diag *diag)
 {
     (void)module;
-    if (!check_real(op, diag) || !check_sum_dtype(op, diag))
+    if (!ir_check_reals(op, diag) || !check_sum_dtype(op, diag) ||
+        !ir_check_slices(op, diag))
         return false;
     op->result[0].type = op->operand[0]->type;
     return true;
+}
+
+/* One number for each slice. */
+static struct ir_type slices_type(const struct ir_op *op, enum ir_dtype dtype)
+{
+    const struct ir_slices s = ir_slices_of(op);
+    return ir_type_vector(dtype, s.outer * s.inner);
+}
+
+/* `last`, of the kinds that find an index. */
+static bool check_last(const struct ir_op *op, bool finds,
+                       struct ir_diag *diag)
+{
+    const int64_t last = ir_attr_int_or(op, "last", 0);
+    if (last != 0 && last != 1)
+        return ir_op_error(op, diag, "last is %lld, not 0 or 1",
+                           (long long)last);
+    return finds || !ir_find_attr(op, "last") ||
+           ir_op_error(op, diag, "only argmax and argmin have last");
 }
 
 bool ir_infer_argmax(const struct ir_module *module, struct ir_op *op,
                      struct ir_diag *diag)
 {
     (void)module;
-    if (!check_real(op, diag))
+    if (!ir_check_reals(op, diag) || !ir_check_slices(op, diag) ||
+        !check_last(op, true, diag))
         return false;
-    op->result[0].type = ir_type_vector(IR_I32, 1);
+    op->result[0].type = slices_type(op, IR_I32);
     return true;
+}
+
+/* Joins the dims of x into those of `type`, from the last on. */
+static bool join_dims(struct ir_type *type, const struct ir_type *x)
+{
+    const int more = x->rank - type->rank;
+    if (more > 0) {
+        memmove(type->dim + more, type->dim,
+                (size_t)type->rank * sizeof(type->dim[0]));
+        for (int i = 0; i < more; i++)
+            type->dim[i] = 1;
+        type->rank = x->rank;
+    }
+    for (int i = 0; i < x->rank; i++) {
+        int64_t *dim = &type->dim[type->rank - x->rank + i];
+        if (*dim == 1)
+            *dim = x->dim[i];
+        else if (x->dim[i] != 1 && x->dim[i] != *dim)
+            return false;
+    }
+    return true;
+}
+
+bool ir_broadcast(int n, struct ir_value *const *operands,
+                  struct ir_type *type)
+{
+    bool any = false;
+    *type = operands[0]->type;
+    for (int i = 0; i < n; i++) {
+        const struct ir_type *x = &operands[i]->type;
+        if (ir_type_volume(x) == 1)
+            continue;
+        if (!any)
+            *type = *x;
+        any = true;
+        if (!join_dims(type, x))
+            return false;
+    }
+    return true;
+}
+
+bool ir_is_plain_map(const struct ir_op *op)
+{
+    for (int i = 0; i < op->n_operands; i++) {
+        const int64_t n = ir_type_volume(&op->operand[i]->type);
+        if (n != 1 && n != ir_type_volume(&op->result[0].type))
+            return false;
+    }
+    return true;
+}
+
+static bool refuse_shapes(const struct ir_op *op, struct ir_diag *diag)
+{
+    struct ir_text text;
+    ir_text_init(&text);
+    for (int i = 0; i < op->n_operands; i++) {
+        ir_text_puts(&text, i ? ", " : "");
+        ir_text_type(&text, &op->operand[i]->type);
+    }
+    ir_op_error(op, diag, "the operands do not fit: %s", text.data);
+    ir_text_release(&text);
+    return false;
 }
 
 bool ir_infer_map(const struct ir_module *module, struct ir_op *op,
                   struct ir_diag *diag)
 {
-    const struct ir_type *largest = &op->operand[0]->type;
+    struct ir_type *type = &op->result[0].type;
     enum ir_dtype dtype;
     (void)module;
-    if (!check_real(op, diag))
+    if (!ir_check_reals(op, diag))
         return false;
     if (!ir_dtype_parse(ir_attr_string(op, "dtype"), &dtype) ||
         (!ir_is_real(dtype) && dtype != IR_I32))
         return ir_error(diag, op->loc, "map: dtype is '%s', not 'f32', 'f64' "
                         "or 'i32'", ir_attr_string(op, "dtype"));
-    for (int i = 1; i < op->n_operands; i++)
-        if (ir_type_volume(&op->operand[i]->type) > ir_type_volume(largest))
-            largest = &op->operand[i]->type;
     for (int i = 0; i < op->n_operands; i++) {
         const struct ir_type *x = &op->operand[i]->type;
-        const int64_t n = ir_type_volume(x);
-        if (n != 1 && n != ir_type_volume(largest))
-            return ir_error(diag, op->loc, "map: an operand has %lld elements "
-                            "and another %lld", (long long)n,
-                            (long long)ir_type_volume(largest));
         if (x->dtype != op->operand[0]->type.dtype)
             return ir_error(diag, op->loc, "map: operand %d is of %s, not "
                             "%s as the first", i, ir_dtype_name(x->dtype),
                             ir_dtype_name(op->operand[0]->type.dtype));
     }
-    op->result[0].type = *largest;
-    op->result[0].type.dtype = dtype;
-    return true;
+    if (!ir_broadcast(op->n_operands, op->operand, type))
+        return refuse_shapes(op, diag);
+    type->dtype = dtype;
+    return ir_check_size(op, type, diag);
 }
 
 bool ir_infer_reduce(const struct ir_module *module, struct ir_op *op,
                      struct ir_diag *diag)
 {
+    static const char *const kinds[] = {"max", "min", "sum", "prod", "argmax",
+                                        "argmin"};
     const char *kind = ir_attr_string(op, "kind");
+    int k = 0;
     (void)module;
-    if (!check_real(op, diag))
+    while (k < 6 && strcmp(kind, kinds[k]) != 0)
+        k++;
+    if (!ir_check_reals(op, diag))
         return false;
-    if (strcmp(kind, "max") != 0 && strcmp(kind, "min") != 0 &&
-        strcmp(kind, "sum") != 0 && strcmp(kind, "argmax") != 0)
+    if (k == 6)
         return ir_error(diag, op->loc, "reduce: kind is '%s', not 'max', "
-                        "'min', 'sum' or 'argmax'", kind);
-    if (!check_sum_dtype(op, diag))
+                        "'min', 'sum', 'prod', 'argmax' or 'argmin'", kind);
+    if (!check_sum_dtype(op, diag) || !ir_check_slices(op, diag) ||
+        !check_last(op, k >= 4, diag))
         return false;
-    const enum ir_dtype dtype = op->operand[0]->type.dtype;
     op->result[0].type =
-        ir_type_vector(!strcmp(kind, "argmax") ? IR_I32 : dtype, 1);
+        slices_type(op, k >= 4 ? IR_I32 : op->operand[0]->type.dtype);
     return true;
 }
 
@@ -199,17 +326,17 @@ NO_MORE_RULES(softmax)
 NO_MORE_RULES(argmax)
 NO_MORE_RULES(reduce)
 
-static bool check_program(const struct ir_op *op, const char *program,
-                          struct ir_diag *diag)
+bool ir_check_program(const struct ir_op *op, const char *program,
+                      int n_operands, struct ir_diag *diag)
 {
     struct ir_step steps[IR_MAX_STEPS];
     const int n = ir_program_parse(program, op, steps, diag);
     for (int i = 0; i < n; i++)
         if (steps[i].kind == IR_STEP_OPERAND &&
-            steps[i].index >= op->n_operands)
+            steps[i].index >= n_operands)
             return ir_error(diag, op->loc, "%s: x%d is out of range (there "
                             "are %d operands)", ir_op_table[op->kind].name,
-                            steps[i].index, op->n_operands);
+                            steps[i].index, n_operands);
     return n > 0;
 }
 
@@ -217,7 +344,7 @@ bool ir_verify_map_op(const struct ir_module *module, const struct ir_op *op,
                       struct ir_diag *diag)
 {
     (void)module;
-    return check_program(op, ir_op_table[op->kind].program, diag);
+    return ir_check_program(op, ir_op_table[op->kind].program, 1, diag);
 }
 
 /* Whether the last word of `program` is `step`. */
@@ -236,7 +363,7 @@ bool ir_verify_map(const struct ir_module *module, const struct ir_op *op,
 {
     const char *program = ir_attr_string(op, "program");
     (void)module;
-    if (!check_program(op, program, diag))
+    if (!ir_check_program(op, program, op->n_operands, diag))
         return false;
     /* Other steps may give what no i32 is, and then the conversion would be
      * undefined. */

@@ -33,6 +33,7 @@
 #define IR_MAX_ELEMENTS (1 << 24)    /* numbers in a row, or in a value */
 #define IR_MAX_VALUES (1 << 26)      /* numbers in all values of a row */
 #define IR_MAX_NODES (1 << 28)       /* inner nodes of one forest */
+#define IR_MAX_WORK 68719476736      /* steps of the loops of a row: 2^36 */
 #define IR_MAX_FILE ((size_t)1 << 34) /* bytes of a file that is read */
 #define IR_MAX_NAME 4096             /* bytes of a name */
 
@@ -463,6 +464,17 @@ int ir_find_output(const struct ir_module *module, const char *name);
 #define IR_SLOTS_ATTR "slots:tensor?"
 #define IR_MAX_SLOTS 65536
 
+/* Of ops that look at slices: x is taken for [outer][size][inner], and a slice
+ * is the `size` elements of one outer and inner number. Without them there is
+ * one, of all elements. */
+#define IR_SLICE_ATTRS "size:int? inner:int? "
+
+/* A recurrent layer of one direction; nets.c says what each is. */
+#define IR_SCAN_ATTRS                                                         \
+    "cell:string recurrent:tensor recurrent_bias:tensor? peephole:tensor? "   \
+    "clip:float? reverse:int linear_before_reset:int? input_forget:int? "     \
+    "gate:string candidate:string? output:string? "
+
 /* A quantised forest reads codes. Code column c belongs to feature
  * column_feature[c] and is u8 or u16 (code_bits). Numeric: the code is the
  * number of cuts [cut_start[c], cut_start[c+1]) below v (v > cut); missing is
@@ -825,7 +837,10 @@ void ir_eval(const struct ir_module *module, int output,
  * neighbours, fractions, negative and unseen codes. The other features of such
  * a row, and all of those past the count, are drawn: mostly from the
  * thresholds' range, some exactly on a threshold, one ulp off, NaN, infinite,
- * -0 or denormal. Row i depends on the model, the seed and i alone. */
+ * -0 or denormal. Elements that no node tests, as nets read them, are in most
+ * rows drawn around 0, in others a few or all of them are odd; of a tensor's many
+ * some have derived rows. Numbers of rows of a table and of steps are codes. Row
+ * i depends on the model, the seed and i alone. */
 struct ir_probe;
 struct ir_probe *ir_probe_new(const struct ir_module *module, uint64_t seed);
 void ir_probe_free(struct ir_probe *probe);
@@ -835,5 +850,7 @@ void ir_probe_row(const struct ir_probe *probe, int64_t i, double *row);
 
 /* A counter-based random number: the same for the same (seed, i). */
 uint64_t ir_random(uint64_t seed, uint64_t i);
+
+#include "ir/nets.h"
 
 #endif

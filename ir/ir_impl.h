@@ -56,6 +56,25 @@ static inline bool ir_is_real(enum ir_dtype dtype)
     return dtype == IR_F32 || dtype == IR_F64;
 }
 
+/* The operands are of reals, the usual case. No op gives an empty one. */
+bool ir_check_reals(const struct ir_op *op, struct ir_diag *diag);
+/* The tensor `name`, where there is one, is a vector of `dtype`, of 1 to
+ * IR_MAX_ELEMENTS numbers; n < 0: of any length. */
+bool ir_check_vector(const struct ir_op *op, const char *name,
+                     enum ir_dtype dtype, int64_t n, struct ir_diag *diag);
+/* The tensor `name`, where there is one, is a vector of n i64, each from least
+ * to most. */
+bool ir_check_ints(const struct ir_op *op, const char *name, int64_t n,
+                   int64_t least, int64_t most, struct ir_diag *diag);
+/* The type has elements, and not too many. */
+bool ir_check_size(const struct ir_op *op, const struct ir_type *type,
+                   struct ir_diag *diag);
+/* The attributes of slices divide the operand. */
+bool ir_check_slices(const struct ir_op *op, struct ir_diag *diag);
+/* Every word of a program is a step, and none reads more than n operands. */
+bool ir_check_program(const struct ir_op *op, const char *program, int n,
+                      struct ir_diag *diag);
+
 /* Of an op with the attributes of `trees`: that the operand, and the arrays that
  * others are as long as, are such as a forest has. */
 bool ir_check_forest(const struct ir_op *op, struct ir_diag *diag);

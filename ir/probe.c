@@ -7,11 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What is known of one element of the row. */
+/* What is known of one element of the row. Nothing is asked of most of those
+ * that nets read: they are plain. */
 struct element {
     double *at;       /* thresholds and category codes that nodes test */
     int64_t n, capacity;
     bool categorical;
+    bool quiet;       /* too many are like it: has no derived rows */
     double low, high; /* of the finite ones in `at` */
     double zero_bound;
 };
@@ -44,6 +46,19 @@ static void add(struct element *e, double v)
 
 /* ------------------------------------------------- what the model tests -- */
 
+/* The element of its operand that element i of a view is. */
+static int64_t viewed(const struct ir_op *op, int64_t i)
+{
+    const struct ir_type *type = &op->result[0].type;
+    const int64_t *stride = ir_attr_tensor(op, "strides")->data;
+    int64_t at = ir_attr_int(op, "offset");
+    for (int d = type->rank; d-- > 0;) {
+        at += i % type->dim[d] * stride[d];
+        i /= type->dim[d];
+    }
+    return at;
+}
+
 /* The row's element that element i of `value` is, or -1 when it is computed
  * from several. */
 static int64_t source_of(const struct ir_module *m,
@@ -58,7 +73,12 @@ static int64_t source_of(const struct ir_module *m,
             value = op->operand[0];
             continue;
         }
-        if (op->kind != IR_OP_concat)
+        if (op->kind == IR_OP_view) {
+            i = viewed(op, i);
+            value = op->operand[0];
+            continue;
+        }
+        if (op->kind != IR_OP_concat || !ir_is_plain_concat(op))
             return -1;
         int o = 0;
         while (i >= ir_type_volume(&op->operand[o]->type))
@@ -98,6 +118,41 @@ static void collect(struct ir_probe *p, const struct ir_module *m,
             add(e, ir_real(f.threshold, f.in_dtype, (size_t)i));
     }
     free(source);
+}
+
+enum { max_numbers = 4096 };
+
+/* `value` are numbers of n things: rows of a table, or steps. Counted from the
+ * end, too, and what is just past both ends. Looking up where an element comes
+ * from takes time, and the first ones will do. */
+static void collect_numbers(struct ir_probe *p, const struct ir_module *m,
+                            const struct ir_value *value, int64_t n)
+{
+    const int64_t volume = ir_type_volume(&value->type);
+    for (int64_t i = 0; i < volume && i < max_numbers; i++) {
+        const int64_t source = source_of(m, value, i);
+        if (source < 0)
+            continue;
+        struct element *e = &p->element[source];
+        e->categorical = true;
+        add(e, 0);
+        add(e, (double)(n / 2));
+        add(e, (double)(n - 1));
+        add(e, (double)-n);
+    }
+}
+
+static void collect_op(struct ir_probe *p, const struct ir_module *m,
+                       const struct ir_op *op)
+{
+    if (op->kind == IR_OP_trees || op->kind == IR_OP_forest)
+        collect(p, m, op);
+    else if (op->kind == IR_OP_take)
+        collect_numbers(p, m, op->operand[0],
+                        ir_attr_tensor(op, "table")->type.dim[0]);
+    else if (op->kind == IR_OP_scan && op->n_operands > 2)
+        collect_numbers(p, m, op->operand[2],
+                        op->operand[0]->type.dim[0] + 1);
 }
 
 static int compare_doubles(const void *a, const void *b)
@@ -179,8 +234,21 @@ static double around(const struct element *e, double v, int64_t i)
     }
 }
 
+/* A column of many elements, all of them alike as far as this file knows, has
+ * derived rows for so many of them, evenly spread. */
+enum { max_alike = 16 };
+
+static bool is_quiet(const struct ir_column *column, int64_t i)
+{
+    const int64_t n = column->n_elements;
+    return n > max_alike && i > 0 &&
+           i * max_alike / n == (i - 1) * max_alike / n;
+}
+
 static int64_t derived_count(const struct element *e)
 {
+    if (e->quiet && (e->n == 0 || e->categorical))
+        return 0;
     return n_special + n_around * e->n;
 }
 
@@ -218,6 +286,41 @@ static double draw(const struct element *e, uint64_t r)
     return e->categorical ? floor(v) : v;
 }
 
+/* How the plain elements of a row are drawn: a NaN or an infinity in every row
+ * would be all that comes out of a net. */
+enum mood { calm, odd_ones, zeros, wild };
+
+static enum mood mood_of(uint64_t seed)
+{
+    static const enum mood moods[8] = {calm, calm, calm, odd_ones,
+                                       odd_ones, zeros, wild, calm};
+    return moods[seed >> 32 & 7];
+}
+
+/* About as a normal distribution has it, with rows of several scales. */
+static double draw_calm(uint64_t seed, uint64_t r)
+{
+    static const double scales[4] = {0.25, 1, 1, 4};
+    const double sum =
+        unit(r) + unit(ir_random(r, 1)) + unit(ir_random(r, 2));
+    return (2 * sum - 3) * scales[seed >> 35 & 3];
+}
+
+static double draw_plain(const struct element *e, uint64_t seed, uint64_t r)
+{
+    const enum mood mood = mood_of(seed);
+    const uint64_t pick = ir_random(r, 3);
+    if (mood == wild)
+        return draw(e, r);
+    if (mood == odd_ones && pick % 32 == 0)
+        return special(e, (int64_t)(pick >> 8) % n_special);
+    if (mood == zeros && pick % 2 == 0) {
+        static const double small[4] = {0, -0.0, 0x1p-149, -0x1p-1074};
+        return small[pick >> 8 & 3];
+    }
+    return draw_calm(seed, r);
+}
+
 /* --------------------------------------------------------------------- API */
 
 struct ir_probe *ir_probe_new(const struct ir_module *module, uint64_t seed)
@@ -237,12 +340,12 @@ struct ir_probe *ir_probe_new(const struct ir_module *module, uint64_t seed)
             p->element[at].categorical = true;
             add(&p->element[at], k);
         }
+        for (int64_t i = 0; i < column->n_elements; i++)
+            p->element[at + i].quiet = is_quiet(column, i);
         at += column->n_elements;
     }
     for (int i = 0; i < module->n_ops; i++)
-        if (module->ops[i]->kind == IR_OP_trees ||
-            module->ops[i]->kind == IR_OP_forest)
-            collect(p, module, module->ops[i]);
+        collect_op(p, module, module->ops[i]);
     p->first[0] = 0;
     for (int64_t i = 0; i < p->n_elements; i++) {
         settle(&p->element[i]);
@@ -270,8 +373,12 @@ int64_t ir_probe_count(const struct ir_probe *p)
 void ir_probe_row(const struct ir_probe *p, int64_t i, double *row)
 {
     const uint64_t seed = ir_random(p->seed, (uint64_t)i);
-    for (int64_t e = 0; e < p->n_elements; e++)
-        row[e] = draw(&p->element[e], ir_random(seed, (uint64_t)e));
+    for (int64_t k = 0; k < p->n_elements; k++) {
+        const struct element *e = &p->element[k];
+        const uint64_t r = ir_random(seed, (uint64_t)k);
+        const bool plain = e->n == 0 && !e->categorical;
+        row[k] = plain ? draw_plain(e, seed, r) : draw(e, r);
+    }
     if (i >= ir_probe_count(p))
         return;
     /* The element that this row is derived for: the last that starts at or

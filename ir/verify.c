@@ -167,6 +167,19 @@ static bool check_room(const struct ir_op *op, int64_t *room,
     return true;
 }
 
+/* And how long the interpreter may take for it. */
+static bool check_work(const struct ir_op *op, int64_t *work,
+                       struct ir_diag *diag)
+{
+    const int64_t steps = ir_op_work(op);
+    if (steps > *work)
+        return ir_error(diag, op->loc, "%s: up to here a row takes more than "
+                        "%lld steps", ir_op_table[op->kind].name,
+                        (long long)IR_MAX_WORK);
+    *work -= steps;
+    return true;
+}
+
 static bool check_op(const struct ir_module *m, int at, int *level,
                      struct ir_diag *diag)
 {
@@ -196,7 +209,7 @@ static bool check_op(const struct ir_module *m, int at, int *level,
 bool ir_verify(const struct ir_module *module, struct ir_diag *diag)
 {
     int level = 0;
-    int64_t room = IR_MAX_VALUES;
+    int64_t room = IR_MAX_VALUES, work = IR_MAX_WORK;
     if (!*module->name || strlen(module->name) > IR_MAX_NAME)
         return ir_error(diag, ir_loc_file(NULL),
                         "the module's name has %zu bytes (1 to %d are "
@@ -206,7 +219,8 @@ bool ir_verify(const struct ir_module *module, struct ir_diag *diag)
         return false;
     for (int i = 0; i < module->n_ops; i++)
         if (!check_op(module, i, &level, diag) ||
-            !check_room(module->ops[i], &room, diag))
+            !check_room(module->ops[i], &room, diag) ||
+            !check_work(module->ops[i], &work, diag))
             return false;
     return check_outputs(module, diag);
 }

@@ -25,6 +25,7 @@ static bool is_elementwise(const struct ir_op *op)
 {
     switch (op->kind) {
     case IR_OP_map:
+        return ir_is_plain_map(op);
     case IR_OP_lookup:
     case IR_OP_bucketize:
     case IR_OP_interp:
@@ -32,6 +33,12 @@ static bool is_elementwise(const struct ir_op *op)
     default:
         return ir_op_table[op->kind].program != NULL;
     }
+}
+
+static bool is_move(const struct ir_op *op)
+{
+    return op->kind == IR_OP_gather ||
+           (op->kind == IR_OP_concat && ir_is_plain_concat(op));
 }
 
 /* What element `index` of gather and concat is: one of an operand. */
@@ -98,7 +105,7 @@ static void set_roots(struct fold_graph *g, const struct ir_op *op)
         set_dtypes(g, &op->result[r]);
     if (op->kind == IR_OP_input)
         return;
-    if (op->kind == IR_OP_gather || op->kind == IR_OP_concat) {
+    if (is_move(op)) {
         set_moved_roots(g, op);
         return;
     }
@@ -165,7 +172,7 @@ int64_t pass_fold_number(const struct fold_graph *g,
 const struct ir_value *pass_fold_origin(const struct ir_value *value,
                                         int64_t *index)
 {
-    while (value->op->kind == IR_OP_gather || value->op->kind == IR_OP_concat)
+    while (is_move(value->op))
         value = moved_from(value->op, index);
     return value;
 }

@@ -142,23 +142,14 @@ static bool is_fusible(const struct rewriter *w, int i,
     return true;
 }
 
-/* The type that a map on these has, but for its dtype; NULL without any. */
-static const struct ir_type *largest_type(int n, struct ir_value *const *x)
-{
-    const struct ir_type *largest = NULL;
-    for (int i = 0; i < n; i++)
-        if (!largest || ir_type_volume(&x[i]->type) > ir_type_volume(largest))
-            largest = &x[i]->type;
-    return largest;
-}
-
-/* An operand that the program does not read may still be the one that gives
- * the result its size. */
+/* An operand that the program does not read may still be one that gives the
+ * result its shape. */
 static bool keeps_type(const struct map *map, int n,
                        struct ir_value *const *x)
 {
-    const struct ir_type *type = largest_type(map->n, map->x);
-    return type && ir_type_equal(type, largest_type(n, x));
+    struct ir_type old, new;
+    return map->n > 0 && ir_broadcast(n, x, &old) &&
+           ir_broadcast(map->n, map->x, &new) && ir_type_equal(&old, &new);
 }
 
 /* Tries to take one of the operands' programs into `program`; true when it
@@ -271,7 +262,7 @@ static bool rewrite_concat(struct rewriter *w)
         w->to[w->old->result[0].id] = first;
         return true;
     }
-    if (first->op->kind != IR_OP_input)
+    if (first->op->kind != IR_OP_input || ir_find_attr(w->old, "axis"))
         return copy_op(w);
     const int64_t start = ir_attr_int(first->op, "first");
     int64_t end = start;
@@ -300,9 +291,33 @@ static bool rewrite_trees(struct rewriter *w)
     return become(w, append(w, IR_OP_forest, 1, &x, n + 1, attrs));
 }
 
+/* What the interpreter has and the backend has not. */
+static bool is_beyond(const struct ir_op *op)
+{
+    if (ir_find_attr(op, "size") || ir_find_attr(op, "inner"))
+        return true;
+    switch (op->kind) {
+    case IR_OP_map:
+        return !ir_is_plain_map(op);
+    case IR_OP_concat:
+        return !ir_is_plain_concat(op);
+    case IR_OP_argmax:
+        return ir_attr_int_or(op, "last", 0) == 1;
+    case IR_OP_reduce:
+        return ir_attr_int_or(op, "last", 0) == 1 ||
+               !strcmp(ir_attr_string(op, "kind"), "prod") ||
+               !strcmp(ir_attr_string(op, "kind"), "argmin");
+    default:
+        return false;
+    }
+}
+
 static bool rewrite_op(struct rewriter *w)
 {
     const struct ir_op_info *info = &ir_op_table[w->old->kind];
+    if (is_beyond(w->old))
+        return ir_error(w->diag, w->old->loc,
+                        "the op \"%s\" cannot be compiled yet", info->name);
     if (info->program)
         return rewrite_map(w, ir_program_bind(&w->scratch, w->old));
     switch (w->old->kind) {

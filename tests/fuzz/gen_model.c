@@ -5,7 +5,8 @@
  *            7 nodes and leaves numbered backwards
  *   byte  1  bits 0-3 columns less 1, 4 the last column is a tensor of three,
  *            5 the columns are joined by concat, 6 the margins too,
- *            7 no forest but ops on values, see add_value()
+ *            7 no forest but ops on values, see add_value(); or with bit 7
+ *            of byte 3 a net, see gen_nets.c
  *   byte  2  a bit for each of the first eight columns: a category
  *   byte  3  bits 0-1 targets less 1, 2-7 a divisor
  *   byte  4  a bit each: output of margin, leaf, and all that links give;
@@ -370,6 +371,10 @@ static void build_model(struct ir_module *module, struct gen_bytes b,
     size_t n = (bytes + gen_record_bytes - 1) / gen_record_bytes;
     n = n < max_records ? n : max_records;
     const bool two = gen_at(b, 0) & 0x40;
+    if (gen_at(b, 1) & 0x80 && gen_at(b, 3) & 0x80) {
+        gen_nets(module, b, n, diag);
+        return;
+    }
     add_columns(module, b);
     if (gen_at(b, 1) & 0x80) {
         gen_values(module, b, n, diag);

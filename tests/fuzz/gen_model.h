@@ -8,8 +8,8 @@
  * The models are small and odd: thresholds at infinities, zeros of both signs,
  * denormals and each other's neighbours; every flag; sets, also empty ones and
  * equal ones; linear leaves; leaves that no node leads to; children numbered
- * in any order; f32 and f64; several forests; every op of level MODEL; or maps
- * and reduces of level KERNEL with every step that a program may have.
+ * in any order; f32 and f64; several forests; every op of level MODEL; maps
+ * and reduces of level KERNEL with every step that a program may have; or nets.
  */
 #ifndef TREENAIL_GEN_MODEL_H
 #define TREENAIL_GEN_MODEL_H

@@ -1,4 +1,4 @@
-/* gen_parts.h: what gen_model.c and gen_values.c share. */
+/* gen_parts.h: what gen_model.c, gen_values.c and gen_nets.c share. */
 #ifndef TREENAIL_GEN_PARTS_H
 #define TREENAIL_GEN_PARTS_H
 
@@ -31,6 +31,9 @@ void gen_output(struct ir_module *module, const char *kind,
 /* Of n records each an op on values before it, as many as are wanted. */
 void gen_values(struct ir_module *module, struct gen_bytes b, size_t n,
                 struct ir_diag *diag);
+/* A net of n layers, with its columns. */
+void gen_nets(struct ir_module *module, struct gen_bytes b, size_t n,
+              struct ir_diag *diag);
 /* What the records of kind 12 make of x: the newest vector of reals. */
 struct ir_value *gen_preprocess(struct ir_module *module, struct gen_bytes b,
                                 struct ir_value *x, size_t n,

@@ -23,6 +23,14 @@
     "column \"a\" number column \"b\" number column \"c\" number\n"           \
     "%0 = input {first = 0, count = 3, dtype = \"f32\"} : f32[3]\n"
 
+/* The row, and below it the row negated: %3 = f64[2,3]. */
+#define TWO_ROWS                                                              \
+    "%1 = view(%0) {shape = i64[2](2 3), strides = i64[2](0 1), "             \
+    "offset = 0} : f64[2,3]\n"                                               \
+    "%2 = constant {value = f64[2,1](1 -1)} : f64[2,1]\n"                    \
+    "%3 = map(%1, %2) {program = \"x0 x1 mul\", dtype = \"f64\"} : "          \
+    "f64[2,3]\n"
+
 #define E 0x1.78b564p-2f /* exp(-1) */
 
 struct test_case {
@@ -30,7 +38,7 @@ struct test_case {
     const char *text;
     double row[3];
     int n;
-    double out[3];
+    double out[6];
 };
 
 static const struct test_case cases[] = {
@@ -193,6 +201,174 @@ static const struct test_case cases[] = {
     {IR_OP_dense, THREE_F32 /* each sum is rounded */
      "%1 = dense(%0) {weights = f32[1,3](1 1 1)} : f32[1]\n"
      "output \"y\" %1 }", {16777216, 1, 1}, 1, {16777216}},
+    {IR_OP_gemm, THREE
+     "%1 = gemm(%0) {weights = f64[3,2](1 0 2 0 3 1), "
+     "bias = f64[2](0.5 0), block = 8} : f64[2]\n"
+     "output \"y\" %1 }", {1, 10, 100}, 2, {321.5, 100}},
+    {IR_OP_matmul, THREE
+     "%1 = view(%0) {shape = i64[2](3 1), strides = i64[2](1 1), "
+     "offset = 0} : f64[3,1]\n"
+     "%2 = view(%0) {shape = i64[2](1 3), strides = i64[2](1 1), "
+     "offset = 0} : f64[1,3]\n"
+     "%3 = matmul(%2, %1) : f64[1,1]\n"
+     "output \"y\" %3 }", {1, 10, 100}, 1, {10101}},
+    {IR_OP_conv, THREE
+     "%1 = view(%0) {shape = i64[2](1 3), strides = i64[2](1 1), "
+     "offset = 0} : f64[1,3]\n"
+     "%2 = conv(%1) {weights = f64[1,1,2](1 10), strides = i64[1](1), "
+     "pads = i64[2](0 1), dilations = i64[1](1), groups = 1} : f64[1,3]\n"
+     "output \"y\" %2 }", {1, 2, 3}, 3, {21, 32, 3}},
+    {IR_OP_pool, THREE
+     "%1 = view(%0) {shape = i64[2](1 3), strides = i64[2](1 1), "
+     "offset = 0} : f64[1,3]\n"
+     "%2 = pool(%1) {kind = \"max\", kernel = i64[1](2), "
+     "strides = i64[1](1), pads = i64[2](1 0), dilations = i64[1](1), "
+     "count_padding = 0} : f64[1,3]\n"
+     "output \"y\" %2 }", {1, 3, 2}, 3, {1, 3, 3}},
+    {IR_OP_pad, THREE
+     "%1 = gather(%0) {index = i32[1](2)} : f64[1]\n"
+     "%2 = pad(%1) {before = i64[1](2), after = i64[1](1), value = 7} : "
+     "f64[4]\n"
+     "output \"y\" %2 }", {1, 2, 3}, 4, {7, 7, 3, 7}},
+    {IR_OP_view, THREE
+     "%1 = view(%0) {shape = i64[2](2 2), strides = i64[2](-1 1), "
+     "offset = 1} : f64[2,2]\n"
+     "output \"y\" %1 }", {1, NAN, 3}, 4, {NAN, 3, 1, NAN}},
+    {IR_OP_take, THREE
+     "%1 = take(%0) {table = f32[4](10 20 30 40)} : f32[3]\n"
+     "output \"y\" %1 }", {2.9, -1, NAN}, 3, {30, 40, 10}},
+    {IR_OP_scan, THREE /* h = x + h / 2 */
+     "%1 = view(%0) {shape = i64[2](3 1), strides = i64[2](1 1), "
+     "offset = 0} : f64[3,1]\n"
+     "%2 = constant {value = f64[1](2)} : f64[1]\n"
+     "%3, %4 = scan(%1, %2) {cell = \"rnn\", recurrent = f64[1,1](0.5), "
+     "reverse = 0, gate = \"x0\"} : f64[3,1], f64[1,1]\n"
+     "output \"y\" %3 }", {1, 2, 3}, 3, {2, 3, 4.5}},
+    {IR_OP_map, THREE
+     TWO_ROWS
+     "output \"y\" %3 }", {1, 2, NAN}, 6,
+     {1, 2, NAN, -1, -2, NAN}},
+    {IR_OP_map, THREE /* dims fit from the last on */
+     TWO_ROWS
+     "%4 = map(%0, %3, %2) {program = \"x0 x1 add x2 mul\", dtype = \"f64\"} : f64[2,3]\n"
+     "output \"y\" %4 }", {1, 2, 3}, 6,
+     {2, 4, 6, -0.0, -0.0, -0.0}},
+    {IR_OP_map, THREE /* one element adds no dim */
+     TWO_ROWS
+     "%4 = constant {value = f64[1,1,1](2)} : f64[1,1,1]\n"
+     "%5 = map(%4, %0) {program = \"x0 x1 mul\", dtype = \"f64\"} : f64[3]\n"
+     "output \"y\" %5 }", {1, 2, 3}, 3,
+     {2, 4, 6}},
+    {IR_OP_map, THREE /* both grow */
+     TWO_ROWS
+     "%4 = view(%0) {shape = i64[2](3 1), strides = i64[2](1 1), offset = 0} : f64[3,1]\n"
+     "%5 = gather(%0) {index = i32[2](1 2)} : f64[2]\n"
+     "%6 = map(%4, %5) {program = \"x0 x1 sub\", dtype = \"f64\"} : f64[3,2]\n"
+     "output \"y\" %6 }", {1, 2, 4}, 6,
+     {-1, -3, 0, -2, 2, 0}},
+    {IR_OP_reduce, THREE
+     TWO_ROWS
+     "%4 = reduce(%3) {kind = \"sum\", size = 3} : f64[2]\n"
+     "output \"y\" %4 }", {1, 2, 4}, 2,
+     {7, -7}},
+    {IR_OP_reduce, THREE
+     TWO_ROWS
+     "%4 = reduce(%3) {kind = \"sum\", size = 2, inner = 3} : f64[3]\n"
+     "output \"y\" %4 }", {1, 2, NAN}, 3,
+     {0, 0, NAN}},
+    {IR_OP_reduce, THREE
+     TWO_ROWS
+     "%4 = reduce(%3) {kind = \"prod\", size = 3, inner = 1} : f64[2]\n"
+     "output \"y\" %4 }", {1, 2, 4}, 2,
+     {8, -8}},
+    {IR_OP_reduce, THREE
+     TWO_ROWS
+     "%4 = reduce(%3) {kind = \"max\", size = 3} : f64[2]\n"
+     "output \"y\" %4 }", {NAN, 2, 4}, 2,
+     {NAN, NAN}},
+    {IR_OP_reduce, THREE
+     TWO_ROWS
+     "%4 = reduce(%3) {kind = \"argmin\", size = 3} : i32[2]\n"
+     "output \"y\" %4 }", {3, 1, 1}, 2,
+     {1, 0}},
+    {IR_OP_reduce, THREE
+     TWO_ROWS
+     "%4 = reduce(%3) {kind = \"argmin\", size = 3, last = 1} : i32[2]\n"
+     "output \"y\" %4 }", {3, 1, 1}, 2,
+     {2, 0}},
+    {IR_OP_reduce, THREE_F32 /* each product is rounded */
+     "%1 = reduce(%0) {kind = \"prod\"} : f32[1]\n"
+     "output \"y\" %1 }", {16777217, 16777217, 3}, 1,
+     {(double)(281474976710656.0f * 3)}},
+    {IR_OP_argmax, THREE
+     TWO_ROWS
+     "%4 = argmax(%3) {size = 3} : i32[2]\n"
+     "output \"y\" %4 }", {1, 7, 7}, 2,
+     {1, 0}},
+    {IR_OP_argmax, THREE /* 0 and -0 are equal */
+     TWO_ROWS
+     "%4 = argmax(%3) {size = 2, inner = 3, last = 1} : i32[3]\n"
+     "output \"y\" %4 }", {-1, 0, 1}, 3,
+     {1, 1, 0}},
+    {IR_OP_argmax, THREE
+     "%1 = argmax(%0) {last = 1} : i32[1]\n"
+     "output \"y\" %1 }", {NAN, 7, 7}, 1,
+     {0}},
+    {IR_OP_softmax, THREE
+     TWO_ROWS
+     "%4 = softmax(%3) {size = 3} : f64[2,3]\n"
+     "output \"y\" %4 }", {0, INFINITY, 0}, 6,
+     {NAN, NAN, NAN, 0.5, 0, 0.5}},
+    {IR_OP_softmax, THREE
+     TWO_ROWS
+     "%4 = softmax(%3) {size = 2, inner = 3} : f64[2,3]\n"
+     "output \"y\" %4 }", {0, 1000, -1000}, 6,
+     {0.5, 1, 0, 0.5, 0, 1}},
+    {IR_OP_concat, THREE
+     TWO_ROWS
+     "%4 = view(%3) {shape = i64[2](2 1), strides = i64[2](3 1), offset = 1} : f64[2,1]\n"
+     "%5 = concat(%4, %2, %4) {axis = 1} : f64[2,3]\n"
+     "output \"y\" %5 }", {1, 2, 3}, 6,
+     {2, 1, 2, -2, -1, -2}},
+    {IR_OP_concat, THREE
+     TWO_ROWS
+     "%4 = concat(%2, %2, %2) {axis = 0} : f64[6,1]\n"
+     "output \"y\" %4 }", {1, 2, 3}, 6,
+     {1, -1, 1, -1, 1, -1}},
+    {IR_OP_pad, THREE
+     TWO_ROWS
+     "%4 = view(%3) {shape = i64[2](1 2), strides = i64[2](1 3), offset = 2} : f64[1,2]\n"
+     "%5 = pad(%4) {before = i64[2](1 0), after = i64[2](0 1), value = -0.0} : f64[2,3]\n"
+     "output \"y\" %5 }", {1, 2, NAN}, 6,
+     {-0.0, -0.0, -0.0, NAN, NAN, -0.0}},
+    {IR_OP_view, THREE /* transposed */
+     TWO_ROWS
+     "%4 = view(%3) {shape = i64[2](3 2), strides = i64[2](1 3), offset = 0} : f64[3,2]\n"
+     "output \"y\" %4 }", {1, -0.0, 3}, 6,
+     {1, -1, -0.0, 0.0, 3, -3}},
+    {IR_OP_view, THREE /* of whole numbers */
+     "%1 = above(%0) {bound = 1} : i32[3]\n"
+     "%2 = view(%1) {shape = i64[1](4), strides = i64[1](0), offset = 2} : i32[4]\n"
+     "output \"y\" %2 }", {1, 1, 3}, 4,
+     {1, 1, 1, 1}},
+    {IR_OP_take, THREE
+     "%1 = take(%0) {table = f32[3,2](0.1 1 2 3 4 nan)} : f32[3,2]\n"
+     "output \"y\" %1 }", {-0.9, -1.5, -4}, 6,
+     {0.1f, 1, 4, NAN, 0.1f, 1}},
+    {IR_OP_take, THREE
+     "%1 = take(%0) {table = i32[3](5 6 7)} : i32[3]\n"
+     "output \"y\" %1 }", {INFINITY, -INFINITY, 1e300}, 3,
+     {7, 5, 7}},
+    {IR_OP_take, THREE /* by whole numbers */
+     "%1 = above(%0) {bound = 1} : i32[3]\n"
+     "%2 = take(%1) {table = i32[3](5 6 7)} : i32[3]\n"
+     "output \"y\" %2 }", {1, 2, 1}, 3,
+     {5, 6, 5}},
+    {IR_OP_constant, THREE
+     TWO_ROWS
+     "%4 = map(%2) {program = \"x0\", dtype = \"f64\"} : f64[2,1]\n"
+     "output \"y\" %4 }", {1, 2, 3}, 2,
+     {1, -1}},
 };
 enum { n_cases = sizeof(cases) / sizeof(cases[0]) };
 
@@ -239,7 +415,7 @@ static void each_op(void **state)
                             [IR_OP_contributions] = true};
     (void)state;
     for (int c = 0; c < n_cases; c++) {
-        double out[4];
+        double out[6];
         struct ir_module *m = parse(cases[c].text);
         assert_int_equal(ir_type_volume(&m->outputs[0].value->type),
                          cases[c].n);

@@ -7,6 +7,7 @@
 
 #include "ir/ir.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -187,6 +188,80 @@ static void a_model_that_tests_nothing(void **state)
     ir_diag_release(&diag);
 }
 
+/* A net on a tensor of 100 numbers, 2 numbers of rows of a table of 5, and a
+ * length of at most 3 steps. */
+static const char net[] =
+    "treenail-ir 1 module \"m\" {\n"
+    "column \"image\" tensor 100 column \"words\" tensor 2\n"
+    "column \"length\" number\n"
+    "%0 = input {first = 0, count = 1, dtype = \"f32\"} : f32[100]\n"
+    "%1 = input {first = 1, count = 1, dtype = \"f32\"} : f32[2]\n"
+    "%2 = input {first = 2, count = 1, dtype = \"f32\"} : f32[1]\n"
+    "%3 = view(%1) {shape = i64[1](1), strides = i64[1](1), offset = 1}"
+    " : f32[1]\n"
+    "%4 = take(%3) {table = f32[5](1 2 3 4 5)} : f32[1]\n"
+    "%5 = view(%0) {shape = i64[2](3 1), strides = i64[2](1 1), offset = 0}"
+    " : f32[3,1]\n"
+    "%6, %7 = scan(%5, %4, %2) {cell = \"rnn\", recurrent = f32[1,1](1),"
+    " reverse = 0, gate = \"x0\"} : f32[3,1], f32[1,1]\n"
+    "output \"y\" %6 }";
+
+/* Of rows [0, n) from the first drawn one on. */
+static void count_net_rows(const struct ir_probe *probe, int n, int *all_finite,
+                           int *nans, int *minus_zeros, int *tiny)
+{
+    const int64_t first = ir_probe_count(probe);
+    for (int i = 0; i < n; i++) {
+        double row[103];
+        bool finite = true;
+        ir_probe_row(probe, first + i, row);
+        for (int e = 0; e < 100; e++) {
+            finite = finite && isfinite(row[e]);
+            *nans += isnan(row[e]) ? 1 : 0;
+            *minus_zeros += row[e] == 0 && signbit(row[e]);
+            *tiny += row[e] != 0 && fabs(row[e]) < FLT_MIN;
+        }
+        *all_finite += finite;
+    }
+}
+
+/* From one before -n to n, which is one past the last. */
+static void check_numbers(const struct ir_probe *probe, int element, int n)
+{
+    bool seen[16] = {false};
+    for (int64_t i = 0; i < ir_probe_count(probe) + 2000; i++) {
+        double row[103];
+        ir_probe_row(probe, i, row);
+        const double v = row[element];
+        if (v == floor(v) && fabs(v) <= n + 1)
+            seen[(int)v + n + 1] = true;
+    }
+    for (int i = 0; i < 2 * n + 2; i++)
+        if (!seen[i])
+            fail_msg("element %d: no %d", element, i - n - 1);
+}
+
+static void a_net(void **state)
+{
+    struct ir_diag diag;
+    int all_finite = 0, nans = 0, minus_zeros = 0, tiny = 0;
+    (void)state;
+    ir_diag_init(&diag);
+    struct ir_module *m = ir_parse(net, sizeof(net) - 1, "m", NULL, 0, &diag);
+    ir_diag_print(&diag, stderr);
+    assert_non_null(m);
+    struct ir_probe *probe = ir_probe_new(m, 1);
+    assert_in_range(ir_probe_count(probe), 18 * 19, 18 * 19 + 100);
+    count_net_rows(probe, 1000, &all_finite, &nans, &minus_zeros, &tiny);
+    assert_in_range(all_finite, 500, 900);
+    assert_true(nans > 100 && minus_zeros > 100 && tiny > 100);
+    check_numbers(probe, 101, 5);
+    check_numbers(probe, 102, 3);
+    ir_probe_free(probe);
+    ir_module_free(m);
+    ir_diag_release(&diag);
+}
+
 /* Recorded: the same on every machine. */
 static void random_numbers(void **state)
 {
@@ -213,6 +288,7 @@ int main(void)
         cmocka_unit_test(rows_depend_on_seed_and_number_alone),
         cmocka_unit_test(drawn_rows_reach_all_leaves),
         cmocka_unit_test(a_model_that_tests_nothing),
+        cmocka_unit_test(a_net),
         cmocka_unit_test(random_numbers),
     };
     return cmocka_run_group_tests(tests, set_up, clear_up);

@@ -1,0 +1,72 @@
+/* nets.h: the part of ir.h, which includes it, that is about what nets are made
+ * of: attributes as plain numbers, shapes, and how much work an op is.
+ * Implemented by nets.c; ir_broadcast() and ir_is_plain_map() by infer.c, and
+ * ir_is_plain_concat() by moves.c. */
+#ifndef TREENAIL_IR_NETS_H
+#define TREENAIL_IR_NETS_H
+
+#include "ir/ir.h"
+
+/* The block of a gemm of so many outputs: short chains where there are few,
+ * since each fma waits for the one before. */
+int64_t ir_gemm_block(int64_t n_outputs);
+
+/* Where the windows of a conv or pool lie. x is [channels][dim 0]..; dims are
+ * IR_MAX_SPACE, the first of them of size 1 where x has fewer. Along a dim, tap
+ * k of window o is at place o * stride + k * dilation - before. Element i is at
+ * place i * spread; the places between such multiples are gaps, wherever they
+ * are, and other multiples are padding. */
+#define IR_MAX_SPACE 3
+struct ir_window {
+    int64_t channels; /* of x */
+    int64_t taps;     /* of a window: kernel positions */
+    struct ir_window_dim {
+        int64_t in, out, kernel;
+        int64_t stride, dilation, spread;
+        int64_t before, after; /* padding */
+        int64_t extra;         /* places past it that never count */
+    } dim[IR_MAX_SPACE];
+};
+/* Of an op that passed inference. */
+void ir_window_view(const struct ir_op *op, struct ir_window *window);
+/* The element along a dim that tap k of window o is, IR_PADDING or IR_GAP. */
+enum { IR_PADDING = -1, IR_GAP = -2 };
+int64_t ir_window_at(const struct ir_window_dim *d, int64_t o, int64_t k);
+
+/* A scan's attributes as plain numbers. */
+enum ir_cell { IR_LSTM, IR_GRU, IR_RNN, IR_N_CELLS };
+struct ir_scan {
+    enum ir_cell cell;
+    int n_gates, n_states;     /* lstm: 4 and 2; gru: 3 and 1; rnn: 1 and 1 */
+    int64_t steps, hidden;     /* T and H */
+    const void *recurrent;     /* [H][n_gates][H] of x's dtype */
+    const void *recurrent_bias; /* [H], or NULL */
+    const void *peephole;      /* [3][H], or NULL */
+    double clip;               /* infinite when there is none */
+    bool reverse, linear_before_reset, input_forget;
+    const char *program[3];    /* gate, candidate, output; NULL for none */
+};
+void ir_scan_view(const struct ir_op *op, struct ir_scan *scan);
+
+/* The slices of a softmax, argmax or reduce. */
+struct ir_slices {
+    int64_t outer, size, inner;
+};
+struct ir_slices ir_slices_of(const struct ir_op *op);
+
+/* The steps of an op's inner loops for a row, multiply-adds for the most part;
+ * at most INT64_MAX. */
+int64_t ir_op_work(const struct ir_op *op);
+
+/* The shape that a map on these operands has: dims that fit from the last on, 1
+ * fitting any, and operands of one element fitting all. The dtype is the first
+ * operand's. False when they do not fit. */
+bool ir_broadcast(int n, struct ir_value *const *operands,
+                  struct ir_type *type);
+/* Whether element i of a map's result is of element i of each operand, or of
+ * its only one. */
+bool ir_is_plain_map(const struct ir_op *op);
+/* Whether a concat's result is its operands' elements end to end. */
+bool ir_is_plain_concat(const struct ir_op *op);
+
+#endif

@@ -1,0 +1,527 @@
+/* gen_nets.c: bytes -> a net: perceptrons, convolutions, recurrent layers, and
+ * what stands between them, of the sizes at which vectors are just full.
+ *
+ *   byte  0  bit 0 f32
+ *   byte  4  bits 0-1 rank of the input less 1
+ *   byte  5-8 its dims: see size_of()
+ *   byte 16- records of 8 bytes, an op each: byte 0 says which (bits 0-3; bit
+ *            4: its result goes out, too; bit 5: some weights are odd), 1 the
+ *            operand (0 the newest value), 2-6 what the op says, 7 the weights
+ *
+ * Values have at most max_volume elements, and an op takes at most max_work
+ * steps: what is larger gets smaller numbers. */
+#include "fuzz/gen_parts.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+    max_values = 12,
+    max_volume = 1024,
+    max_work = 1 << 14,
+    max_outputs = 4 /* each is evaluated by itself */
+};
+
+struct nets {
+    struct gen_bytes bytes;
+    struct ir_module *module;
+    struct ir_diag *diag;
+    size_t r;      /* the record's first byte */
+    unsigned code; /* its byte 0 */
+    int n;
+    struct ir_value *at[max_values + 1]; /* of reals */
+};
+
+/* Byte i of the record. */
+static unsigned byte(const struct nets *v, size_t i)
+{
+    return gen_at(v->bytes, v->r + i);
+}
+
+/* Bits [2 i, 2 i + 2) of it. */
+static int64_t two_bits(const struct nets *v, size_t i, int which)
+{
+    return byte(v, i) >> 2 * which & 3;
+}
+
+static int64_t size_of(unsigned n)
+{
+    static const int64_t sizes[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33};
+    return sizes[n % 11];
+}
+
+static int64_t volume(const struct ir_value *x)
+{
+    return ir_type_volume(&x->type);
+}
+
+static int64_t last_dim(const struct ir_value *x)
+{
+    return x->type.dim[x->type.rank - 1];
+}
+
+/* ------------------------------------------------------------- tensors -- */
+
+static double odd_weight(uint64_t random)
+{
+    static const double odd[] = {0, -0.0, INFINITY, -INFINITY, NAN,
+                                 0x1p-149, -0x1p-130, 3e38};
+    return odd[random >> 8 & 7];
+}
+
+/* Numbers around 0, as byte 7 draws them. */
+static const struct ir_tensor *weights(struct nets *v, int rank,
+                                       const int64_t *dims)
+{
+    struct ir_tensor *t = ir_alloc(&v->module->arena, sizeof(*t));
+    t->type = (struct ir_type){.dtype = v->at[0]->type.dtype, .rank = rank};
+    memcpy(t->type.dim, dims, (size_t)rank * sizeof(*dims));
+    int64_t n = 1;
+    for (int i = 0; i < rank; i++)
+        n *= dims[i];
+    double *wide = ir_alloc_array(&v->module->arena, (size_t)n, 8);
+    float *narrow = ir_alloc_array(&v->module->arena, (size_t)n, 4);
+    for (int64_t i = 0; i < n; i++) {
+        const uint64_t random = ir_random(byte(v, 7), (uint64_t)i);
+        wide[i] = (double)(int8_t)random / 96;
+        if (v->code & 0x20 && random >> 32 & 1 && (random >> 40) % 24 == 0)
+            wide[i] = odd_weight(random);
+        narrow[i] = (float)wide[i];
+    }
+    t->data = t->type.dtype == IR_F32 ? (const void *)narrow : wide;
+    return t;
+}
+
+static struct ir_attr ints(struct nets *v, const char *name, int n,
+                           const int64_t *numbers)
+{
+    return ir_tensor_attr(name, ir_tensor_copy(v->module, IR_I64, n, numbers));
+}
+
+static struct ir_value *op(struct nets *v, enum ir_op_kind kind,
+                           struct ir_value *x, int n_attrs,
+                           const struct ir_attr *attrs)
+{
+    return gen_op(v->module, kind, 1, &x, n_attrs, attrs, v->diag);
+}
+
+/* ---------------------------------------------------------------- views -- */
+
+static struct ir_value *view(struct nets *v, struct ir_value *x, int rank,
+                             const int64_t *dims, const int64_t *strides,
+                             int64_t offset)
+{
+    const struct ir_attr attrs[] = {ints(v, "shape", rank, dims),
+                                    ints(v, "strides", rank, strides),
+                                    ir_int("offset", offset)};
+    return op(v, IR_OP_view, x, 3, attrs);
+}
+
+static void dense_strides(int rank, const int64_t *dims, int64_t *strides)
+{
+    int64_t stride = 1;
+    for (int i = rank; i-- > 0; stride *= dims[i])
+        strides[i] = stride;
+}
+
+static struct ir_value *reshape(struct nets *v, struct ir_value *x, int rank,
+                                const int64_t *dims)
+{
+    int64_t strides[IR_MAX_RANK];
+    dense_strides(rank, dims, strides);
+    return view(v, x, rank, dims, strides, 0);
+}
+
+static struct ir_value *as_matrix(struct nets *v, struct ir_value *x)
+{
+    const int64_t dims[] = {volume(x) / last_dim(x), last_dim(x)};
+    return x->type.rank == 2 ? x : reshape(v, x, 2, dims);
+}
+
+/* A value whose dims but for the first windows move along. */
+static struct ir_value *as_image(struct nets *v, struct ir_value *x)
+{
+    const int64_t n = volume(x);
+    if (x->type.rank >= 2 && x->type.rank <= 4)
+        return x;
+    const int64_t first = x->type.rank == 1 ? 1 : x->type.dim[0];
+    return reshape(v, x, 2, (const int64_t[]){first, n / first});
+}
+
+/* The dims turned by so many, one of them reversed, cut short or repeated. */
+static struct ir_value *add_view(struct nets *v, struct ir_value *x)
+{
+    const int rank = x->type.rank;
+    int64_t dense[IR_MAX_RANK], dims[IR_MAX_RANK], strides[IR_MAX_RANK];
+    int64_t offset = 0;
+    dense_strides(rank, x->type.dim, dense);
+    for (int i = 0; i < rank; i++) {
+        const int from = (i + (int)byte(v, 2)) % rank;
+        dims[i] = x->type.dim[from];
+        strides[i] = dense[from];
+    }
+    const int k = (int)byte(v, 3) % rank;
+    switch (byte(v, 4) & 3) {
+    case 1:
+        offset = (dims[k] - 1) * strides[k];
+        strides[k] = -strides[k];
+        break;
+    case 2: {
+        const int64_t step = 1 + (byte(v, 5) & 3);
+        offset = (int64_t)byte(v, 6) % dims[k] * strides[k];
+        dims[k] -= (int64_t)byte(v, 6) % dims[k];
+        dims[k] = (dims[k] + step - 1) / step;
+        strides[k] *= step;
+        break;
+    }
+    case 3:
+        dims[k] = volume(x) * 3 <= max_volume ? 3 : dims[k];
+        strides[k] = 0;
+        break;
+    default:
+        break;
+    }
+    return view(v, x, rank, dims, strides, offset);
+}
+
+static struct ir_value *add_pad(struct nets *v, struct ir_value *x)
+{
+    static const double values[] = {0, -0.0, -INFINITY, 0.1};
+    int64_t pads[2][IR_MAX_RANK], n = 1;
+    for (int i = 0; i < x->type.rank; i++) {
+        pads[0][i] = i < 4 ? two_bits(v, 2, i) : 0;
+        pads[1][i] = i < 4 ? two_bits(v, 3, i) : 0;
+        n *= x->type.dim[i] + pads[0][i] + pads[1][i];
+    }
+    if (n > max_volume)
+        return x;
+    const struct ir_attr attrs[] = {ints(v, "before", x->type.rank, pads[0]),
+                                    ints(v, "after", x->type.rank, pads[1]),
+                                    ir_float("value", values[byte(v, 4) & 3])};
+    return op(v, IR_OP_pad, x, 3, attrs);
+}
+
+/* ------------------------------------------------------ gemm and matmul -- */
+
+static struct ir_value *gemm(struct nets *v, struct ir_value *x, int64_t n,
+                             bool biased, int64_t block)
+{
+    const int64_t dims[] = {last_dim(x), n};
+    const struct ir_attr attrs[] = {
+        ir_tensor_attr("weights", weights(v, 2, dims)),
+        ir_int("block", block),
+        ir_tensor_attr("bias", weights(v, 1, &n))};
+    return op(v, IR_OP_gemm, x, 2 + biased, attrs);
+}
+
+static struct ir_value *add_gemm(struct nets *v, struct ir_value *x)
+{
+    const int64_t rows = volume(x) / last_dim(x);
+    int64_t n = size_of(byte(v, 2));
+    if (rows * n > max_volume || volume(x) * n > max_work)
+        n = 1;
+    return gemm(v, x, n, byte(v, 3) & 1,
+                byte(v, 3) & 2 ? 1 + (byte(v, 4) & 31) : ir_gemm_block(n));
+}
+
+/* x times itself turned, or another value of fitting dims. */
+static struct ir_value *add_matmul(struct nets *v, struct ir_value *x)
+{
+    x = as_matrix(v, x);
+    const int64_t m = x->type.dim[0], k = x->type.dim[1];
+    struct ir_value *pair[] = {
+        x, view(v, x, 2, (const int64_t[]){k, m}, (const int64_t[]){1, k}, 0)};
+    if (m * m > max_volume || m * m * k > max_work)
+        return x;
+    return gen_op(v->module, IR_OP_matmul, 2, pair, 0, NULL, v->diag);
+}
+
+/* --------------------------------------------------------- conv and pool -- */
+
+struct windows {
+    int n;
+    int64_t kernel[3], strides[3], pads[6], dilations[3], spreads[3], extra[3];
+    int64_t taps, windows;
+};
+
+/* Bytes 2 to 5, two bits a dim; a kernel that does not fit is made smaller. */
+static void read_windows(const struct nets *v, const struct ir_value *x,
+                         bool pools, struct windows *w)
+{
+    w->n = x->type.rank - 1;
+    w->taps = w->windows = 1;
+    for (int i = 0; i < w->n; i++) {
+        w->dilations[i] = 1 + (byte(v, 5) >> i & 1);
+        w->spreads[i] = pools ? 1 : 1 + (byte(v, 5) >> (3 + i) & 1);
+        w->extra[i] = pools ? byte(v, 5) >> (3 + i) & 1 : 0;
+        w->pads[i] = two_bits(v, 4, i);
+        w->pads[w->n + i] = two_bits(v, 4, i + 1);
+        w->strides[i] = 1 + two_bits(v, 3, i);
+        w->kernel[i] = 1 + two_bits(v, 2, i);
+        const int64_t places = (x->type.dim[1 + i] - 1) * w->spreads[i] + 1 +
+                               w->pads[i] + w->pads[w->n + i] + w->extra[i];
+        while ((w->kernel[i] - 1) * w->dilations[i] >= places)
+            w->kernel[i]--;
+        w->taps *= w->kernel[i];
+        w->windows *=
+            (places - 1 - (w->kernel[i] - 1) * w->dilations[i]) /
+            w->strides[i] + 1;
+    }
+}
+
+static struct ir_value *add_conv(struct nets *v, struct ir_value *x)
+{
+    struct windows w;
+    x = as_image(v, x);
+    read_windows(v, x, false, &w);
+    const int64_t channels = x->type.dim[0];
+    const int64_t groups = byte(v, 6) & 0x10 ? channels : 1;
+    int64_t m = byte(v, 6) & 0x10 ? channels * (1 + (byte(v, 6) >> 6 & 1))
+                                  : size_of(byte(v, 6) & 15);
+    if (m * w.windows > max_volume ||
+        m * w.windows * w.taps * (channels / groups) > max_work)
+        m = groups;
+    if (m * w.windows > max_volume ||
+        m * w.windows * w.taps * (channels / groups) > max_work)
+        return x;
+    int64_t dims[5] = {m, channels / groups};
+    memcpy(dims + 2, w.kernel, sizeof(w.kernel));
+    const struct ir_attr attrs[] = {
+        ir_tensor_attr("weights", weights(v, w.n + 2, dims)),
+        ints(v, "strides", w.n, w.strides), ints(v, "pads", 2 * w.n, w.pads),
+        ints(v, "dilations", w.n, w.dilations), ir_int("groups", groups),
+        ints(v, "input_dilations", w.n, w.spreads),
+        ir_tensor_attr("bias", weights(v, 1, &m))};
+    return op(v, IR_OP_conv, x, byte(v, 6) & 0x20 ? 7 : 6, attrs);
+}
+
+static struct ir_value *add_pool(struct nets *v, struct ir_value *x)
+{
+    struct windows w;
+    x = as_image(v, x);
+    read_windows(v, x, true, &w);
+    if (x->type.dim[0] * w.windows > max_volume)
+        return x;
+    const struct ir_attr attrs[] = {
+        ir_string("kind", byte(v, 6) & 1 ? "max" : "average"),
+        ints(v, "kernel", w.n, w.kernel), ints(v, "strides", w.n, w.strides),
+        ints(v, "pads", 2 * w.n, w.pads),
+        ints(v, "dilations", w.n, w.dilations),
+        ir_int("count_padding", byte(v, 6) >> 1 & 1),
+        ints(v, "extra", w.n, w.extra)};
+    return op(v, IR_OP_pool, x, byte(v, 5) ? 7 : 6, attrs);
+}
+
+/* ----------------------------------------------------------------- scan -- */
+
+/* Byte 2: the cell and its flags; 3 units; 4 activations and clip; 5 the state
+ * and the length. */
+static struct ir_value *add_scan(struct nets *v, struct ir_value *x)
+{
+    static const char *const cells[] = {"lstm", "gru", "rnn", "lstm"};
+    static const int64_t gates[] = {4, 3, 1, 4}, states[] = {2, 1, 1, 2};
+    static const char *const squash[] = {
+        "1 1 x0 neg exp add div", "x0 0.2 mul 0.5 add 0 max 1 min"};
+    static const char *const bend[] = {"x0 tanh", "x0 0 max", "x0",
+                                       "x0 x0 abs 1 add div"};
+    const int cell = (int)byte(v, 2) & 3;
+    int64_t h = size_of(byte(v, 3));
+    x = as_matrix(v, x);
+    if (x->type.dim[0] * h * gates[cell] * (h + x->type.dim[1]) > max_work ||
+        x->type.dim[0] * h * gates[cell] > max_volume)
+        h = 1;
+    const int64_t width = gates[cell] * h, three = 3 * h;
+    const int64_t square[] = {h, width}, state[] = {states[cell], h};
+    if (x->type.dim[0] * width > max_volume)
+        return x;
+    const struct ir_attr start = ir_tensor_attr("value", weights(v, 2, state));
+    struct ir_value *operands[] = {
+        gemm(v, x, width, byte(v, 5) & 1, ir_gemm_block(width)),
+        gen_op(v->module, IR_OP_constant, 0, NULL, 1, &start, v->diag),
+        gen_input(v->module, 1, 1, byte(v, 5) & 4, v->diag)};
+    struct ir_attr attrs[12] = {
+        ir_string("cell", cells[cell]),
+        ir_tensor_attr("recurrent", weights(v, 2, square)),
+        ir_int("reverse", byte(v, 2) >> 2 & 1),
+        ir_string("gate", cell == 2 ? bend[byte(v, 4) & 3]
+                                    : squash[byte(v, 4) & 1])};
+    int n = 4;
+    if (cell != 2)
+        attrs[n++] = ir_string("candidate", bend[byte(v, 4) >> 1 & 3]);
+    if (states[cell] == 2)
+        attrs[n++] = ir_string("output", bend[byte(v, 4) >> 3 & 3]);
+    if (byte(v, 4) & 0x80)
+        attrs[n++] = ir_float("clip", 0.75);
+    if (states[cell] == 2 && byte(v, 2) & 8)
+        attrs[n++] = ir_int("input_forget", 1);
+    if (states[cell] == 2 && byte(v, 2) & 16)
+        attrs[n++] = ir_tensor_attr("peephole", weights(v, 1, &three));
+    if (cell == 1 && byte(v, 2) & 24)
+        attrs[n++] = ir_int("linear_before_reset", 1);
+    if (cell == 1 && byte(v, 2) & 8)
+        attrs[n++] = ir_tensor_attr("recurrent_bias", weights(v, 1, &h));
+    struct ir_op *scan =
+        ir_add_op(v->module, IR_OP_scan, byte(v, 5) & 2 ? 3 : 2, operands, n,
+                  attrs, v->diag);
+    gen_checked(scan, v->diag);
+    if (byte(v, 5) & 8 && v->module->n_outputs < max_outputs)
+        gen_output(v->module, "state", &scan->result[1]);
+    return &scan->result[byte(v, 5) & 16 ? 1 : 0];
+}
+
+/* ------------------------------------------------------------ elements -- */
+
+/* x and another value that fits it, or a constant of some of its dims. */
+static struct ir_value *add_map(struct nets *v, struct ir_value *x)
+{
+    static const char *const one[] = {"x0 0 max", "x0 tanh",
+                                      "1 1 x0 neg exp add div", "x0 exp",
+                                      "x0 x0 0.01 mul x0 0 gt where",
+                                      "x0 abs sqrt", "x0 exp log1p", "x0 rint"};
+    static const char *const two[] = {"x0 x1 add", "x0 x1 mul",
+                                      "x0 x1 sub 0 max", "x1 x0 max tanh"};
+    struct ir_value *pair[] = {x, v->at[byte(v, 3) % (unsigned)v->n]};
+    struct ir_type type;
+    int64_t dims[IR_MAX_RANK];
+    if (byte(v, 4) & 1) {
+        for (int i = 0; i < x->type.rank; i++)
+            dims[i] = byte(v, 4) >> (2 + i) & 1 ? x->type.dim[i] : 1;
+        const struct ir_attr value =
+            ir_tensor_attr("value", weights(v, x->type.rank, dims));
+        pair[1] = gen_op(v->module, IR_OP_constant, 0, NULL, 1, &value,
+                         v->diag);
+    }
+    const bool both = byte(v, 2) & 0x80 && ir_broadcast(2, pair, &type) &&
+                      ir_type_volume(&type) > 0 &&
+                      ir_type_volume(&type) <= max_volume;
+    const struct ir_attr attrs[] = {
+        ir_string("program", both ? two[byte(v, 2) & 3] : one[byte(v, 2) & 7]),
+        ir_string("dtype", ir_dtype_name(x->type.dtype))};
+    return gen_op(v->module, IR_OP_map, both ? 2 : 1, pair, 2, attrs, v->diag);
+}
+
+/* Slices along one of x's dims, or of all elements. */
+static int slices(const struct nets *v, const struct ir_value *x,
+                  struct ir_attr attrs[2])
+{
+    const int axis = (int)byte(v, 2) % (x->type.rank + 1);
+    int64_t inner = 1;
+    if (axis == x->type.rank)
+        return 0;
+    for (int i = axis + 1; i < x->type.rank; i++)
+        inner *= x->type.dim[i];
+    attrs[0] = ir_int("size", x->type.dim[axis]);
+    attrs[1] = ir_int("inner", inner);
+    return 2;
+}
+
+static struct ir_value *add_softmax(struct nets *v, struct ir_value *x)
+{
+    struct ir_attr attrs[2];
+    const int n = slices(v, x, attrs);
+    return op(v, IR_OP_softmax, x, n, attrs);
+}
+
+static struct ir_value *add_reduce(struct nets *v, struct ir_value *x)
+{
+    static const char *const kinds[] = {"sum", "max", "min", "prod",
+                                        "argmax", "argmin"};
+    struct ir_attr attrs[5];
+    int n = slices(v, x, attrs);
+    const unsigned kind = byte(v, 3) % 6;
+    attrs[n++] = ir_string("kind", kinds[kind]);
+    if (kind < 4 && byte(v, 4) & 1)
+        attrs[n++] = ir_string("sum_dtype", byte(v, 4) & 2 ? "f32" : "f64");
+    if (kind >= 4)
+        attrs[n++] = ir_int("last", byte(v, 4) & 1);
+    return op(v, IR_OP_reduce, x, n, attrs);
+}
+
+static struct ir_value *add_argmax(struct nets *v, struct ir_value *x)
+{
+    struct ir_attr attrs[3];
+    int n = slices(v, x, attrs);
+    attrs[n++] = ir_int("last", byte(v, 4) & 1);
+    return op(v, IR_OP_argmax, x, n, attrs);
+}
+
+/* x beside another of its dims, or itself. */
+static struct ir_value *add_concat(struct nets *v, struct ir_value *x)
+{
+    struct ir_value *other = v->at[byte(v, 3) % (unsigned)v->n];
+    if (!ir_type_equal(&x->type, &other->type))
+        other = x;
+    struct ir_value *parts[] = {x, other, x};
+    const int n = 2 + (int)(byte(v, 4) & 1);
+    const struct ir_attr axis =
+        ir_int("axis", byte(v, 2) % (unsigned)x->type.rank);
+    if (volume(x) * n > max_volume)
+        return x;
+    return gen_op(v->module, IR_OP_concat, n, parts, 1, &axis, v->diag);
+}
+
+/* Its elements number the rows of a table. */
+static struct ir_value *add_take(struct nets *v, struct ir_value *x)
+{
+    const int64_t dims[] = {size_of(byte(v, 2)), size_of(byte(v, 3))};
+    const int rank = byte(v, 4) & 1 && x->type.rank < IR_MAX_RANK &&
+                     volume(x) * dims[1] <= max_volume ? 2 : 1;
+    const struct ir_attr table =
+        ir_tensor_attr("table", weights(v, rank, dims));
+    return op(v, IR_OP_take, x, 1, &table);
+}
+
+/* ---------------------------------------------------------------- nets -- */
+
+static struct ir_value *add_record(struct nets *v)
+{
+    static struct ir_value *(*const ops[16])(struct nets *,
+                                             struct ir_value *) = {
+        add_gemm, add_conv, add_pool, add_scan, add_map, add_view, add_pad,
+        add_concat, add_softmax, add_reduce, add_matmul, add_take, add_argmax,
+        add_gemm, add_conv, add_map};
+    v->code = byte(v, 0);
+    struct ir_value *x = byte(v, 1) ? v->at[byte(v, 1) % (unsigned)v->n]
+                                    : v->at[v->n - 1];
+    return ops[v->code & 15](v, x);
+}
+
+/* The tensor comes in, of the dims that the header says. */
+static struct ir_value *add_input(struct ir_module *module, struct gen_bytes b,
+                                  struct ir_diag *diag)
+{
+    int64_t dims[4], n = 1;
+    const int rank = 1 + (int)(gen_at(b, 4) & 3);
+    for (int i = 0; i < rank; i++) {
+        dims[i] = size_of(gen_at(b, 5 + (size_t)i));
+        if (n * dims[i] > max_volume)
+            dims[i] = 1;
+        n *= dims[i];
+    }
+    ir_add_column(module, "net", IR_TENSOR_COLUMN, n);
+    ir_add_column(module, "length", IR_NUMBER, 1);
+    const struct ir_attr attrs[] = {
+        ir_int("first", 0), ir_int("count", 1),
+        ir_string("dtype", gen_at(b, 0) & 1 ? "f32" : "f64"),
+        ir_tensor_attr("shape", ir_tensor_copy(module, IR_I64, rank, dims))};
+    return gen_op(module, IR_OP_input, 0, NULL, 4, attrs, diag);
+}
+
+void gen_nets(struct ir_module *module, struct gen_bytes b, size_t n,
+              struct ir_diag *diag)
+{
+    struct nets v = {.bytes = b, .module = module, .diag = diag};
+    struct ir_value *last = add_input(module, b, diag);
+    v.at[v.n++] = last;
+    n = n < max_values ? n : max_values;
+    for (size_t i = 0; i < n; i++) {
+        v.r = gen_header_bytes + i * gen_record_bytes;
+        last = add_record(&v);
+        if (last->type.dtype != IR_I32)
+            v.at[v.n++] = last;
+        if ((v.code & 0x10) && i + 1 < n &&
+            module->n_outputs < max_outputs)
+            gen_output(module, "value", last);
+    }
+    gen_output(module, "value", last);
+}
