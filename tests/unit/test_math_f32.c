@@ -123,6 +123,24 @@ static void floats_are_accurate(void **state)
     }
 }
 
+/* The pass `fold` relies on it. */
+static void tanh_never_falls(void **state)
+{
+    float below = -1;
+    (void)state;
+    for (uint64_t i = 0; i <= 0xff000000; i += float_step) {
+        /* From -infinity to infinity. */
+        const int64_t order = (int64_t)i - 0x7f800000;
+        const float x = order < 0 ? -f32_of((uint32_t)-order)
+                                  : f32_of((uint32_t)order);
+        const float y = ir_tanhf(x);
+        if (!(y >= below && y <= 1))
+            fail_msg("tanh(%a) is %a, after %a", (double)x, (double)y,
+                     (double)below);
+        below = y;
+    }
+}
+
 /* Around 0, where functions are steep, and any bits at all. */
 static double argument(uint64_t i)
 {
@@ -351,6 +369,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(floats_are_accurate),
+        cmocka_unit_test(tanh_never_falls),
         cmocka_unit_test(doubles_are_accurate),
         cmocka_unit_test(large_angles),
         cmocka_unit_test(odd_arguments),
