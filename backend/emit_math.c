@@ -81,6 +81,48 @@ static LLVMValueRef fma_of(struct math *self, LLVMValueRef a, LLVMValueRef b,
 #define SHR(x, n) LLVMBuildLShr(BUILDER, x, int_constant(self, n), "")
 #define TABLE(name, i) table(self, #name, name, sizeof(name), i)
 #include "ir/math.inc"
+#include "ir/math_circle.inc"
+
+/* The same of floats. */
+static LLVMTypeRef narrow_float_type(struct math *self)
+{
+    return be_vector(self->e->f32, self->lanes);
+}
+
+static LLVMTypeRef narrow_int_type(struct math *self)
+{
+    return be_vector(self->e->i32, self->lanes);
+}
+
+static LLVMValueRef narrow_int_constant(struct math *self, uint32_t v)
+{
+    return be_splat_const(self->e->i32, v, self->lanes);
+}
+
+static LLVMValueRef narrow_constant(struct math *self, float v)
+{
+    uint32_t bits;
+    memcpy(&bits, &v, 4);
+    return LLVMConstBitCast(narrow_int_constant(self, bits),
+                            narrow_float_type(self));
+}
+
+static LLVMValueRef narrow_fma_of(struct math *self, LLVMValueRef a,
+                                  LLVMValueRef b, LLVMValueRef c);
+
+#undef CONST
+#undef ICONST
+#undef FMA
+#undef AS_INT
+#undef AS_FLOAT
+#undef SHL
+#define CONST(c) narrow_constant(self, c)
+#define ICONST(c) narrow_int_constant(self, c)
+#define FMA(x, y, z) narrow_fma_of(self, x, y, z)
+#define AS_INT(x) LLVMBuildBitCast(BUILDER, x, narrow_int_type(self), "")
+#define AS_FLOAT(x) LLVMBuildBitCast(BUILDER, x, narrow_float_type(self), "")
+#define SHL(x, n) LLVMBuildShl(BUILDER, x, narrow_int_constant(self, n), "")
+#include "ir/math_f32.inc"
 
 static LLVMValueRef fma_of(struct math *self, LLVMValueRef a, LLVMValueRef b,
                            LLVMValueRef c)
@@ -89,6 +131,20 @@ static LLVMValueRef fma_of(struct math *self, LLVMValueRef a, LLVMValueRef b,
         return math_fma(self, a, b, c);
     LLVMValueRef args[] = {a, b, c};
     return be_intrinsic(self->e, "llvm.fma", float_type(self), args, 3);
+}
+
+static LLVMValueRef narrow_fma_of(struct math *self, LLVMValueRef a,
+                                  LLVMValueRef b, LLVMValueRef c)
+{
+    if (self->e->level->has_fma) {
+        LLVMValueRef args[] = {a, b, c};
+        return be_intrinsic(self->e, "llvm.fma", narrow_float_type(self), args,
+                            3);
+    }
+    a = be_convert(self->e, a, IR_F32, IR_F64);
+    b = be_convert(self->e, b, IR_F32, IR_F64);
+    c = be_convert(self->e, c, IR_F32, IR_F64);
+    return be_convert(self->e, math_fmaf(self, a, b, c), IR_F64, IR_F32);
 }
 
 /* An f64 function on values of `dtype`. */
@@ -121,6 +177,7 @@ static LLVMValueRef unary(struct math *self, enum ir_step_kind kind,
     struct be_emitter *e = self->e;
     LLVMTypeRef type = LLVMTypeOf(x);
     LLVMValueRef zero = LLVMConstNull(type);
+    const bool is_f32 = dtype == IR_F32;
     switch (kind) {
     case IR_STEP_NEG: return LLVMBuildFNeg(e->b, x, "");
     case IR_STEP_ABS: return be_intrinsic(self->e, "llvm.fabs", type, &x, 1);
@@ -133,16 +190,28 @@ static LLVMValueRef unary(struct math *self, enum ir_step_kind kind,
         return LLVMBuildSelect(e->b, above, number(self, dtype, 1), low, "");
     }
     case IR_STEP_FLOOR: return be_intrinsic(e, "llvm.floor", type, &x, 1);
+    case IR_STEP_CEIL: return be_intrinsic(e, "llvm.ceil", type, &x, 1);
     case IR_STEP_RINT: return be_intrinsic(e, "llvm.rint", type, &x, 1);
     case IR_STEP_ISNAN:
         return flag(self, dtype, LLVMBuildFCmp(e->b, LLVMRealUNO, x, x, ""));
     case IR_STEP_EXP:
-        return through_f64(self, dtype, x,
-                           dtype == IR_F32 ? math_expf : math_exp);
+        return through_f64(self, dtype, x, is_f32 ? math_expf : math_exp);
     case IR_STEP_LOG1P: return through_f64(self, dtype, x, math_log1p);
     case IR_STEP_LOG: return through_f64(self, dtype, x, math_log);
     case IR_STEP_EXPM1: return through_f64(self, dtype, x, math_expm1);
-    case IR_STEP_TANH: return through_f64(self, dtype, x, math_tanh);
+    case IR_STEP_TANH: return is_f32 ? mathf_tanh(self, x)
+                                     : math_tanh(self, x);
+    case IR_STEP_SIGMOID: return is_f32 ? mathf_sigmoid(self, x)
+                                        : math_sigmoid(self, x);
+    case IR_STEP_SOFTPLUS: return is_f32 ? mathf_softplus(self, x)
+                                         : math_softplus(self, x);
+    case IR_STEP_ERF: return is_f32 ? mathf_erf(self, x) : math_erf(self, x);
+    case IR_STEP_SIN:
+        return through_f64(self, dtype, x, is_f32 ? math_sinf : math_sin);
+    case IR_STEP_COS:
+        return through_f64(self, dtype, x, is_f32 ? math_cosf : math_cos);
+    case IR_STEP_TAN:
+        return through_f64(self, dtype, x, is_f32 ? math_tanf : math_tan);
     default: ir_bug("step %d takes no one operand", (int)kind);
     }
 }

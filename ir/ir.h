@@ -772,7 +772,20 @@ double ir_log(double x);
 double ir_expm1(double x);
 double ir_tanh(double x);
 double ir_pow(double x, double y);
+double ir_sigmoid(double x);
+double ir_softplus(double x); /* log(1 + e^x) */
+double ir_erf(double x);
+double ir_sin(double x);
+double ir_cos(double x);
+double ir_tan(double x);
 float ir_expf(float x);
+float ir_tanhf(float x);
+float ir_sigmoidf(float x);
+float ir_softplusf(float x);
+float ir_erff(float x);
+float ir_sinf(float x);
+float ir_cosf(float x);
+float ir_tanf(float x);
 
 /* One step of a map's postfix program. */
 enum ir_step_kind {
@@ -780,7 +793,9 @@ enum ir_step_kind {
     IR_STEP_NUMBER,  /* push `number` */
     IR_STEP_NEG, IR_STEP_ABS, IR_STEP_SIGN, IR_STEP_SQRT, /* of one */
     IR_STEP_EXP, IR_STEP_LOG1P, IR_STEP_LOG, IR_STEP_EXPM1, IR_STEP_TANH,
-    IR_STEP_FLOOR, IR_STEP_RINT,
+    IR_STEP_SIGMOID, IR_STEP_SOFTPLUS, IR_STEP_ERF,
+    IR_STEP_SIN, IR_STEP_COS, IR_STEP_TAN,
+    IR_STEP_FLOOR, IR_STEP_CEIL, IR_STEP_RINT,
     IR_STEP_ISNAN, /* 1 or 0, as comparisons */
     IR_STEP_ADD, IR_STEP_SUB, IR_STEP_MUL, IR_STEP_DIV, /* of two */
     IR_STEP_MIN, IR_STEP_MAX, IR_STEP_POW,

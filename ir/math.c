@@ -42,6 +42,36 @@ static uint64_t as_int(double v)
 #define SHR(i, n) ((i) >> (n))
 #define TABLE(name, i) name[i]
 #include "ir/math.inc"
+#include "ir/math_circle.inc"
+
+/* The same of floats. */
+static float as_narrow_float(uint32_t bits)
+{
+    float v;
+    memcpy(&v, &bits, sizeof(v));
+    return v;
+}
+
+static uint32_t as_narrow_int(float v)
+{
+    uint32_t bits;
+    memcpy(&bits, &v, sizeof(bits));
+    return bits;
+}
+
+#undef MATH_F
+#undef MATH_I
+#undef CONST
+#undef FMA
+#undef AS_INT
+#undef AS_FLOAT
+#define MATH_F float
+#define MATH_I uint32_t
+#define CONST(c) ((float)(c))
+#define FMA(a, b, c) fmaf(a, b, c)
+#define AS_INT(f) as_narrow_int(f)
+#define AS_FLOAT(i) as_narrow_float(i)
+#include "ir/math_f32.inc"
 
 double ir_exp(double x)
 {
@@ -78,6 +108,71 @@ double ir_pow(double x, double y)
     return math_pow(x, y);
 }
 
+double ir_sigmoid(double x)
+{
+    return math_sigmoid(x);
+}
+
+double ir_softplus(double x)
+{
+    return math_softplus(x);
+}
+
+double ir_erf(double x)
+{
+    return math_erf(x);
+}
+
+double ir_sin(double x)
+{
+    return math_sin(x);
+}
+
+double ir_cos(double x)
+{
+    return math_cos(x);
+}
+
+double ir_tan(double x)
+{
+    return math_tan(x);
+}
+
+float ir_tanhf(float x)
+{
+    return mathf_tanh(x);
+}
+
+float ir_sigmoidf(float x)
+{
+    return mathf_sigmoid(x);
+}
+
+float ir_softplusf(float x)
+{
+    return mathf_softplus(x);
+}
+
+float ir_erff(float x)
+{
+    return mathf_erf(x);
+}
+
+float ir_sinf(float x)
+{
+    return (float)math_sinf((double)x);
+}
+
+float ir_cosf(float x)
+{
+    return (float)math_cosf((double)x);
+}
+
+float ir_tanf(float x)
+{
+    return (float)math_tanf((double)x);
+}
+
 /* ---------------------------------------------------------------- programs */
 
 /* By step: its name and how many values it takes. */
@@ -94,6 +189,10 @@ static const struct {
     [IR_STEP_LOG] = {"log", 1},     [IR_STEP_EXPM1] = {"expm1", 1},
     [IR_STEP_TANH] = {"tanh", 1},   [IR_STEP_POW] = {"pow", 2},
     [IR_STEP_FLOOR] = {"floor", 1}, [IR_STEP_RINT] = {"rint", 1},
+    [IR_STEP_CEIL] = {"ceil", 1},   [IR_STEP_SIGMOID] = {"sigmoid", 1},
+    [IR_STEP_ERF] = {"erf", 1},     [IR_STEP_SOFTPLUS] = {"softplus", 1},
+    [IR_STEP_SIN] = {"sin", 1},     [IR_STEP_COS] = {"cos", 1},
+    [IR_STEP_TAN] = {"tan", 1},
     [IR_STEP_ISNAN] = {"isnan", 1}, [IR_STEP_GT] = {"gt", 2},
     [IR_STEP_GE] = {"ge", 2},       [IR_STEP_LT] = {"lt", 2},
     [IR_STEP_LE] = {"le", 2},       [IR_STEP_EQ] = {"eq", 2},
@@ -202,10 +301,33 @@ static double unary(enum ir_step_kind kind, double x)
     case IR_STEP_LOG: return ir_log(x);
     case IR_STEP_EXPM1: return ir_expm1(x);
     case IR_STEP_TANH: return ir_tanh(x);
+    case IR_STEP_SIGMOID: return ir_sigmoid(x);
+    case IR_STEP_SOFTPLUS: return ir_softplus(x);
+    case IR_STEP_ERF: return ir_erf(x);
+    case IR_STEP_SIN: return ir_sin(x);
+    case IR_STEP_COS: return ir_cos(x);
+    case IR_STEP_TAN: return ir_tan(x);
     case IR_STEP_FLOOR: return floor(x);
+    case IR_STEP_CEIL: return ceil(x);
     case IR_STEP_RINT: return rint(x);
     case IR_STEP_ISNAN: return isnan(x) ? 1 : 0;
     default: return ir_log1p(x);
+    }
+}
+
+/* The functions of f32 that are no rounded f64 ones. */
+static double unary_f32(enum ir_step_kind kind, float x)
+{
+    switch (kind) {
+    case IR_STEP_EXP: return (double)ir_expf(x);
+    case IR_STEP_TANH: return (double)ir_tanhf(x);
+    case IR_STEP_SIGMOID: return (double)ir_sigmoidf(x);
+    case IR_STEP_SOFTPLUS: return (double)ir_softplusf(x);
+    case IR_STEP_ERF: return (double)ir_erff(x);
+    case IR_STEP_SIN: return (double)ir_sinf(x);
+    case IR_STEP_COS: return (double)ir_cosf(x);
+    case IR_STEP_TAN: return (double)ir_tanf(x);
+    default: return unary(kind, (double)x);
     }
 }
 
@@ -238,10 +360,10 @@ double ir_program_eval(const struct ir_step *steps, int n, const double *x,
             v = x[steps[i].index];
         } else if (steps[i].kind == IR_STEP_NUMBER) {
             v = steps[i].number;
-        } else if (steps[i].kind == IR_STEP_EXP && dtype == IR_F32) {
-            v = (double)ir_expf((float)stack[--depth]);
         } else if (steps_known[steps[i].kind].n_taken == 1) {
-            v = unary(steps[i].kind, stack[--depth]);
+            const double taken = stack[--depth];
+            v = dtype == IR_F32 ? unary_f32(steps[i].kind, (float)taken)
+                                : unary(steps[i].kind, taken);
         } else if (steps[i].kind == IR_STEP_WHERE) {
             depth -= 3;
             v = stack[depth] != 0 ? stack[depth + 1] : stack[depth + 2];

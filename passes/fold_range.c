@@ -121,12 +121,12 @@ static struct fold_range rising(const struct fold_step *s, struct fold_range a)
     return a.nan ? join_value(r, apply1(s, NAN)) : r;
 }
 
-static double nudged(double v, int by)
+static double nudged(double v, int by, enum ir_dtype dtype)
 {
-    const int64_t last = pass_last_order(IR_F64);
-    const int64_t order = pass_order(v, IR_F64) + by;
+    const int64_t last = pass_last_order(dtype);
+    const int64_t order = pass_order(v, dtype) + by;
     return pass_at_order(order > last ? last : order < -last ? -last : order,
-                         IR_F64);
+                         dtype);
 }
 
 /* What lies within `slack` floats of [low, high], rounded to the step's
@@ -136,8 +136,8 @@ static struct fold_range about(const struct fold_step *s, double low,
 {
     if (isnan(low) || isnan(high))
         return anything;
-    low = nudged(low, -slack);
-    high = nudged(high, slack);
+    low = nudged(low, -slack, IR_F64);
+    high = nudged(high, slack, IR_F64);
     return s->dtype == IR_F32 ? between((double)(float)low,
                                         (double)(float)high)
                               : between(low, high);
@@ -160,6 +160,23 @@ static struct fold_range rising_from(const struct fold_step *s,
     return join(r, about(s, low, apply1(&exact, a.high), slack));
 }
 
+/* Rises all along, but is computed in the step's own dtype and may step back by
+ * some floats of that. */
+static struct fold_range rising_about(const struct fold_step *s,
+                                      struct fold_range a)
+{
+    struct fold_range r = {.nan = a.nan};
+    if (!a.number)
+        return r;
+    if (a.low == a.high)
+        return join_value(r, apply1(s, a.low));
+    const double low = apply1(s, a.low), high = apply1(s, a.high);
+    if (isnan(low) || isnan(high))
+        return anything;
+    return join(r, between(nudged(low, -SLACK, s->dtype),
+                           nudged(high, SLACK, s->dtype)));
+}
+
 /* Of f32 it never steps back (test_pass_fold goes through all); that of f64 is
  * never negative. */
 static struct fold_range exp_range(const struct fold_step *s,
@@ -170,6 +187,13 @@ static struct fold_range exp_range(const struct fold_step *s,
     struct fold_range r = rising_from(s, a, -INFINITY, SLACK);
     r.low = fmax(r.low, 0);
     return r;
+}
+
+/* Of f32 it never steps back (test_math_f32 goes through all). */
+static struct fold_range tanh_range(const struct fold_step *s,
+                                    struct fold_range a)
+{
+    return s->dtype == IR_F32 ? rising(s, a) : rising_about(s, a);
 }
 
 /* For a base that is not negative pow is monotone in base and in exponent.
@@ -350,6 +374,7 @@ static struct fold_range map_range(const struct fold_step *s,
         return is_nan(a);
     case IR_STEP_SIGN:
     case IR_STEP_FLOOR:
+    case IR_STEP_CEIL:
     case IR_STEP_RINT:
         return rising(s, a);
     case IR_STEP_SQRT:
@@ -361,8 +386,13 @@ static struct fold_range map_range(const struct fold_step *s,
     case IR_STEP_LOG:
         return rising_from(s, a, 0, SLACK);
     case IR_STEP_EXPM1:
-    case IR_STEP_TANH:
         return rising_from(s, a, -INFINITY, SLACK);
+    case IR_STEP_TANH:
+        return tanh_range(s, a);
+    case IR_STEP_SIGMOID:
+    case IR_STEP_SOFTPLUS:
+    case IR_STEP_ERF:
+        return rising_about(s, a);
     case IR_STEP_POW:
         return pow_range(s, a, b);
     case IR_STEP_ADD:
@@ -578,6 +608,8 @@ static double guess_map(struct guesser *g, const struct fold_step *s,
     case IR_STEP_LOG1P: return guess(g, s->x[0], expm1(t));
     case IR_STEP_EXPM1: return guess(g, s->x[0], log1p(t));
     case IR_STEP_TANH: return guess(g, s->x[0], atanh(t));
+    case IR_STEP_SIGMOID: return guess(g, s->x[0], log(t / (1 - t)));
+    case IR_STEP_SOFTPLUS: return guess(g, s->x[0], log(expm1(t)));
     case IR_STEP_WHERE: return guess_where(g, s, t);
     default: break;
     }

@@ -16,6 +16,9 @@ from artifact import HERE, MODELS, TREENAIL, Case, compile_model, need, run
 SPECIAL = [0.0, -0.0, math.nan, math.inf, -math.inf, 5e-324, -1e-40, 1e300,
            -1.0, 3e9, 0.5]
 
+FUNCTIONS = ["exp", "tanh", "sigmoid", "softplus", "erf", "sin", "cos", "tan",
+             "log", "ceil"]
+
 
 def thresholds(model):
     """Feature -> thresholds (or places of sets), from LightGBM's text."""
@@ -92,6 +95,24 @@ class OtherCpu:
             r"^ \*   \d+ (\w+): (\d+) x (\w+) a row", header.read_text(),
             re.M)]
 
+    def functions(self):
+        """A model of one number: each elementary function of it, in f32 and
+        in f64."""
+        lines = ["treenail-ir 1", 'module "functions" {',
+                 '  column "x" number']
+        for i, dtype in enumerate(("f32", "f64")):
+            at = i * (len(FUNCTIONS) + 1)
+            lines.append(f'  %{at} = input {{first = 0, count = 1, '
+                         f'dtype = "{dtype}"}} : {dtype}[1]')
+            for k, name in enumerate(FUNCTIONS, 1):
+                lines.append(f'  %{at + k} = map(%{at}) {{program = '
+                             f'"x0 {name}", dtype = "{dtype}"}} '
+                             f': {dtype}[1]')
+                lines.append(f'  output "{name}_{dtype}" %{at + k}')
+        model = self.folder / "functions.tnir"
+        model.write_text("\n".join(lines) + "\n}\n")
+        return model
+
     def build(self, model, *options):
         archive = compile_model(model, self.folder / "m.a", "--target",
                                 self.target, "--emit", "a,h", "--name", "m",
@@ -104,7 +125,10 @@ class OtherCpu:
 
     def check(self, name, *options, n=300):
         model = MODELS[name]
-        rows = rows_for(model, n)
+        self.check_rows(model, rows_for(model, n), name, *options)
+
+    def check_rows(self, model, rows, name, *options):
+        n = len(rows)
         program = self.build(model, *options)
         flat = [v for row in rows for v in row]
         answers = run(*self.emulator, program, str(n),
@@ -118,6 +142,8 @@ class OtherCpu:
                 at += layout.size
                 want = [v for row in self.interpret(model, data, output)
                         for v in row]
+                if kind == "float":
+                    want = [as_f32(v) for v in want]
                 self.assertEqual(len(want), len(got))
                 for i, (a, b) in enumerate(zip(got, want)):
                     self.assertEqual(bits(a), bits(b), f"{name}: {output}: "
@@ -146,6 +172,15 @@ class OtherCpu:
             for model in ("categories", "multiclass", "deep"):
                 self.check(model, "--row-strategy", strategy, n=100)
 
+    def test_functions(self):
+        draw = random.Random(2)
+        rows = [[v] for v in SPECIAL]
+        for i in range(600):
+            bits_of = draw.getrandbits(32)
+            any_float, = struct.unpack("<f", struct.pack("<I", bits_of))
+            rows.append([any_float if i % 2 else draw.uniform(-12, 12)])
+        self.check_rows(self.functions(), rows, "functions")
+
     def test_library(self):
         """The shared library too needs nothing."""
         library = compile_model(MODELS["multiclass"], self.folder / "m.so",
@@ -171,6 +206,8 @@ class RiscV(OtherCpu, Case):
         """qemu 7.2 stops at vector conversions that round in a way of their
         own, as exp has them: no probabilities."""
         self.check("numeric", "--outputs", "raw,leaf")
+
+    test_functions = None  # likewise
 
 
 # The offsets that score_rows.mjs has.

@@ -149,7 +149,14 @@ static void write_long_program(struct gen_bytes b, size_t at_byte,
         "neg", "abs", "sign", "sqrt", "exp", "log1p", "log", "expm1", "tanh",
         "floor", "rint", "isnan", "add", "sub", "mul", "div", "min", "max",
         "pow", "gt", "ge", "lt", "le", "eq", "where"};
-    enum { n_steps = sizeof(steps) / sizeof(steps[0]), n_unary = 12 };
+    /* Instead of the first ones, with the top bits of the byte. */
+    static const char *const more[] = {"sigmoid", "softplus", "erf", "sin",
+                                       "cos",     "tan",      "ceil"};
+    enum {
+        n_steps = sizeof(steps) / sizeof(steps[0]),
+        n_unary = 12,
+        n_more = sizeof(more) / sizeof(more[0])
+    };
     int depth = 1;
     ir_text_puts(program, "x0");
     for (size_t i = 0; i < program_bytes; i++) {
@@ -163,7 +170,8 @@ static void write_long_program(struct gen_bytes b, size_t at_byte,
                 ir_text_printf(program, " %g", (byte / 32 - 3.0) / 2);
             depth++;
         } else if (depth >= taken) {
-            ir_text_printf(program, " %s", steps[step]);
+            ir_text_printf(program, " %s", step < n_more && byte >= 192
+                                               ? more[step] : steps[step]);
             depth -= taken - 1;
         }
     }

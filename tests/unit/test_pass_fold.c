@@ -217,6 +217,12 @@ static void maps_fold(void **state)
         {"x0 exp", {true, false}},       /* too many have an exp of 1 */
         {"x0 expm1", {true, false}},     /* of -1 */
         {"x0 tanh 3 mul", {true, false}}, /* a tanh of 1 */
+        {"x0 -3 max 3 min tanh", {true, true}},
+        {"x0 0.5 max 9 min sigmoid", {true, true}},
+        {"x0 -4 max 9 min softplus", {true, true}},
+        {"x0 -2 max 2 min erf", {true, true}},
+        {"x0 ceil", {true, true}},
+        {"x0 sin", {false, false}},
         {"x0 log", {false, false}}, /* a NaN from a number is a third run */
         {"x0 0.001 max log", {true, true}},
         {"x0 0 max sqrt", {true, true}},

@@ -1,0 +1,1 @@
+treenail_unit_test(test_emit_math LINKS treenail_backend treenail_passes)
