@@ -1,7 +1,7 @@
-/* onnx_tensor.c: TensorProto -> a constant. Numbers become doubles, whole
- * ones also int64. Data in another file, half precision and complex numbers
- * are refused by name. A tensor is as large as its data: nothing is believed
- * of its dims before they were compared. */
+/* onnx_tensor.c: TensorProto -> a constant. Numbers become doubles, whole ones
+ * also int64. Half precision and complex numbers are refused by name. A tensor
+ * is as large as its data: nothing is believed of its dims before they were
+ * compared. */
 #include "frontend/onnx.h"
 
 #include <string.h>
@@ -19,24 +19,31 @@ const char *fe_onnx_type_name(int type)
 
 bool fe_onnx_is_whole(int type)
 {
-    return type == FE_ONNX_INT64 || type == FE_ONNX_INT32 ||
-           type == FE_ONNX_UINT8 || type == FE_ONNX_INT8 ||
-           type == FE_ONNX_BOOL;
+    return type == FE_ONNX_INT64 || type == FE_ONNX_UINT64 ||
+           fe_onnx_bits(type) < 64;
+}
+
+int fe_onnx_bits(int type)
+{
+    switch (type) {
+    case FE_ONNX_BOOL:
+    case FE_ONNX_UINT8:
+    case FE_ONNX_INT8: return 8;
+    case FE_ONNX_UINT16:
+    case FE_ONNX_INT16: return 16;
+    case FE_ONNX_UINT32:
+    case FE_ONNX_INT32: return 32;
+    default: return 64;
+    }
 }
 
 /* Bytes of an element of raw_data; 0: not read. */
 static size_t raw_bytes(int type)
 {
-    switch (type) {
-    case FE_ONNX_FLOAT:
-    case FE_ONNX_INT32: return 4;
-    case FE_ONNX_DOUBLE:
-    case FE_ONNX_INT64: return 8;
-    case FE_ONNX_UINT8:
-    case FE_ONNX_INT8:
-    case FE_ONNX_BOOL: return 1;
-    default: return 0;
-    }
+    if (type == FE_ONNX_FLOAT)
+        return 4;
+    return type == FE_ONNX_DOUBLE || fe_onnx_is_whole(type)
+               ? (size_t)fe_onnx_bits(type) / 8 : 0;
 }
 
 struct fe_onnx_tensor *fe_onnx_new_tensor(struct fe_onnx *g, int type,
@@ -113,21 +120,23 @@ static bool count_data(struct fe_onnx *g, const Onnx__TensorProto *p,
     case FE_ONNX_FLOAT: *n = p->n_float_data; break;
     case FE_ONNX_DOUBLE: *n = p->n_double_data; break;
     case FE_ONNX_INT64: *n = p->n_int64_data; break;
+    case FE_ONNX_UINT32:
+    case FE_ONNX_UINT64: *n = p->n_uint64_data; break;
     case FE_ONNX_STRING: *n = p->n_string_data; break;
     default: *n = p->n_int32_data;
     }
     return true;
 }
 
-static bool check_tensor(struct fe_onnx *g, const Onnx__TensorProto *p,
-                         const char *what)
+static bool is_external(const Onnx__TensorProto *p)
 {
-    if (p->n_external_data || p->data_location)
-        return fe_onnx_error(
-            g, "%s keeps its data in another file ('%.200s'), and other files "
-            "are not read; save the model as one file", what,
-            p->n_external_data && p->external_data[0]->value
-                ? p->external_data[0]->value : "");
+    return p->n_external_data || p->data_location;
+}
+
+static bool check_tensor(struct fe_onnx *g, const Onnx__TensorProto *p,
+                         const char *what, const uint8_t **raw)
+{
+    *raw = p->has_raw_data ? p->raw_data.data : NULL;
     if (p->segment)
         return fe_onnx_error(g, "%s is a segment of a tensor, which is not "
                              "read", what);
@@ -137,11 +146,19 @@ static bool check_tensor(struct fe_onnx *g, const Onnx__TensorProto *p,
                              (int)p->data_type);
     int64_t n = 0;
     size_t given = 0;
-    if (!read_dims(g, p, what, &n) || !count_data(g, p, what, &given))
+    if (!read_dims(g, p, what, &n))
         return false;
-    return given == (size_t)n ||
-           fe_onnx_error(g, "%s: the data has %zu elements, its dims multiply "
-                         "to %lld", what, given, (long long)n);
+    if (is_external(p) && p->data_type == FE_ONNX_STRING)
+        return fe_onnx_error(g, "%s has strings in another file", what);
+    if (is_external(p)) {
+        *raw = fe_onnx_external(g, p, what,
+                                n * (int64_t)raw_bytes(p->data_type));
+        return *raw != NULL;
+    }
+    return count_data(g, p, what, &given) &&
+           (given == (size_t)n ||
+            fe_onnx_error(g, "%s: the data has %zu elements, its dims "
+                          "multiply to %lld", what, given, (long long)n));
 }
 
 /* ----------------------------------------------------------------- data -- */
@@ -158,7 +175,16 @@ static void read_raw(struct fe_onnx_tensor *t, const uint8_t *raw)
             t->real[i] = (double)single;
             break;
         case FE_ONNX_DOUBLE: memcpy(&t->real[i], at, 8); break;
+        case FE_ONNX_UINT64:
         case FE_ONNX_INT64: memcpy(&t->whole[i], at, 8); break;
+        case FE_ONNX_UINT32:
+            memcpy(&word, at, 4);
+            t->whole[i] = (uint32_t)word;
+            break;
+        case FE_ONNX_UINT16: t->whole[i] = at[0] | at[1] << 8; break;
+        case FE_ONNX_INT16:
+            t->whole[i] = (int16_t)(at[0] | at[1] << 8);
+            break;
         case FE_ONNX_INT32:
             memcpy(&word, at, 4);
             t->whole[i] = word;
@@ -176,6 +202,10 @@ static void read_typed(struct fe_onnx_tensor *t, const Onnx__TensorProto *p)
         case FE_ONNX_FLOAT: t->real[i] = (double)p->float_data[i]; break;
         case FE_ONNX_DOUBLE: t->real[i] = p->double_data[i]; break;
         case FE_ONNX_INT64: t->whole[i] = p->int64_data[i]; break;
+        case FE_ONNX_UINT32:
+        case FE_ONNX_UINT64:
+            t->whole[i] = (int64_t)p->uint64_data[i];
+            break;
         default: t->whole[i] = p->int32_data[i];
         }
 }
@@ -195,14 +225,15 @@ struct fe_onnx_tensor *fe_onnx_read_tensor(struct fe_onnx *g,
                                            const Onnx__TensorProto *p,
                                            const char *what)
 {
-    if (!check_tensor(g, p, what))
+    const uint8_t *raw;
+    if (!check_tensor(g, p, what, &raw))
         return NULL;
     struct fe_onnx_tensor *t = fe_onnx_new_tensor(g, p->data_type,
                                                   (int)p->n_dims, p->dims);
     if (t->type == FE_ONNX_STRING)
         return read_strings(g, t, p, what) ? t : NULL;
-    if (p->has_raw_data)
-        read_raw(t, p->raw_data.data);
+    if (raw || p->has_raw_data)
+        read_raw(t, raw);
     else
         read_typed(t, p);
     for (int64_t i = 0; t->whole && i < t->n; i++)
