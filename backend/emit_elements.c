@@ -94,6 +94,10 @@ void be_lower_gather(struct be_emitter *e, const struct ir_op *op)
 void be_lower_concat(struct be_emitter *e, const struct ir_op *op)
 {
     int64_t first = 0;
+    if (ir_reads_dense(op)) {
+        be_concat_axis(e, op);
+        return;
+    }
     for (int i = 0; i < op->n_operands; i++) {
         const struct ir_value *x = op->operand[i];
         struct elements at;

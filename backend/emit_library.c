@@ -376,6 +376,8 @@ void be_library_emit(struct be_emitter *e, const struct ir_module *source,
     be_forests_emit(e);
     e->layout = be_layout_new(e, be_tile_rows(e));
     e->layout_one = be_layout_new(e, 1);
+    e->staged = ir_alloc_array(&e->arena, (size_t)ir_value_count(e->module),
+                               sizeof(*e->staged));
     be_dispatch_emit(e, &level, &limit);
     static const char *const suffix[] = {"predict_f32", "predict_f64",
                                          "predict_one_f32", "predict_one_f64"};

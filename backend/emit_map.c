@@ -89,6 +89,10 @@ void be_lower_map(struct be_emitter *e, const struct ir_op *op)
 {
     struct map s = {.e = e, .op = op};
     struct ir_diag diag;
+    if (ir_reads_dense(op)) {
+        be_map_broadcast(e, op);
+        return;
+    }
     ir_diag_init(&diag);
     s.n_steps = ir_program_parse(ir_attr_string(op, "program"), op, s.steps,
                                  &diag);
@@ -105,7 +109,8 @@ void be_lower_map(struct be_emitter *e, const struct ir_op *op)
         s.volume[i] = ir_type_volume(&op->operand[i]->type);
         flat = flat && s.volume[i] == s.n && s.x[i].dtype == s.in &&
                op->operand[i]->op->kind != IR_OP_input &&
-               op->operand[i]->op->kind != IR_OP_constant;
+               op->operand[i]->op->kind != IR_OP_constant &&
+               op->operand[i]->op->kind != IR_OP_view;
     }
     if (flat)
         lower_flat(&s);
@@ -117,6 +122,10 @@ void be_lower_map(struct be_emitter *e, const struct ir_op *op)
  * NaN as ir/eval.c. */
 void be_lower_reduce(struct be_emitter *e, const struct ir_op *op)
 {
+    if (ir_reads_dense(op)) {
+        be_reduce_slices(e, op);
+        return;
+    }
     const char *kind = ir_attr_string(op, "kind");
     const bool sum = !strcmp(kind, "sum"), argmax = !strcmp(kind, "argmax");
     const LLVMRealPredicate wanted =

@@ -34,6 +34,11 @@ static int64_t row_work_bytes(const struct be_forest *forest, bool as_one)
 static int64_t work_bytes(const struct be_emitter *e, int i, int64_t rows)
 {
     const struct be_forest *forest = e->forests[i];
+    const struct ir_op *op = e->module->ops[i];
+    if (op->kind == IR_OP_conv)
+        return be_conv_work(op);
+    if (op->kind == IR_OP_scan)
+        return be_scan_work(op, rows);
     if (!forest)
         return 0;
     if (forest->paths)
@@ -48,8 +53,8 @@ static int64_t work_bytes(const struct be_emitter *e, int i, int64_t rows)
 static const int32_t *slots_of(const struct ir_op *op)
 {
     static const int32_t none[2] = {-1, -1};
-    return op->kind == IR_OP_input ? none
-                                   : ir_attr_tensor(op, "slots")->data;
+    const struct ir_tensor *slots = ir_attr_tensor(op, "slots");
+    return op->kind == IR_OP_input && !slots ? none : slots->data;
 }
 
 static int64_t result_bytes(const struct ir_op *op, int r, int64_t rows)
@@ -106,6 +111,11 @@ struct be_layout *be_layout_new(struct be_emitter *e, int64_t rows)
         }
     }
     return layout;
+}
+
+int64_t be_work_at(const struct be_emitter *e, int op)
+{
+    return (e->one_row ? e->layout_one : e->layout)->work[op];
 }
 
 int64_t be_scratch_bytes(const struct be_emitter *e)

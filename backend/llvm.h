@@ -29,6 +29,7 @@ struct be_level {
     const char *cpu;      /* LLVM's target-cpu */
     const char *features; /* LLVM's target-features */
     int vector_bytes;     /* of the registers that kernels use */
+    int registers;    /* that vectors can be in */
     bool has_fma;
     bool has_masks; /* compares give mask registers (AVX-512) */
 };
@@ -80,6 +81,7 @@ struct be_emitter {
     LLVMValueRef out;       /* of the tile's first row */
     const struct ir_value *out_value; /* whose buffer is `out` */
     const bool *needed;     /* by value id: in this output's slice */
+    LLVMValueRef *staged;   /* by value id: the rows of an input, dense */
 };
 
 /* Types and constants. */
@@ -175,6 +177,9 @@ LLVMValueRef be_buffer(struct be_emitter *e, const struct ir_value *value);
 LLVMValueRef be_convert(struct be_emitter *e, LLVMValueRef v,
                         enum ir_dtype from, enum ir_dtype to);
 
+/* Whether the current run has a buffer in its workspace for it. */
+bool be_has_buffer(const struct be_emitter *e, const struct ir_value *value);
+
 /* ------------------------------------------------------------ layout.c -- */
 
 /* Where buffers lie in the workspace, which is on the stack or in the
@@ -193,6 +198,8 @@ int64_t be_tile_rows(const struct be_emitter *e);
 /* What the caller must supply, and a bound on the stack that a call takes. */
 int64_t be_scratch_bytes(const struct be_emitter *e);
 int64_t be_stack_bytes(const struct be_emitter *e);
+/* Where the room of op number `op` is in the current run's workspace, or -1. */
+int64_t be_work_at(const struct be_emitter *e, int op);
 
 /* ------------------------------------------------------------- lower.c -- */
 
@@ -203,13 +210,123 @@ extern be_lower_fn *const be_lower_table[IR_N_OPS]; /* NULL at MODEL level */
 be_lower_fn be_lower_input, be_lower_forest, be_lower_map, be_lower_reduce,
     be_lower_constant, be_lower_gather, be_lower_concat, be_lower_lookup,
     be_lower_bucketize, be_lower_interp, be_lower_dense, be_lower_hash_lookup,
-    be_lower_contributions;
+    be_lower_contributions, be_lower_gemm, be_lower_matmul, be_lower_conv,
+    be_lower_pool, be_lower_pad, be_lower_view, be_lower_take, be_lower_scan;
 int be_op_number(const struct be_emitter *e, const struct ir_op *op);
 /* The tensor that the op's attribute `name` is, as a table, emitted once. */
 LLVMValueRef be_attr_table(struct be_emitter *e, const struct ir_op *op,
                            const char *name);
 /* The elements of a `constant`. */
 LLVMValueRef be_constant_data(struct be_emitter *e, const struct ir_op *op);
+
+/* ------------------------------------------------------------ kernel.c -- */
+
+/* A value as the ops of nets read it: element i of row r is at
+ * base[r * stride + i], of the value's dtype. */
+struct be_dense {
+    LLVMValueRef base;
+    int64_t stride;
+};
+struct be_dense be_dense_of(struct be_emitter *e,
+                            const struct ir_value *value);
+/* Whether a view's elements lie in memory as its operand's do: then it is
+ * emitted only where it is an output. */
+bool be_is_alias(const struct ir_op *op);
+/* Emits what be_dense_of() an input is: of the current tile. */
+void be_stage_input(struct be_emitter *e, const struct ir_value *value);
+
+/* An op as a function of its own, which be_kernel_call() emits once for a level
+ * and calls for the current tile. */
+enum { BE_KERNEL_OPERANDS = 4, BE_KERNEL_RESULTS = 2 };
+struct be_kernel {
+    struct be_emitter *e;
+    const struct ir_op *op;
+    struct be_dense x[BE_KERNEL_OPERANDS];
+    LLVMValueRef y[BE_KERNEL_RESULTS]; /* NULL: nobody wants it */
+    LLVMValueRef work; /* room for one call, as large as layout.c says */
+    LLVMValueRef n_rows;
+};
+typedef void be_kernel_fn(struct be_kernel *k);
+void be_kernel_call(struct be_emitter *e, const struct ir_op *op,
+                    be_kernel_fn *body);
+
+/* Elements of dtype that a register of the level has. */
+int be_lanes(const struct be_emitter *e, enum ir_dtype dtype);
+/* The first n of `lanes` elements from `at` on, then zeros; and the way back. */
+LLVMValueRef be_load_part(struct be_emitter *e, LLVMTypeRef type,
+                          LLVMValueRef at, int lanes, int n);
+void be_store_part(struct be_emitter *e, LLVMTypeRef type, LLVMValueRef v,
+                   LLVMValueRef at, int lanes, int n);
+/* Copies n elements; stores `v` n times. */
+void be_copy(struct be_emitter *e, enum ir_dtype dtype, LLVMValueRef from,
+             LLVMValueRef to, int64_t n);
+void be_fill(struct be_emitter *e, enum ir_dtype dtype, LLVMValueRef v,
+             LLVMValueRef to, int64_t n);
+/* base + index * times, of elements of `type`. */
+LLVMValueRef be_at_times(struct be_emitter *e, LLVMTypeRef type,
+                         LLVMValueRef base, LLVMValueRef index, int64_t times);
+/* Element `index` from `at` on in all lanes. */
+LLVMValueRef be_load_splat(struct be_emitter *e, LLVMTypeRef type,
+                           LLVMValueRef at, int64_t index, int lanes);
+/* a * b + c, as ops define it: of f32 fused, of f64 rounded twice. */
+LLVMValueRef be_multiply_add(struct be_emitter *e, enum ir_dtype dtype,
+                             int lanes, LLVMValueRef a, LLVMValueRef b,
+                             LLVMValueRef c);
+
+/* What is done to each element of a kernel's result before it is stored: the
+ * attribute `epilogue`, a map's program in which x0 is that element and x1..
+ * are the operands after the first. */
+struct be_epilogue {
+    int n; /* steps; 0: nothing */
+    enum ir_dtype dtype;
+    struct ir_step steps[IR_MAX_STEPS];
+    /* Of x1..: all of the result's elements, one a column, or one. */
+    enum { BE_EACH, BE_COLUMN, BE_SINGLE } kind[BE_KERNEL_OPERANDS];
+    LLVMValueRef base[BE_KERNEL_OPERANDS];
+};
+struct be_epilogue be_epilogue_of(const struct be_kernel *k);
+/* From now on elements are counted from that many on. */
+void be_epilogue_skip(struct be_emitter *e, struct be_epilogue *epilogue,
+                      LLVMValueRef elements);
+/* Of `lanes` elements of the result, n of which count: the first is number `at`
+ * and in column `column`. */
+LLVMValueRef be_epilogue_apply(struct be_emitter *e,
+                               const struct be_epilogue *epilogue,
+                               LLVMValueRef v, LLVMValueRef at,
+                               LLVMValueRef column, int lanes, int n);
+
+/* ---------------------------------------------------------- emit_gemm.c -- */
+
+/* Panels of weights: columns in a panel of which there are so many left. */
+int64_t be_panel_width(int64_t columns);
+/* Numbers in all panels of that many columns. */
+int64_t be_panels_size(int64_t depth, int64_t columns);
+/* weights[groups][depth][columns], or with by_column [groups][columns][depth],
+ * as panels, group by group, in the constant `symbol`, which is emitted once. */
+LLVMValueRef be_pack_panels(struct be_emitter *e, const char *symbol,
+                            const struct ir_tensor *w, int64_t groups,
+                            int64_t depth, int64_t columns, bool by_column);
+/* How many vectors of columns the sums of a tile have, with `lanes` each; and
+ * how many rows, with so many vectors: what fits registers. */
+int be_sum_vectors(const struct be_emitter *e, bool one_row, int lanes);
+int be_sum_rows(const struct be_emitter *e, int vectors);
+
+/* ---------------------------------------------------------- emit_conv.c -- */
+
+/* The room that a conv works in. */
+int64_t be_conv_work(const struct ir_op *op);
+
+/* ---------------------------------------- emit_moves.c, emit_slices.c -- */
+
+/* A concat along an axis; a reduce of slices; a map that broadcasts. */
+void be_concat_axis(struct be_emitter *e, const struct ir_op *op);
+void be_reduce_slices(struct be_emitter *e, const struct ir_op *op);
+void be_map_broadcast(struct be_emitter *e, const struct ir_op *op);
+
+/* ---------------------------------------------------------- emit_scan.c -- */
+
+/* The room that a scan over `rows` rows works in. */
+int64_t be_scan_work(const struct ir_op *op, int64_t rows);
 
 /* --------------------------------------------------------- emit_math.c -- */
 

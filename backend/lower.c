@@ -2,11 +2,11 @@
  * function here by its own name: forgetting one does not link. */
 #include "backend/llvm.h"
 
-/* Nothing to emit: rows are read where they are (rows.c). */
+/* Rows are read where they are (rows.c), but by the ops of nets. */
 void be_lower_input(struct be_emitter *e, const struct ir_op *op)
 {
-    (void)e;
-    (void)op;
+    if (be_has_buffer(e, &op->result[0]))
+        be_stage_input(e, &op->result[0]);
 }
 
 #define ENTRY_MODEL(name)

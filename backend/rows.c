@@ -7,6 +7,11 @@ static const struct be_layout *layout_of(const struct be_emitter *e)
     return e->one_row ? e->layout_one : e->layout;
 }
 
+bool be_has_buffer(const struct be_emitter *e, const struct ir_value *value)
+{
+    return layout_of(e)->value[value->id] >= 0;
+}
+
 LLVMValueRef be_buffer(struct be_emitter *e, const struct ir_value *value)
 {
     if (value == e->out_value)
@@ -23,6 +28,14 @@ struct be_view be_view_of(struct be_emitter *e, const struct ir_value *value)
     if (value->op->kind == IR_OP_constant) {
         view.base = be_constant_data(e, value->op);
         view.row_stride = be_i64(e, 0);
+        view.column_stride = be_i64(e, 1);
+        view.dense_columns = true;
+        return view;
+    }
+    if (value != e->out_value && be_is_alias(value->op)) {
+        const struct be_dense x = be_dense_of(e, value);
+        view.base = x.base;
+        view.row_stride = be_i64(e, x.stride);
         view.column_stride = be_i64(e, 1);
         view.dense_columns = true;
         return view;

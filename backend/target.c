@@ -6,18 +6,18 @@
 /* x86-64's levels are the psABI's. Code for v4 uses whole 512-bit registers:
  * the forest kernels are bound by instruction count, not by frequency. */
 static const struct be_level x86_64_levels[] = {
-    {"x86-64-v2", "x86-64-v2", "", 16, false, false},
-    {"x86-64-v3", "x86-64-v3", "", 32, true, false},
-    {"x86-64-v4", "x86-64-v4", "-prefer-256-bit", 64, true, true},
+    {"x86-64-v2", "x86-64-v2", "", 16, 16, false, false},
+    {"x86-64-v3", "x86-64-v3", "", 32, 16, true, false},
+    {"x86-64-v4", "x86-64-v4", "-prefer-256-bit", 64, 32, true, true},
 };
 
 static const struct be_level aarch64_levels[] = {
-    {"armv8-a", "generic", "+neon", 16, true, false},
+    {"armv8-a", "generic", "+neon", 16, 32, true, false},
 };
 
 /* With vectors: what RVA23, the profile that systems ask for, has. */
 static const struct be_level riscv64_levels[] = {
-    {"rv64gcv", "generic-rv64", "+m,+a,+f,+d,+c,+v", 16, true, false},
+    {"rv64gcv", "generic-rv64", "+m,+a,+f,+d,+c,+v", 16, 32, true, false},
 };
 
 /* No fused multiply-add: it is emulated where a result needs it. */

@@ -1,0 +1,650 @@
+/* emit_scan.c: the op `scan`: the steps of a recurrent layer, one after another,
+ * for all rows of the tile at once.
+ *
+ * Units are in lanes. All gates of some vectors of units are summed together, in
+ * registers, for some rows; then the cell's arithmetic follows there, and what
+ * comes out is the next state. The state before the step is read until it is
+ * done, so there are two, which take turns. Where a gate depends on what another
+ * one made of the whole state (gru without linear_before_reset), a step has two
+ * passes.
+ *
+ * Weights stand in groups of 16 units, [k][gate][16]; the last group may be
+ * narrower. Rows that say how long they are go through their steps alone. */
+#include "backend/llvm.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    group = 16,
+    most_rows = 8,
+    most_vectors = 4, /* of units */
+    most_gates = 4,
+    most_sums = 32
+};
+
+struct activation {
+    struct ir_step steps[IR_MAX_STEPS];
+    int n;
+};
+
+struct scan {
+    struct be_emitter *e;
+    const struct ir_op *op;
+    struct ir_scan s;
+    enum ir_dtype dtype;
+    LLVMTypeRef type;
+    struct activation f, g, h; /* gate, candidate, output */
+    LLVMValueRef packed, bias, peephole;
+    /* Of the current step: the rows' gates and results, and how far apart those
+     * of two rows are; the state. */
+    LLVMValueRef z, y;
+    int64_t z_stride, y_stride;
+    LLVMValueRef old, new, c, update, rest; /* [rows][hidden] */
+    LLVMValueRef n_rows;
+};
+
+/* Vectors of units. */
+struct strip {
+    LLVMValueRef weights; /* [k][gate][width], of its first unit */
+    LLVMValueRef unit;
+    int64_t width;
+    int lanes, vectors, last;
+};
+
+struct tile {
+    const struct scan *v;
+    const struct strip *s;
+    LLVMValueRef row; /* the first */
+    int rows;
+    LLVMValueRef sum[most_gates][most_rows][most_vectors];
+};
+
+int64_t be_scan_work(const struct ir_op *op, int64_t rows)
+{
+    struct ir_scan s;
+    ir_scan_view(op, &s);
+    return rows * 5 * s.hidden *
+           (int64_t)ir_dtype_bytes(op->operand[0]->type.dtype);
+}
+
+/* Units in a group of which so many are left. */
+static int64_t group_width(int64_t left)
+{
+    return left < group ? be_panel_width(left) : group;
+}
+
+static LLVMValueRef pack(struct be_emitter *e, const struct ir_op *op,
+                         const struct ir_scan *s)
+{
+    char symbol[64];
+    snprintf(symbol, sizeof(symbol), "recurrent_%d", be_op_number(e, op));
+    LLVMValueRef found = LLVMGetNamedGlobal(e->llvm, symbol);
+    if (found)
+        return found;
+    const int64_t n = s->hidden, gates = s->n_gates;
+    const size_t size = ir_dtype_bytes(op->operand[0]->type.dtype);
+    const size_t bytes =
+        (size_t)((n / group * group + group) * n * gates) * size;
+    uint8_t *packed = ir_realloc_array(NULL, bytes, 1), *to = packed;
+    const uint8_t *from = s->recurrent;
+    memset(packed, 0, bytes);
+    for (int64_t first = 0; first < n; first += group) {
+        const int64_t count = n - first < group ? n - first : group;
+        for (int64_t k = 0; k < n; k++)
+            for (int64_t g = 0; g < gates; g++) {
+                memcpy(to,
+                       from + (size_t)((k * gates + g) * n + first) * size,
+                       (size_t)count * size);
+                to += (size_t)group_width(n - first) * size;
+            }
+    }
+    found = be_bytes(e, symbol, packed, (size_t)(to - packed), 64);
+    free(packed);
+    return found;
+}
+
+/* ------------------------------------------------------------------- access */
+
+/* Element `unit` + vector i of row r, of [rows][hidden] at `base`. */
+static LLVMValueRef state_at(const struct tile *t, LLVMValueRef base, int r,
+                             int i)
+{
+    const struct scan *v = t->v;
+    struct be_emitter *e = v->e;
+    LLVMValueRef row = LLVMBuildNSWAdd(e->b, t->row, be_i64(e, r), "");
+    LLVMValueRef at = be_at_times(e, v->type, base, row, v->s.hidden);
+    at = be_at(e, v->type, at, t->s->unit);
+    return be_at(e, v->type, at, be_i64(e, (int64_t)i * t->s->lanes));
+}
+
+static int lanes_in(const struct tile *t, int i)
+{
+    return i + 1 < t->s->vectors ? t->s->lanes : t->s->last;
+}
+
+static LLVMValueRef load_state(const struct tile *t, LLVMValueRef base, int r,
+                               int i)
+{
+    return be_load_part(t->v->e, t->v->type, state_at(t, base, r, i),
+                        t->s->lanes, lanes_in(t, i));
+}
+
+static void store_state(const struct tile *t, LLVMValueRef base, int r, int i,
+                        LLVMValueRef value)
+{
+    be_store_part(t->v->e, t->v->type, value, state_at(t, base, r, i),
+                  t->s->lanes, lanes_in(t, i));
+}
+
+/* Gate `gate` of the operand, for the step. */
+static LLVMValueRef load_gate(const struct tile *t, int gate, int r, int i)
+{
+    const struct scan *v = t->v;
+    struct be_emitter *e = v->e;
+    LLVMValueRef row = LLVMBuildNSWAdd(e->b, t->row, be_i64(e, r), "");
+    LLVMValueRef at = be_at_times(e, v->type, v->z, row, v->z_stride);
+    at = be_at(e, v->type, at, t->s->unit);
+    at = be_at(e, v->type, at,
+               be_i64(e, gate * v->s.hidden + (int64_t)i * t->s->lanes));
+    return be_load_part(e, v->type, at, t->s->lanes, lanes_in(t, i));
+}
+
+/* Vector i of row `gate` of a table of [gates][hidden]. */
+static LLVMValueRef load_table(const struct tile *t, LLVMValueRef table,
+                               int gate, int i)
+{
+    const struct scan *v = t->v;
+    struct be_emitter *e = v->e;
+    LLVMValueRef at = be_at(e, v->type, table, t->s->unit);
+    at = be_at(e, v->type, at,
+               be_i64(e, gate * v->s.hidden + (int64_t)i * t->s->lanes));
+    return be_load_part(e, v->type, at, t->s->lanes, lanes_in(t, i));
+}
+
+/* --------------------------------------------------------------------- sums */
+
+/* The gates that one pass sums, and what numbers it multiplies. */
+struct pass {
+    int first, n;
+    LLVMValueRef from; /* [rows][hidden] */
+};
+
+/* Where the weights of vector i begin, from those of the strip on: groups
+ * follow one another. */
+static int64_t place_of(const struct scan *v, const struct strip *s, int i)
+{
+    const int64_t unit = (int64_t)i * s->lanes;
+    return unit / group * (group * v->s.hidden * v->s.n_gates) + unit % group;
+}
+
+static void step(struct tile *t, const struct pass *pass, LLVMValueRef x,
+                 LLVMValueRef w, int64_t k)
+{
+    const struct scan *v = t->v;
+    const struct strip *s = t->s;
+    struct be_emitter *e = v->e;
+    LLVMValueRef weight[most_gates][most_vectors];
+    LLVMTypeRef vector = be_vector(v->type, s->lanes);
+    for (int g = 0; g < pass->n; g++)
+        for (int i = 0; i < s->vectors; i++) {
+            const int64_t at =
+                (k * v->s.n_gates + pass->first + g) * s->width +
+                place_of(v, s, i);
+            weight[g][i] =
+                be_load(e, vector, be_at(e, v->type, w, be_i64(e, at)));
+        }
+    for (int r = 0; r < t->rows; r++) {
+        LLVMValueRef number =
+            be_load_splat(e, v->type, x, r * v->s.hidden + k, s->lanes);
+        for (int g = 0; g < pass->n; g++)
+            for (int i = 0; i < s->vectors; i++) {
+                LLVMValueRef *sum = &t->sum[pass->first + g][r][i];
+                *sum = be_multiply_add(e, v->dtype, s->lanes, number,
+                                       weight[g][i], *sum);
+            }
+    }
+}
+
+/* Adds what comes from the state to the gates, which start as they are. */
+static void add_state(struct tile *t, const struct pass *pass)
+{
+    const struct scan *v = t->v;
+    struct be_emitter *e = v->e;
+    const int n = pass->n * t->rows * t->s->vectors;
+    LLVMValueRef phi[most_sums];
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
+    int64_t in_line = 1;
+    while (in_line * n < 16 && v->s.hidden % (2 * in_line) == 0)
+        in_line *= 2;
+    struct be_loop loop;
+    be_loop_begin(e, &loop, be_i64(e, 0), be_i64(e, v->s.hidden), in_line);
+    int at = 0;
+#define EACH_SUM(what)                                                        \
+    for (int g = pass->first; g < pass->first + pass->n; g++)                 \
+        for (int r = 0; r < t->rows; r++)                                     \
+            for (int i = 0; i < t->s->vectors; i++, at++)                     \
+                what
+    EACH_SUM(t->sum[g][r][i] = phi[at] =
+                 be_carry(e, &loop, t->sum[g][r][i], before);)
+    LLVMValueRef x = be_at(
+        e, v->type, be_at_times(e, v->type, pass->from, t->row, v->s.hidden),
+        loop.index);
+    LLVMValueRef w = be_at_times(e, v->type, t->s->weights, loop.index,
+                                 v->s.n_gates * t->s->width);
+    for (int64_t k = 0; k < in_line; k++)
+        step(t, pass, x, w, k);
+    at = 0;
+    EACH_SUM(be_carried(e, phi[at], t->sum[g][r][i]);)
+    be_loop_end(e, &loop);
+    at = 0;
+    EACH_SUM(t->sum[g][r][i] = phi[at];)
+#undef EACH_SUM
+}
+
+static void sum_gates(struct tile *t, const struct pass *pass)
+{
+    const struct scan *v = t->v;
+    for (int g = pass->first; g < pass->first + pass->n; g++)
+        for (int r = 0; r < t->rows; r++)
+            for (int i = 0; i < t->s->vectors; i++) {
+                LLVMValueRef start;
+                if (g != 2 || !v->s.linear_before_reset)
+                    start = load_gate(t, g, r, i);
+                else if (v->bias)
+                    start = load_table(t, v->bias, 0, i);
+                else
+                    start =
+                        LLVMConstNull(be_vector(v->type, t->s->lanes));
+                t->sum[g][r][i] = start;
+            }
+    add_state(t, pass);
+}
+
+/* -------------------------------------------------------------------- cells */
+
+static LLVMValueRef activate(const struct tile *t, const struct activation *f,
+                             LLVMValueRef x)
+{
+    const struct scan *v = t->v;
+    struct be_emitter *e = v->e;
+    const double clip = v->s.clip;
+    if (clip < 1.0 / 0.0) {
+        LLVMValueRef low = be_splat(e, be_real(e, v->dtype, -clip),
+                                    t->s->lanes);
+        LLVMValueRef high = be_splat(e, be_real(e, v->dtype, clip),
+                                     t->s->lanes);
+        LLVMValueRef above = LLVMBuildFCmp(e->b, LLVMRealOGT, x, high, "");
+        LLVMValueRef below = LLVMBuildFCmp(e->b, LLVMRealOLT, x, low, "");
+        LLVMValueRef least = LLVMBuildSelect(e->b, above, high, x, "");
+        x = LLVMBuildSelect(e->b, below, low, least, "");
+    }
+    return be_program(e, f->steps, f->n, v->dtype, t->s->lanes, &x);
+}
+
+static LLVMValueRef multiply(const struct tile *t, LLVMValueRef a,
+                             LLVMValueRef b)
+{
+    return LLVMBuildFMul(t->v->e->b, a, b, "");
+}
+
+static LLVMValueRef add(const struct tile *t, LLVMValueRef a, LLVMValueRef b)
+{
+    return LLVMBuildFAdd(t->v->e->b, a, b, "");
+}
+
+static LLVMValueRef one_less(const struct tile *t, LLVMValueRef a)
+{
+    struct be_emitter *e = t->v->e;
+    LLVMValueRef one =
+        be_splat(e, be_real(e, t->v->dtype, 1), t->s->lanes);
+    return LLVMBuildFSub(e->b, one, a, "");
+}
+
+/* a, with what a gate sees of the cell's state. */
+static LLVMValueRef peep(const struct tile *t, int gate, int i, LLVMValueRef a,
+                         LLVMValueRef c)
+{
+    if (!t->v->peephole)
+        return a;
+    LLVMValueRef weight = load_table(t, t->v->peephole, gate, i);
+    return add(t, a, multiply(t, weight, c));
+}
+
+/* Gates i, o, f, c. */
+static LLVMValueRef lstm(struct tile *t, int r, int i)
+{
+    const struct scan *v = t->v;
+    LLVMValueRef old = load_state(t, v->c, r, i);
+    LLVMValueRef in =
+        activate(t, &v->f, peep(t, 0, i, t->sum[0][r][i], old));
+    LLVMValueRef forget =
+        v->s.input_forget
+            ? one_less(t, in)
+            : activate(t, &v->f, peep(t, 2, i, t->sum[2][r][i], old));
+    LLVMValueRef candidate = activate(t, &v->g, t->sum[3][r][i]);
+    LLVMValueRef kept = multiply(t, forget, old);
+    LLVMValueRef c = add(t, kept, multiply(t, in, candidate));
+    store_state(t, v->c, r, i, c);
+    LLVMValueRef out =
+        activate(t, &v->f, peep(t, 1, i, t->sum[1][r][i], c));
+    return multiply(t, out, activate(t, &v->h, c));
+}
+
+/* The end of a gru's step: what is kept, and the candidate from x. */
+static LLVMValueRef blend(struct tile *t, int r, int i, LLVMValueRef update,
+                          LLVMValueRef x)
+{
+    LLVMValueRef candidate = activate(t, &t->v->g, x);
+    LLVMValueRef added = multiply(t, one_less(t, update), candidate);
+    LLVMValueRef kept =
+        multiply(t, update, load_state(t, t->v->old, r, i));
+    return add(t, added, kept);
+}
+
+/* Gates z, r, h, all of one pass. */
+static LLVMValueRef gru(struct tile *t, int r, int i)
+{
+    LLVMValueRef update = activate(t, &t->v->f, t->sum[0][r][i]);
+    LLVMValueRef reset = activate(t, &t->v->f, t->sum[1][r][i]);
+    LLVMValueRef scaled = multiply(t, reset, t->sum[2][r][i]);
+    return blend(t, r, i, update, add(t, load_gate(t, 2, r, i), scaled));
+}
+
+/* The first of two passes: z, and r times the state. */
+static void gru_reset(struct tile *t, int r, int i)
+{
+    const struct scan *v = t->v;
+    store_state(t, v->update, r, i, activate(t, &v->f, t->sum[0][r][i]));
+    LLVMValueRef reset = activate(t, &v->f, t->sum[1][r][i]);
+    store_state(t, v->rest, r, i,
+                multiply(t, reset, load_state(t, v->old, r, i)));
+}
+
+static void store_unit(struct tile *t, int r, int i, LLVMValueRef h)
+{
+    const struct scan *v = t->v;
+    struct be_emitter *e = v->e;
+    store_state(t, v->new, r, i, h);
+    if (!v->y)
+        return;
+    LLVMValueRef row = LLVMBuildNSWAdd(e->b, t->row, be_i64(e, r), "");
+    LLVMValueRef at = be_at_times(e, v->type, v->y, row, v->y_stride);
+    at = be_at(e, v->type, at, t->s->unit);
+    at = be_at(e, v->type, at, be_i64(e, (int64_t)i * t->s->lanes));
+    be_store_part(e, v->type, h, at, t->s->lanes, lanes_in(t, i));
+}
+
+/* Pass `number` of a step, for a tile. */
+static void emit_tile(struct tile *t, int number)
+{
+    const struct scan *v = t->v;
+    const bool twice = v->s.cell == IR_GRU && !v->s.linear_before_reset;
+    struct pass pass = {0, v->s.n_gates, v->old};
+    if (twice)
+        pass = number == 0 ? (struct pass){0, 2, v->old}
+                           : (struct pass){2, 1, v->rest};
+    sum_gates(t, &pass);
+    for (int r = 0; r < t->rows; r++)
+        for (int i = 0; i < t->s->vectors; i++) {
+            LLVMValueRef h;
+            if (twice && number == 0) {
+                gru_reset(t, r, i);
+                continue;
+            }
+            if (v->s.cell == IR_LSTM)
+                h = lstm(t, r, i);
+            else if (v->s.cell == IR_RNN)
+                h = activate(t, &v->f, t->sum[0][r][i]);
+            else if (twice)
+                h = blend(t, r, i, load_state(t, v->update, r, i),
+                          t->sum[2][r][i]);
+            else
+                h = gru(t, r, i);
+            store_unit(t, r, i, h);
+        }
+}
+
+/* -------------------------------------------------------------- rows, units */
+
+/* How many rows a tile has, of so many sums each. */
+static int rows_at_once(const struct be_emitter *e, int sums, int vectors)
+{
+    const int spare = e->level->registers - sums - 2;
+    const int n = spare / sums;
+    (void)vectors;
+    if (!e->level->has_fma)
+        return 1;
+    return n < 1 ? 1 : n < most_rows ? n : most_rows;
+}
+
+static void emit_rows(const struct scan *v, const struct strip *s, int pass)
+{
+    struct be_emitter *e = v->e;
+    struct tile t = {.v = v, .s = s, .rows = 1, .row = be_i64(e, 0)};
+    if (LLVMIsAConstantInt(v->n_rows)) {
+        emit_tile(&t, pass);
+        return;
+    }
+    LLVMValueRef from = be_i64(e, 0);
+    int rows = rows_at_once(e, v->s.n_gates * s->vectors, s->vectors);
+    while (rows > 0) {
+        struct be_loop loop;
+        LLVMValueRef end =
+            LLVMBuildNSWSub(e->b, v->n_rows, be_i64(e, rows - 1), "");
+        be_loop_begin(e, &loop, from, end, rows);
+        t.row = loop.index;
+        t.rows = rows;
+        emit_tile(&t, pass);
+        be_loop_end(e, &loop);
+        from = loop.index;
+        int less = 1;
+        while (2 * less < rows)
+            less *= 2;
+        rows = rows > 1 ? less : 0;
+    }
+}
+
+/* How many vectors of units are summed at once: so many that their sums do not
+ * wait for each other, or, of several rows, one. */
+static int vectors_at_once(const struct scan *v, int lanes)
+{
+    const struct be_emitter *e = v->e;
+    const int room = e->level->registers / 2 / v->s.n_gates;
+    int n = 1;
+    if (!LLVMIsAConstantInt(v->n_rows) || !e->level->has_fma)
+        return 1;
+    while (2 * n <= room && 2 * n <= most_vectors)
+        n *= 2;
+    (void)lanes;
+    return n;
+}
+
+/* Units [first, first + n), in groups of `width`. */
+static void emit_units(const struct scan *v, int64_t first, int64_t n,
+                       int64_t width, int pass)
+{
+    struct be_emitter *e = v->e;
+    const int64_t each = v->s.hidden * v->s.n_gates; /* numbers a unit */
+    struct strip s = {.width = width, .lanes = be_lanes(e, v->dtype)};
+    s.lanes = s.lanes < width ? s.lanes : (int)width;
+    LLVMValueRef weights =
+        be_at(e, v->type, v->packed, be_i64(e, first * each));
+    int most = vectors_at_once(v, s.lanes);
+    while (n < (int64_t)most * s.lanes && most > 1)
+        most /= 2;
+    const int64_t strip = (int64_t)most * s.lanes;
+    s.vectors = most;
+    s.last = s.lanes;
+    if (n >= strip) {
+        struct be_loop loop;
+        be_loop_begin(e, &loop, be_i64(e, 0), be_i64(e, n / strip * strip),
+                      strip);
+        LLVMValueRef within =
+            LLVMBuildAnd(e->b, loop.index, be_i64(e, group - 1), "");
+        LLVMValueRef whole = LLVMBuildNSWSub(e->b, loop.index, within, "");
+        s.weights = be_at(e, v->type,
+                          be_at_times(e, v->type, weights, whole, each),
+                          within);
+        s.unit = LLVMBuildNSWAdd(e->b, loop.index, be_i64(e, first), "");
+        emit_rows(v, &s, pass);
+        be_loop_end(e, &loop);
+    }
+    const int64_t done = n / strip * strip, left = n - done;
+    if (left == 0)
+        return;
+    s.weights = be_at(e, v->type, weights,
+                      be_i64(e, done / group * group * each + done % group));
+    s.unit = be_i64(e, first + done);
+    s.vectors = (int)((left + s.lanes - 1) / s.lanes);
+    s.last = (int)(left - (int64_t)(s.vectors - 1) * s.lanes);
+    emit_rows(v, &s, pass);
+}
+
+static void emit_step(const struct scan *v)
+{
+    const int64_t n = v->s.hidden, whole = n / group * group;
+    const bool twice = v->s.cell == IR_GRU && !v->s.linear_before_reset;
+    for (int pass = 0; pass < (twice ? 2 : 1); pass++) {
+        if (whole)
+            emit_units(v, 0, whole, group, pass);
+        if (n > whole)
+            emit_units(v, whole, n - whole, group_width(n - whole), pass);
+    }
+}
+
+/* -------------------------------------------------------------------- steps */
+
+/* Copies [n_rows][n], rows x_stride and y_stride apart. */
+static void copy_rows(const struct scan *v, LLVMValueRef from, int64_t x_stride,
+                      LLVMValueRef to, int64_t y_stride, int64_t n)
+{
+    struct be_emitter *e = v->e;
+    struct be_loop row;
+    be_loop_begin(e, &row, be_i64(e, 0), v->n_rows, 1);
+    be_copy(e, v->dtype, be_at_times(e, v->type, from, row.index, x_stride),
+            be_at_times(e, v->type, to, row.index, y_stride), n);
+    be_loop_end(e, &row);
+}
+
+/* The v->n_rows rows from `x`, `state` and `y` on, through `steps` steps. */
+static void emit_steps(struct scan *v, const struct be_kernel *k,
+                       LLVMValueRef x, LLVMValueRef state, LLVMValueRef y,
+                       LLVMValueRef last, LLVMValueRef steps)
+{
+    struct be_emitter *e = v->e;
+    const int64_t n = v->s.hidden, states = v->s.n_states * n;
+    LLVMValueRef one = be_at_times(e, v->type, k->work, v->n_rows, n);
+    LLVMValueRef two = be_at_times(e, v->type, one, v->n_rows, n);
+    v->c = two;
+    v->update = be_at_times(e, v->type, two, v->n_rows, n);
+    v->rest = be_at_times(e, v->type, v->update, v->n_rows, n);
+    copy_rows(v, state, k->x[1].stride, k->work, n, n);
+    if (v->s.n_states > 1)
+        copy_rows(v, be_at(e, v->type, state, be_i64(e, n)), k->x[1].stride,
+                  v->c, n, n);
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
+    struct be_loop loop;
+    be_loop_begin(e, &loop, be_i64(e, 0), steps, 1);
+    v->old = be_carry(e, &loop, k->work, before);
+    v->new = be_carry(e, &loop, one, before);
+    LLVMValueRef at = loop.index;
+    if (v->s.reverse)
+        at = LLVMBuildNSWSub(
+            e->b, LLVMBuildNSWSub(e->b, steps, be_i64(e, 1), ""), at, "");
+    v->z = be_at_times(e, v->type, x, at, v->s.n_gates * n);
+    v->y = y ? be_at_times(e, v->type, y, at, n) : NULL;
+    emit_step(v);
+    LLVMValueRef old = v->old;
+    be_carried(e, v->old, v->new);
+    be_carried(e, v->new, old);
+    be_loop_end(e, &loop);
+    if (!last)
+        return;
+    copy_rows(v, v->old, n, last, states, n);
+    if (v->s.n_states > 1)
+        copy_rows(v, v->c, n, be_at(e, v->type, last, be_i64(e, n)), states,
+                  n);
+}
+
+/* How many steps the row has; eval_nets.c says it. */
+static LLVMValueRef steps_of(struct be_emitter *e, const struct scan *v,
+                             LLVMValueRef length, enum ir_dtype dtype)
+{
+    LLVMValueRef n = be_convert(
+        e, be_load(e, be_type(e, dtype), length), dtype, IR_F64);
+    LLVMValueRef all = be_real(e, IR_F64, (double)v->s.steps);
+    LLVMValueRef some =
+        LLVMBuildFCmp(e->b, LLVMRealOGT, n, LLVMConstNull(e->f64), "");
+    n = LLVMBuildSelect(e->b, some, n, LLVMConstNull(e->f64), "");
+    LLVMValueRef few = LLVMBuildFCmp(e->b, LLVMRealOLT, n, all, "");
+    return LLVMBuildFPToSI(e->b, LLVMBuildSelect(e->b, few, n, all, ""),
+                           e->i64, "");
+}
+
+static void emit_each(struct scan *v, const struct be_kernel *k)
+{
+    struct be_emitter *e = v->e;
+    const enum ir_dtype dtype = k->op->operand[2]->type.dtype;
+    const int64_t n = v->s.steps * v->s.hidden;
+    const int64_t states = v->s.n_states * v->s.hidden;
+    struct be_loop row;
+    be_loop_begin(e, &row, be_i64(e, 0), k->n_rows, 1);
+    LLVMValueRef length = be_at_times(e, be_type(e, dtype), k->x[2].base,
+                                      row.index, k->x[2].stride);
+    LLVMValueRef x =
+        be_at_times(e, v->type, k->x[0].base, row.index, k->x[0].stride);
+    LLVMValueRef state =
+        be_at_times(e, v->type, k->x[1].base, row.index, k->x[1].stride);
+    LLVMValueRef y = NULL, last = NULL;
+    if (k->y[0]) {
+        y = be_at_times(e, v->type, k->y[0], row.index, n);
+        be_fill(e, v->dtype, be_real(e, v->dtype, 0), y, n);
+    }
+    if (k->y[1])
+        last = be_at_times(e, v->type, k->y[1], row.index, states);
+    v->n_rows = be_i64(e, 1);
+    emit_steps(v, k, x, state, y, last, steps_of(e, v, length, dtype));
+    be_loop_end(e, &row);
+}
+
+static void parse(const char *program, struct activation *f)
+{
+    struct ir_diag diag;
+    ir_diag_init(&diag);
+    f->n = program ? ir_program_parse(program, NULL, f->steps, &diag) : 0;
+    ir_diag_release(&diag);
+}
+
+static void scan_body(struct be_kernel *k)
+{
+    struct be_emitter *e = k->e;
+    struct scan *v = ir_alloc(&e->arena, sizeof(*v));
+    v->e = e;
+    v->op = k->op;
+    ir_scan_view(k->op, &v->s);
+    v->dtype = k->op->operand[0]->type.dtype;
+    v->type = be_type(e, v->dtype);
+    parse(v->s.program[0], &v->f);
+    parse(v->s.program[1], &v->g);
+    parse(v->s.program[2], &v->h);
+    v->packed = pack(e, k->op, &v->s);
+    if (v->s.recurrent_bias)
+        v->bias = be_attr_table(e, k->op, "recurrent_bias");
+    if (v->s.peephole)
+        v->peephole = be_attr_table(e, k->op, "peephole");
+    v->z_stride = k->x[0].stride;
+    v->y_stride = v->s.steps * v->s.hidden;
+    if (k->op->n_operands > 2) {
+        emit_each(v, k);
+        return;
+    }
+    v->n_rows = k->n_rows;
+    emit_steps(v, k, k->x[0].base, k->x[1].base, k->y[0], k->y[1],
+               be_i64(e, v->s.steps));
+}
+
+void be_lower_scan(struct be_emitter *e, const struct ir_op *op)
+{
+    be_kernel_call(e, op, scan_body);
+}

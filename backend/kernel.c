@@ -1,0 +1,431 @@
+/* kernel.c: what the ops of nets share. Each op becomes a function of its own,
+ * once a level, that is called from every run over tiles: (operand)..., the
+ * results that are wanted, room to work in, and how many rows. All of these are
+ * dense: element i of row r is at base[r * stride + i], with a stride that is
+ * known when code is emitted. So the caller's rows are copied when they are
+ * not like that, and a view that is but a reshape is its operand's buffer.
+ *
+ * A part of a vector is read and written in pieces of powers of 2: no level
+ * need have masks, and nothing past the end is touched. */
+#include "backend/llvm.h"
+
+#include <string.h>
+
+/* ------------------------------------------------------------------- dense */
+
+bool be_is_alias(const struct ir_op *op)
+{
+    if (op->kind != IR_OP_view)
+        return false;
+    const struct ir_type *type = &op->result[0].type;
+    const int64_t *stride = ir_attr_tensor(op, "strides")->data;
+    int64_t dense = 1;
+    for (int i = type->rank; i-- > 0; dense *= type->dim[i])
+        if (type->dim[i] != 1 && stride[i] != dense)
+            return false;
+    return true;
+}
+
+struct be_dense be_dense_of(struct be_emitter *e, const struct ir_value *value)
+{
+    const struct ir_op *op = value->op;
+    if (op->kind == IR_OP_constant)
+        return (struct be_dense){be_constant_data(e, op), 0};
+    if (value != e->out_value && be_is_alias(op)) {
+        struct be_dense x = be_dense_of(e, op->operand[0]);
+        x.base = be_at(e, be_type(e, value->type.dtype), x.base,
+                       be_i64(e, ir_attr_int(op, "offset")));
+        return x;
+    }
+    const int64_t stride = ir_type_volume(&value->type);
+    if (op->kind != IR_OP_input)
+        return (struct be_dense){be_buffer(e, value), stride};
+    if (!e->staged[value->id])
+        ir_bug("the input %%%d is not staged", value->id);
+    return (struct be_dense){e->staged[value->id], stride};
+}
+
+/* Copies the rows that an input is of to its buffer. */
+static void copy_in(struct be_emitter *e, const struct ir_value *value,
+                    LLVMValueRef to)
+{
+    const struct be_view x = be_view_of(e, value);
+    LLVMTypeRef type = be_type(e, value->type.dtype);
+    const int64_t n = ir_type_volume(&value->type);
+    struct be_loop row, column;
+    be_loop_begin(e, &row, be_i64(e, 0), e->n_rows, 1);
+    LLVMValueRef at = be_at(
+        e, type, to, LLVMBuildNSWMul(e->b, row.index, be_i64(e, n), ""));
+    be_loop_begin(e, &column, be_i64(e, 0), be_i64(e, n), 1);
+    LLVMValueRef v = be_load(e, be_type(e, x.dtype),
+                             be_view_at(e, &x, row.index, column.index));
+    be_store(e, be_convert(e, v, x.dtype, value->type.dtype),
+             be_at(e, type, at, column.index));
+    be_loop_end(e, &column);
+    be_loop_end(e, &row);
+}
+
+void be_stage_input(struct be_emitter *e, const struct ir_value *value)
+{
+    const struct be_view x = be_view_of(e, value);
+    const bool same = x.dtype == value->type.dtype;
+    LLVMValueRef to = be_buffer(e, value);
+    if (same && e->one_row) {
+        e->staged[value->id] = x.base;
+        return;
+    }
+    if (!same) {
+        copy_in(e, value, to);
+        e->staged[value->id] = to;
+        return;
+    }
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
+    LLVMBasicBlockRef copy = be_block(e, "copy"), go = be_block(e, "go");
+    LLVMValueRef rows_fit =
+        LLVMBuildICmp(e->b, LLVMIntEQ, x.row_stride,
+                      be_i64(e, ir_type_volume(&value->type)), "");
+    LLVMValueRef columns_fit = LLVMBuildICmp(
+        e->b, LLVMIntEQ, x.column_stride, be_i64(e, 1), "");
+    LLVMBuildCondBr(e->b, LLVMBuildAnd(e->b, rows_fit, columns_fit, ""), go,
+                    copy);
+    LLVMPositionBuilderAtEnd(e->b, copy);
+    copy_in(e, value, to);
+    LLVMValueRef from[] = {x.base, to};
+    LLVMBasicBlockRef blocks[] = {before, LLVMGetInsertBlock(e->b)};
+    LLVMBuildBr(e->b, go);
+    LLVMPositionBuilderAtEnd(e->b, go);
+    e->staged[value->id] = LLVMBuildPhi(e->b, e->ptr, "");
+    LLVMAddIncoming(e->staged[value->id], from, blocks, 2);
+}
+
+/* ----------------------------------------------------------------- kernels */
+
+/* Of the emitter, what belongs to the function that is being emitted. */
+struct state {
+    const struct be_level *level;
+    LLVMValueRef fn;
+    LLVMBasicBlockRef block;
+};
+
+static struct state save(struct be_emitter *e)
+{
+    return (struct state){e->level, e->fn, LLVMGetInsertBlock(e->b)};
+}
+
+static void restore(struct be_emitter *e, const struct state *s)
+{
+    e->level = s->level;
+    e->fn = s->fn;
+    LLVMPositionBuilderAtEnd(e->b, s->block);
+}
+
+static bool is_wanted(const struct be_emitter *e, const struct ir_value *v)
+{
+    return v == e->out_value || be_has_buffer(e, v);
+}
+
+enum { most_args = 2 * BE_KERNEL_OPERANDS + 4 };
+
+static LLVMValueRef emit_kernel(struct be_emitter *e, const struct ir_op *op,
+                                const char *name, struct be_kernel *k,
+                                be_kernel_fn *body)
+{
+    LLVMTypeRef params[most_args];
+    const struct state outside = save(e);
+    int n = 0;
+    for (int i = 0; i < op->n_operands + BE_KERNEL_RESULTS + 1; i++)
+        params[n++] = e->ptr;
+    params[n++] = e->i64;
+    LLVMValueRef fn = be_function(e, name, e->none, params, n, e->level);
+    be_noinline(e, fn);
+    n = 0;
+    for (int i = 0; i < op->n_operands; i++)
+        k->x[i].base = LLVMGetParam(fn, (unsigned)n++);
+    for (int i = 0; i < BE_KERNEL_RESULTS; i++) {
+        be_noalias(e, fn, n);
+        LLVMValueRef y = LLVMGetParam(fn, (unsigned)n++);
+        if (k->y[i])
+            k->y[i] = y;
+    }
+    be_noalias(e, fn, n);
+    k->work = LLVMGetParam(fn, (unsigned)n++);
+    k->n_rows = e->one_row ? be_i64(e, 1) : LLVMGetParam(fn, (unsigned)n);
+    body(k);
+    LLVMBuildRetVoid(e->b);
+    restore(e, &outside);
+    return fn;
+}
+
+void be_kernel_call(struct be_emitter *e, const struct ir_op *op,
+                    be_kernel_fn *body)
+{
+    struct be_kernel k = {.e = e, .op = op};
+    LLVMValueRef args[most_args], none = LLVMConstNull(e->ptr);
+    char name[96];
+    int n = 0, wanted = 0;
+    const int number = be_op_number(e, op);
+    const int64_t work = be_work_at(e, number);
+    if (op->n_operands > BE_KERNEL_OPERANDS)
+        ir_bug("a kernel of %d operands", op->n_operands);
+    for (int i = 0; i < op->n_operands; i++) {
+        k.x[i] = be_dense_of(e, op->operand[i]);
+        args[n++] = k.x[i].base;
+    }
+    for (int i = 0; i < BE_KERNEL_RESULTS; i++) {
+        if (i < op->n_results && is_wanted(e, &op->result[i])) {
+            k.y[i] = be_buffer(e, &op->result[i]);
+            wanted |= 1 << i;
+        }
+        args[n++] = k.y[i] ? k.y[i] : none;
+    }
+    args[n++] = work < 0 ? none
+                         : be_offset(e, e->workspace, be_i64(e, work));
+    args[n++] = e->n_rows;
+    snprintf(name, sizeof(name), "%s_%d_%d_%d%s", ir_op_table[op->kind].name,
+             number, e->level->vector_bytes, wanted,
+             e->one_row ? "_one" : "");
+    LLVMValueRef fn = LLVMGetNamedFunction(e->llvm, name);
+    if (!fn)
+        fn = emit_kernel(e, op, name, &k, body);
+    be_call(e, fn, args, n);
+}
+
+/* ---------------------------------------------------------------- vectors */
+
+int be_lanes(const struct be_emitter *e, enum ir_dtype dtype)
+{
+    return e->level->vector_bytes / (int)ir_dtype_bytes(dtype);
+}
+
+/* Lanes [first, first + n) of v. */
+static LLVMValueRef lanes_of(struct be_emitter *e, LLVMValueRef v, int first,
+                             int n)
+{
+    LLVMValueRef mask[64];
+    if (n == 1)
+        return LLVMBuildExtractElement(e->b, v, be_i32(e, first), "");
+    for (int i = 0; i < n; i++)
+        mask[i] = be_i32(e, first + i);
+    return LLVMBuildShuffleVector(e->b, v, LLVMGetPoison(LLVMTypeOf(v)),
+                                  LLVMConstVector(mask, (unsigned)n), "");
+}
+
+/* v with `part`, of n lanes, in its lanes from `first` on. */
+static LLVMValueRef put_lanes(struct be_emitter *e, LLVMValueRef v, int lanes,
+                              LLVMValueRef part, int first, int n)
+{
+    LLVMValueRef mask[64];
+    if (n == 1)
+        return LLVMBuildInsertElement(e->b, v, part, be_i32(e, first), "");
+    for (int i = 0; i < lanes; i++)
+        mask[i] = i < n ? be_i32(e, i) : LLVMGetPoison(e->i32);
+    LLVMValueRef wide = LLVMBuildShuffleVector(
+        e->b, part, LLVMGetPoison(LLVMTypeOf(part)),
+        LLVMConstVector(mask, (unsigned)lanes), "");
+    for (int i = 0; i < lanes; i++)
+        mask[i] = be_i32(e, i >= first && i < first + n ? lanes + i - first
+                                                        : i);
+    return LLVMBuildShuffleVector(e->b, v, wide,
+                                  LLVMConstVector(mask, (unsigned)lanes), "");
+}
+
+static int piece_of(int left)
+{
+    int n = 1;
+    while (2 * n <= left)
+        n *= 2;
+    return n;
+}
+
+LLVMValueRef be_load_part(struct be_emitter *e, LLVMTypeRef type,
+                          LLVMValueRef at, int lanes, int n)
+{
+    if (n == lanes)
+        return be_load(e, be_vector(type, lanes), at);
+    LLVMValueRef v = LLVMConstNull(be_vector(type, lanes));
+    for (int i = 0, piece; i < n; i += piece) {
+        piece = piece_of(n - i);
+        v = put_lanes(e, v, lanes,
+                      be_load(e, be_vector(type, piece),
+                              be_at(e, type, at, be_i64(e, i))),
+                      i, piece);
+    }
+    return v;
+}
+
+void be_store_part(struct be_emitter *e, LLVMTypeRef type, LLVMValueRef v,
+                   LLVMValueRef at, int lanes, int n)
+{
+    if (n == lanes) {
+        be_store(e, v, at);
+        return;
+    }
+    for (int i = 0, piece; i < n; i += piece) {
+        piece = piece_of(n - i);
+        be_store(e, lanes_of(e, v, i, piece),
+                 be_at(e, type, at, be_i64(e, i)));
+    }
+}
+
+/* a * b + c of f32, rounded once, through f64. The product is exact there; the
+ * sum is rounded to odd: when it is inexact and its last bit is 0, it becomes
+ * its neighbour on the side of what it lacks (Knuth's two-sum says what that
+ * is). f64 has more than two bits beyond f32's, so that rounding this once more
+ * is as rounding the true sum (Boldo and Melquiond, "Emulation of a FMA and
+ * correctly rounded sums", 2008). Infinities and NaN lack a NaN, which the
+ * ordered comparison leaves alone. */
+static LLVMValueRef emulate_fma(struct be_emitter *e, int lanes,
+                                LLVMValueRef a, LLVMValueRef b, LLVMValueRef c)
+{
+    LLVMTypeRef real = be_vector(e->f64, lanes), bits = be_vector(e->i64, lanes);
+    a = LLVMBuildFPExt(e->b, a, real, "");
+    b = LLVMBuildFPExt(e->b, b, real, "");
+    c = LLVMBuildFPExt(e->b, c, real, "");
+    LLVMValueRef p = LLVMBuildFMul(e->b, a, b, "");
+    LLVMValueRef s = LLVMBuildFAdd(e->b, p, c, "");
+    LLVMValueRef t = LLVMBuildFSub(e->b, s, p, "");
+    LLVMValueRef lack_p =
+        LLVMBuildFSub(e->b, p, LLVMBuildFSub(e->b, s, t, ""), "");
+    LLVMValueRef lack_c = LLVMBuildFSub(e->b, c, t, "");
+    LLVMValueRef lack = LLVMBuildFAdd(e->b, lack_p, lack_c, "");
+    LLVMValueRef one = be_splat_const(e->i64, 1, lanes);
+    LLVMValueRef s_bits = LLVMBuildBitCast(e->b, s, bits, "");
+    LLVMValueRef lack_bits = LLVMBuildBitCast(e->b, lack, bits, "");
+    LLVMValueRef even = LLVMBuildICmp(
+        e->b, LLVMIntEQ, LLVMBuildAnd(e->b, s_bits, one, ""),
+        LLVMConstNull(bits), "");
+    LLVMValueRef inexact = LLVMBuildFCmp(e->b, LLVMRealONE, lack,
+                                         LLVMConstNull(real), "");
+    LLVMValueRef apart = LLVMBuildAShr(
+        e->b, LLVMBuildXor(e->b, s_bits, lack_bits, ""),
+        be_splat_const(e->i64, 63, lanes), ""); /* -1: signs differ */
+    LLVMValueRef odd = LLVMBuildAdd(
+        e->b, s_bits, LLVMBuildOr(e->b, apart, one, ""), "");
+    LLVMValueRef changes = LLVMBuildAnd(e->b, even, inexact, "");
+    s_bits = LLVMBuildSelect(e->b, changes, odd, s_bits, "");
+    return LLVMBuildFPTrunc(e->b, LLVMBuildBitCast(e->b, s_bits, real, ""),
+                            be_vector(e->f32, lanes), "");
+}
+
+LLVMValueRef be_multiply_add(struct be_emitter *e, enum ir_dtype dtype,
+                             int lanes, LLVMValueRef a, LLVMValueRef b,
+                             LLVMValueRef c)
+{
+    if (dtype == IR_F64)
+        return LLVMBuildFAdd(e->b, LLVMBuildFMul(e->b, a, b, ""), c, "");
+    if (!e->level->has_fma)
+        return emulate_fma(e, lanes, a, b, c);
+    LLVMValueRef args[] = {a, b, c};
+    return be_intrinsic(e, "llvm.fma", LLVMTypeOf(a), args, 3);
+}
+
+LLVMValueRef be_at_times(struct be_emitter *e, LLVMTypeRef type,
+                         LLVMValueRef base, LLVMValueRef index, int64_t times)
+{
+    return be_at(e, type, base,
+                 LLVMBuildNSWMul(e->b, index, be_i64(e, times), ""));
+}
+
+/* `from`, or `v` where that is NULL. */
+static void copy_or_fill(struct be_emitter *e, enum ir_dtype dtype,
+                         LLVMValueRef from, LLVMValueRef v, LLVMValueRef to,
+                         int64_t n)
+{
+    LLVMTypeRef type = be_type(e, dtype);
+    const int lanes = be_lanes(e, dtype);
+    const int64_t whole = n / lanes * lanes;
+    LLVMValueRef all = from ? NULL : be_splat(e, v, lanes);
+    if (whole) {
+        struct be_loop loop;
+        be_loop_begin(e, &loop, be_i64(e, 0), be_i64(e, whole), lanes);
+        if (from)
+            all = be_load(e, be_vector(type, lanes),
+                          be_at(e, type, from, loop.index));
+        be_store(e, all, be_at(e, type, to, loop.index));
+        be_loop_end(e, &loop);
+    }
+    if (n == whole)
+        return;
+    if (from)
+        all = be_load_part(e, type, be_at(e, type, from, be_i64(e, whole)),
+                           lanes, (int)(n - whole));
+    be_store_part(e, type, all, be_at(e, type, to, be_i64(e, whole)), lanes,
+                  (int)(n - whole));
+}
+
+void be_copy(struct be_emitter *e, enum ir_dtype dtype, LLVMValueRef from,
+             LLVMValueRef to, int64_t n)
+{
+    copy_or_fill(e, dtype, from, NULL, to, n);
+}
+
+void be_fill(struct be_emitter *e, enum ir_dtype dtype, LLVMValueRef v,
+             LLVMValueRef to, int64_t n)
+{
+    copy_or_fill(e, dtype, NULL, v, to, n);
+}
+
+LLVMValueRef be_load_splat(struct be_emitter *e, LLVMTypeRef type,
+                           LLVMValueRef at, int64_t index, int lanes)
+{
+    return be_splat(
+        e, be_load(e, type, be_at(e, type, at, be_i64(e, index))), lanes);
+}
+
+/* --------------------------------------------------------------- epilogues */
+
+struct be_epilogue be_epilogue_of(const struct be_kernel *k)
+{
+    struct be_epilogue ep = {.dtype = k->op->operand[0]->type.dtype};
+    const struct ir_attr *program = ir_find_attr(k->op, "epilogue");
+    struct ir_diag diag;
+    if (!program)
+        return ep;
+    ir_diag_init(&diag);
+    ep.n = ir_program_parse(program->s, NULL, ep.steps, &diag);
+    ir_diag_release(&diag);
+    for (int i = 1; i < k->op->n_operands; i++) {
+        const int64_t n = ir_type_volume(&k->op->operand[i]->type);
+        ep.base[i] = k->x[i].base;
+        ep.kind[i] = n == 1 ? BE_SINGLE
+                     : n == ir_type_volume(&k->op->result[0].type) &&
+                               k->x[i].stride ? BE_EACH
+                                              : BE_COLUMN;
+        if (ep.kind[i] == BE_EACH && k->x[i].stride != n)
+            ir_bug("an operand of an epilogue is no whole buffer");
+    }
+    return ep;
+}
+
+void be_epilogue_skip(struct be_emitter *e, struct be_epilogue *epilogue,
+                      LLVMValueRef elements)
+{
+    LLVMTypeRef type = be_type(e, epilogue->dtype);
+    for (int i = 0; i < BE_KERNEL_OPERANDS; i++)
+        if (epilogue->base[i] && epilogue->kind[i] == BE_EACH)
+            epilogue->base[i] = be_at(e, type, epilogue->base[i], elements);
+}
+
+LLVMValueRef be_epilogue_apply(struct be_emitter *e,
+                               const struct be_epilogue *epilogue,
+                               LLVMValueRef v, LLVMValueRef at,
+                               LLVMValueRef column, int lanes, int n)
+{
+    LLVMTypeRef type = be_type(e, epilogue->dtype);
+    LLVMValueRef x[BE_KERNEL_OPERANDS] = {v};
+    if (epilogue->n == 0)
+        return v;
+    for (int i = 1; i < BE_KERNEL_OPERANDS && epilogue->base[i]; i++) {
+        LLVMValueRef base = epilogue->base[i];
+        if (epilogue->kind[i] == BE_SINGLE)
+            x[i] = be_load_splat(e, type, base, 0, lanes);
+        else
+            x[i] = be_load_part(
+                e, type,
+                be_at(e, type, base,
+                      epilogue->kind[i] == BE_EACH ? at : column),
+                lanes, n);
+    }
+    return be_program(e, epilogue->steps, epilogue->n, epilogue->dtype, lanes,
+                      x);
+}
