@@ -311,7 +311,8 @@ static void sum_tile(struct tile *t)
         add_chains(t, be_i64(e, 0), p->block, once, start, total);
     } else {
         struct be_loop loop;
-        LLVMValueRef phi[most_rows * most_vectors], first[most_vectors];
+        LLVMValueRef phi[most_rows * most_vectors];
+        LLVMValueRef first[most_vectors] = {0};
         LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
         be_loop_begin(e, &loop, be_i64(e, 0),
                       be_i64(e, turns * once * p->block), once * p->block);

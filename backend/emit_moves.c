@@ -97,7 +97,7 @@ static void view_body(struct be_kernel *k)
 /* Readers of an alias read its operand: only an output is written. */
 void be_lower_view(struct be_emitter *e, const struct ir_op *op)
 {
-    if (!be_is_alias(op) || e->out_value == &op->result[0])
+    if (!ir_is_alias(op) || e->out_value == &op->result[0])
         be_kernel_call(e, op, view_body);
 }
 

@@ -13,25 +13,12 @@
 
 /* ------------------------------------------------------------------- dense */
 
-bool be_is_alias(const struct ir_op *op)
-{
-    if (op->kind != IR_OP_view)
-        return false;
-    const struct ir_type *type = &op->result[0].type;
-    const int64_t *stride = ir_attr_tensor(op, "strides")->data;
-    int64_t dense = 1;
-    for (int i = type->rank; i-- > 0; dense *= type->dim[i])
-        if (type->dim[i] != 1 && stride[i] != dense)
-            return false;
-    return true;
-}
-
 struct be_dense be_dense_of(struct be_emitter *e, const struct ir_value *value)
 {
     const struct ir_op *op = value->op;
     if (op->kind == IR_OP_constant)
         return (struct be_dense){be_constant_data(e, op), 0};
-    if (value != e->out_value && be_is_alias(op)) {
+    if (value != e->out_value && ir_is_alias(op)) {
         struct be_dense x = be_dense_of(e, op->operand[0]);
         x.base = be_at(e, be_type(e, value->type.dtype), x.base,
                        be_i64(e, ir_attr_int(op, "offset")));

@@ -229,9 +229,6 @@ struct be_dense {
 };
 struct be_dense be_dense_of(struct be_emitter *e,
                             const struct ir_value *value);
-/* Whether a view's elements lie in memory as its operand's do: then it is
- * emitted only where it is an output. */
-bool be_is_alias(const struct ir_op *op);
 /* Emits what be_dense_of() an input is: of the current tile. */
 void be_stage_input(struct be_emitter *e, const struct ir_value *value);
 

@@ -32,7 +32,7 @@ struct be_view be_view_of(struct be_emitter *e, const struct ir_value *value)
         view.dense_columns = true;
         return view;
     }
-    if (value != e->out_value && be_is_alias(value->op)) {
+    if (value != e->out_value && ir_is_alias(value->op)) {
         const struct be_dense x = be_dense_of(e, value);
         view.base = x.base;
         view.row_stride = be_i64(e, x.stride);

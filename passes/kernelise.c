@@ -201,20 +201,69 @@ static bool rewrite_map(struct rewriter *w, const char *program)
 
 /* --------------------------------------------------------------- reduce -- */
 
+/* A reduce with what the old op says of slices. */
 static struct ir_op *append_reduce(struct rewriter *w, const char *kind,
                                    struct ir_value *x)
 {
-    const struct ir_attr attr = ir_string("kind", kind);
-    return append(w, IR_OP_reduce, 1, &x, 1, &attr);
+    static const char *const names[] = {"sum_dtype", "size", "inner", "last"};
+    struct ir_attr attrs[5] = {ir_string("kind", kind)};
+    int n = 1;
+    for (int i = 0; i < 4; i++) {
+        const struct ir_attr *a = ir_find_attr(w->old, names[i]);
+        /* sum_dtype is of sums. */
+        if (a && (i > 0 || !strcmp(kind, "sum")))
+            attrs[n++] = *a;
+    }
+    return append(w, IR_OP_reduce, 1, &x, n, attrs);
 }
 
-/* In the dtype that the old op sums in. */
-static struct ir_op *append_sum(struct rewriter *w, struct ir_value *x)
+/* The elements of x, in their order, as a value of these dims. */
+static struct ir_value *append_shape(struct rewriter *w, struct ir_value *x,
+                                     int rank, const int64_t *dims)
 {
-    const struct ir_attr *dtype = ir_find_attr(w->old, "sum_dtype");
-    const struct ir_attr attrs[] = {ir_string("kind", "sum"),
-                                    dtype ? *dtype : ir_int("", 0)};
-    return append(w, IR_OP_reduce, 1, &x, dtype ? 2 : 1, attrs);
+    int64_t stride[IR_MAX_RANK], dense = 1;
+    struct ir_type type = {.dtype = x->type.dtype, .rank = rank};
+    memcpy(type.dim, dims, (size_t)rank * sizeof(*dims));
+    if (ir_type_equal(&type, &x->type))
+        return x;
+    for (int i = rank; i-- > 0; dense *= dims[i])
+        stride[i] = dense;
+    const struct ir_attr attrs[] = {
+        ir_tensor_attr("shape", ir_tensor_copy(w->module, IR_I64, rank, dims)),
+        ir_tensor_attr("strides",
+                       ir_tensor_copy(w->module, IR_I64, rank, stride)),
+        ir_int("offset", 0)};
+    struct ir_op *op = append(w, IR_OP_view, 1, &x, 3, attrs);
+    return op ? &op->result[0] : NULL;
+}
+
+/* Softmax of slices: as of one, with what is the same for a slice as a dim of
+ * 1. */
+static bool rewrite_softmax_slices(struct rewriter *w)
+{
+    const struct ir_slices s = ir_slices_of(w->old);
+    const int64_t whole[] = {s.outer, s.size, s.inner};
+    const int64_t one[] = {s.outer, 1, s.inner};
+    struct ir_value *x = operand(w, 0), *parts[2];
+    const struct ir_type type = x->type;
+    const char *dtype = ir_dtype_name(type.dtype);
+    static const char *const kinds[] = {"max", "sum"};
+    static const char *const programs[] = {"x0 x1 sub exp", "x0 x1 div"};
+    x = append_shape(w, x, 3, whole);
+    for (int i = 0; i < 2 && x; i++) {
+        struct ir_op *reduced = append_reduce(w, kinds[i], x);
+        if (!reduced)
+            return false;
+        parts[0] = x;
+        parts[1] = append_shape(w, &reduced->result[0], 3, one);
+        struct ir_op *map =
+            parts[1] ? append_map(w, programs[i], dtype, 2, parts) : NULL;
+        x = map ? &map->result[0] : NULL;
+    }
+    x = x ? append_shape(w, x, type.rank, type.dim) : NULL;
+    if (x)
+        w->to[w->old->result[0].id] = x;
+    return x != NULL;
 }
 
 /* exp(x - max) / sum, each step rounded as softmax has it. */
@@ -222,6 +271,9 @@ static bool rewrite_softmax(struct rewriter *w)
 {
     struct ir_value *x = operand(w, 0);
     const char *dtype = ir_dtype_name(x->type.dtype);
+    const struct ir_slices s = ir_slices_of(w->old);
+    if (s.outer * s.inner > 1)
+        return rewrite_softmax_slices(w);
     const struct ir_op *max = append_reduce(w, "max", x);
     if (!max)
         return false;
@@ -229,7 +281,7 @@ static bool rewrite_softmax(struct rewriter *w)
     const struct ir_op *e = append_map(w, "x0 x1 sub exp", dtype, 2, shifted);
     if (!e)
         return false;
-    const struct ir_op *sum = append_sum(w, &e->result[0]);
+    const struct ir_op *sum = append_reduce(w, "sum", &e->result[0]);
     if (!sum)
         return false;
     struct ir_value *parts[] = {&e->result[0], &sum->result[0]};
@@ -291,33 +343,9 @@ static bool rewrite_trees(struct rewriter *w)
     return become(w, append(w, IR_OP_forest, 1, &x, n + 1, attrs));
 }
 
-/* What the interpreter has and the backend has not. */
-static bool is_beyond(const struct ir_op *op)
-{
-    if (ir_find_attr(op, "size") || ir_find_attr(op, "inner"))
-        return true;
-    switch (op->kind) {
-    case IR_OP_map:
-        return !ir_is_plain_map(op);
-    case IR_OP_concat:
-        return !ir_is_plain_concat(op);
-    case IR_OP_argmax:
-        return ir_attr_int_or(op, "last", 0) == 1;
-    case IR_OP_reduce:
-        return ir_attr_int_or(op, "last", 0) == 1 ||
-               !strcmp(ir_attr_string(op, "kind"), "prod") ||
-               !strcmp(ir_attr_string(op, "kind"), "argmin");
-    default:
-        return false;
-    }
-}
-
 static bool rewrite_op(struct rewriter *w)
 {
     const struct ir_op_info *info = &ir_op_table[w->old->kind];
-    if (is_beyond(w->old))
-        return ir_error(w->diag, w->old->loc,
-                        "the op \"%s\" cannot be compiled yet", info->name);
     if (info->program)
         return rewrite_map(w, ir_program_bind(&w->scratch, w->old));
     switch (w->old->kind) {

@@ -4,7 +4,9 @@
  * only an output goes straight to the caller's memory, but for the margins of
  * strategies on codes, which are added to in whole blocks of rows. A forest
  * needs room for its work besides: codes, or a row in its own dtype;
- * contributions need some too. Buffers are given slots by lifetime, in the order
+ * contributions, conv and scan need some too. An input has a buffer where an op
+ * of nets reads it, and a view that is but a reshape has none: who reads it reads
+ * its operand. Buffers are given slots by lifetime, in the order
  * of the ops: a slot is free again after the last op that reads it. How large
  * slots are and where they lie follows from the rows of a tile, and is the
  * backend's to add up.
@@ -18,6 +20,7 @@ struct planner {
     int64_t *bytes; /* by slot: the most a row needs of it so far */
     bool *taken;    /* by slot */
     int n_slots;
+    bool *staged; /* by value id: an op of nets reads it */
 };
 
 static void find_last_uses(struct planner *p, const struct ir_module *module)
@@ -28,7 +31,27 @@ static void find_last_uses(struct planner *p, const struct ir_module *module)
         p->last_use[i] = -1;
     for (int i = 0; i < module->n_ops; i++)
         for (int o = 0; o < module->ops[i]->n_operands; o++)
-            p->last_use[module->ops[i]->operand[o]->id] = i;
+            for (const struct ir_value *v = module->ops[i]->operand[o]; v;
+                 v = ir_is_alias(v->op) ? v->op->operand[0] : NULL)
+                p->last_use[v->id] = i;
+}
+
+/* Whose buffer a value is in. */
+static const struct ir_value *owner(const struct ir_value *v)
+{
+    while (ir_is_alias(v->op))
+        v = v->op->operand[0];
+    return v;
+}
+
+static void find_staged(struct planner *p, const struct ir_module *module)
+{
+    const int n = ir_value_count(module);
+    p->staged = ir_alloc_array(&p->scratch, n, sizeof(*p->staged));
+    for (int i = 0; i < module->n_ops; i++)
+        for (int o = 0; o < module->ops[i]->n_operands; o++)
+            if (ir_reads_dense(module->ops[i]))
+                p->staged[owner(module->ops[i]->operand[o])->id] = true;
 }
 
 /* The free slot that fits best: the smallest that is large enough, else the
@@ -59,10 +82,13 @@ static bool has_codes(const struct ir_op *op)
     return strategy && pass_has_code_tiles(strategy->s);
 }
 
-/* What a forest works in, for a row. */
+/* What an op works in, for a row. */
 static int64_t work_bytes(const struct ir_op *op)
 {
     struct ir_forest f;
+    if (op->kind == IR_OP_conv || op->kind == IR_OP_scan)
+        return ir_type_volume(&op->operand[0]->type) *
+               (int64_t)ir_dtype_bytes(op->operand[0]->type.dtype);
     ir_forest_view(op, &f);
     return has_codes(op) ? (int64_t)f.n_code_columns * (f.code_bits / 8)
                          : f.n_features * (int64_t)ir_dtype_bytes(f.in_dtype);
@@ -74,14 +100,16 @@ static void plan_op(struct planner *p, struct ir_module *module, int number)
     const int n = op->n_results;
     int32_t *slots = ir_alloc_array(&p->scratch, (size_t)n + 1, sizeof(*slots));
     const bool works =
-        op->kind == IR_OP_forest || op->kind == IR_OP_contributions;
+        op->kind == IR_OP_forest || op->kind == IR_OP_contributions ||
+        op->kind == IR_OP_conv || op->kind == IR_OP_scan;
     slots[n] = works ? take_slot(p, work_bytes(op)) : -1;
     for (int r = 0; r < n; r++) {
         const struct ir_value *v = &op->result[r];
         const bool in_blocks = r == 0 && has_codes(op);
         slots[r] = -1;
         if (in_blocks ||
-            (p->last_use[v->id] >= 0 && op->kind != IR_OP_constant))
+            (p->last_use[v->id] >= 0 && op->kind != IR_OP_constant &&
+             !ir_is_alias(op)))
             slots[r] = take_slot(
                 p, ir_type_volume(&v->type) *
                        (int64_t)ir_dtype_bytes(v->type.dtype));
@@ -91,7 +119,7 @@ static void plan_op(struct planner *p, struct ir_module *module, int number)
         p->taken[slots[n]] = false;
     /* What is read here for the last time, or never. */
     for (int o = 0; o < op->n_operands; o++) {
-        const int id = op->operand[o]->id;
+        const int id = owner(op->operand[o])->id;
         if (p->slot[id] >= 0 && p->last_use[id] == number)
             p->taken[p->slot[id]] = false;
     }
@@ -109,6 +137,7 @@ bool pass_plan_memory(struct ir_module *module,
     struct planner p = {0};
     ir_arena_init(&p.scratch);
     find_last_uses(&p, module);
+    find_staged(&p, module);
     const size_t n_values = (size_t)ir_value_count(module);
     /* A slot a value, and one a forest, is the most there can be. */
     const size_t most = n_values + (size_t)module->n_ops + 1;
@@ -118,8 +147,9 @@ bool pass_plan_memory(struct ir_module *module,
     for (size_t i = 0; i < n_values; i++)
         p.slot[i] = -1;
     for (int i = 0; i < module->n_ops; i++) {
-        const enum ir_op_kind kind = module->ops[i]->kind;
-        if (kind != IR_OP_input && ir_op_table[kind].level & IR_KERNEL)
+        const struct ir_op *op = module->ops[i];
+        if (op->kind == IR_OP_input ? p.staged[op->result[0].id]
+                                    : ir_op_table[op->kind].level & IR_KERNEL)
             plan_op(&p, module, i);
     }
     ir_arena_release(&p.scratch);
