@@ -728,8 +728,7 @@ static void conv_body(struct be_kernel *k)
     be_loop_begin(e, &row, be_i64(e, 0), k->n_rows, 1);
     LLVMValueRef y = be_at_times(e, v.type, k->y[0], row.index, n);
     v.epilogue = epilogue;
-    be_epilogue_skip(e, &v.epilogue,
-                     LLVMBuildNSWMul(e->b, row.index, be_i64(e, n), ""));
+    be_epilogue_skip(e, &v.epilogue, row.index);
     v.x = be_at_times(e, v.type, k->x[0].base, row.index, k->x[0].stride);
     if (copied) {
         copy_image(&v, k->work);

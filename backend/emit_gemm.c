@@ -475,7 +475,8 @@ static void emit_all(struct product *p, const struct be_kernel *k,
                      int64_t rows)
 {
     struct be_emitter *e = p->e;
-    if (rows == 1 || k->x[0].stride == rows * p->x_stride) {
+    if (p->epilogue->flat &&
+        (rows == 1 || k->x[0].stride == rows * p->x_stride)) {
         if (rows == 1)
             p->x_stride = k->x[0].stride;
         emit_product(p, LLVMIsAConstantInt(k->n_rows)
@@ -488,13 +489,9 @@ static void emit_all(struct product *p, const struct be_kernel *k,
     struct be_loop loop;
     LLVMValueRef x = p->x, y = p->y;
     be_loop_begin(e, &loop, be_i64(e, 0), k->n_rows, 1);
-    p->x = be_at(e, p->type, x,
-                 LLVMBuildNSWMul(e->b, loop.index,
-                                 be_i64(e, k->x[0].stride), ""));
-    LLVMValueRef skip = LLVMBuildNSWMul(e->b, loop.index,
-                                        be_i64(e, rows * p->y_stride), "");
-    p->y = be_at(e, p->type, y, skip);
-    be_epilogue_skip(e, &each, skip);
+    p->x = be_at_times(e, p->type, x, loop.index, k->x[0].stride);
+    p->y = be_at_times(e, p->type, y, loop.index, rows * p->y_stride);
+    be_epilogue_skip(e, &each, loop.index);
     p->epilogue = &each;
     emit_product(p, be_i64(e, rows));
     be_loop_end(e, &loop);

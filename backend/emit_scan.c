@@ -266,6 +266,13 @@ static void sum_gates(struct tile *t, const struct pass *pass)
 static LLVMValueRef activate(const struct tile *t, const struct activation *f,
                              LLVMValueRef x)
 {
+    return be_program(t->v->e, f->steps, f->n, t->v->dtype, t->s->lanes, &x);
+}
+
+/* Of a gate or candidate, which is first clipped. */
+static LLVMValueRef activate_gate(const struct tile *t,
+                                  const struct activation *f, LLVMValueRef x)
+{
     const struct scan *v = t->v;
     struct be_emitter *e = v->e;
     const double clip = v->s.clip;
@@ -279,7 +286,7 @@ static LLVMValueRef activate(const struct tile *t, const struct activation *f,
         LLVMValueRef least = LLVMBuildSelect(e->b, above, high, x, "");
         x = LLVMBuildSelect(e->b, below, low, least, "");
     }
-    return be_program(e, f->steps, f->n, v->dtype, t->s->lanes, &x);
+    return activate(t, f, x);
 }
 
 static LLVMValueRef multiply(const struct tile *t, LLVMValueRef a,
@@ -317,17 +324,17 @@ static LLVMValueRef lstm(struct tile *t, int r, int i)
     const struct scan *v = t->v;
     LLVMValueRef old = load_state(t, v->c, r, i);
     LLVMValueRef in =
-        activate(t, &v->f, peep(t, 0, i, t->sum[0][r][i], old));
+        activate_gate(t, &v->f, peep(t, 0, i, t->sum[0][r][i], old));
     LLVMValueRef forget =
         v->s.input_forget
             ? one_less(t, in)
-            : activate(t, &v->f, peep(t, 2, i, t->sum[2][r][i], old));
-    LLVMValueRef candidate = activate(t, &v->g, t->sum[3][r][i]);
+            : activate_gate(t, &v->f, peep(t, 2, i, t->sum[2][r][i], old));
+    LLVMValueRef candidate = activate_gate(t, &v->g, t->sum[3][r][i]);
     LLVMValueRef kept = multiply(t, forget, old);
     LLVMValueRef c = add(t, kept, multiply(t, in, candidate));
     store_state(t, v->c, r, i, c);
     LLVMValueRef out =
-        activate(t, &v->f, peep(t, 1, i, t->sum[1][r][i], c));
+        activate_gate(t, &v->f, peep(t, 1, i, t->sum[1][r][i], c));
     return multiply(t, out, activate(t, &v->h, c));
 }
 
@@ -335,7 +342,7 @@ static LLVMValueRef lstm(struct tile *t, int r, int i)
 static LLVMValueRef blend(struct tile *t, int r, int i, LLVMValueRef update,
                           LLVMValueRef x)
 {
-    LLVMValueRef candidate = activate(t, &t->v->g, x);
+    LLVMValueRef candidate = activate_gate(t, &t->v->g, x);
     LLVMValueRef added = multiply(t, one_less(t, update), candidate);
     LLVMValueRef kept =
         multiply(t, update, load_state(t, t->v->old, r, i));
@@ -345,8 +352,8 @@ static LLVMValueRef blend(struct tile *t, int r, int i, LLVMValueRef update,
 /* Gates z, r, h, all of one pass. */
 static LLVMValueRef gru(struct tile *t, int r, int i)
 {
-    LLVMValueRef update = activate(t, &t->v->f, t->sum[0][r][i]);
-    LLVMValueRef reset = activate(t, &t->v->f, t->sum[1][r][i]);
+    LLVMValueRef update = activate_gate(t, &t->v->f, t->sum[0][r][i]);
+    LLVMValueRef reset = activate_gate(t, &t->v->f, t->sum[1][r][i]);
     LLVMValueRef scaled = multiply(t, reset, t->sum[2][r][i]);
     return blend(t, r, i, update, add(t, load_gate(t, 2, r, i), scaled));
 }
@@ -355,8 +362,8 @@ static LLVMValueRef gru(struct tile *t, int r, int i)
 static void gru_reset(struct tile *t, int r, int i)
 {
     const struct scan *v = t->v;
-    store_state(t, v->update, r, i, activate(t, &v->f, t->sum[0][r][i]));
-    LLVMValueRef reset = activate(t, &v->f, t->sum[1][r][i]);
+    store_state(t, v->update, r, i, activate_gate(t, &v->f, t->sum[0][r][i]));
+    LLVMValueRef reset = activate_gate(t, &v->f, t->sum[1][r][i]);
     store_state(t, v->rest, r, i,
                 multiply(t, reset, load_state(t, v->old, r, i)));
 }
@@ -395,7 +402,7 @@ static void emit_tile(struct tile *t, int number)
             if (v->s.cell == IR_LSTM)
                 h = lstm(t, r, i);
             else if (v->s.cell == IR_RNN)
-                h = activate(t, &v->f, t->sum[0][r][i]);
+                h = activate_gate(t, &v->f, t->sum[0][r][i]);
             else if (twice)
                 h = blend(t, r, i, load_state(t, v->update, r, i),
                           t->sum[2][r][i]);

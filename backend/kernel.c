@@ -363,8 +363,10 @@ LLVMValueRef be_load_splat(struct be_emitter *e, LLVMTypeRef type,
 
 struct be_epilogue be_epilogue_of(const struct be_kernel *k)
 {
-    struct be_epilogue ep = {.dtype = k->op->operand[0]->type.dtype};
+    struct be_epilogue ep = {.dtype = k->op->operand[0]->type.dtype,
+                             .flat = true};
     const struct ir_attr *program = ir_find_attr(k->op, "epilogue");
+    const int64_t all = ir_type_volume(&k->op->result[0].type);
     struct ir_diag diag;
     if (!program)
         return ep;
@@ -373,24 +375,22 @@ struct be_epilogue be_epilogue_of(const struct be_kernel *k)
     ir_diag_release(&diag);
     for (int i = 1; i < k->op->n_operands; i++) {
         const int64_t n = ir_type_volume(&k->op->operand[i]->type);
-        ep.base[i] = k->x[i].base;
-        ep.kind[i] = n == 1 ? BE_SINGLE
-                     : n == ir_type_volume(&k->op->result[0].type) &&
-                               k->x[i].stride ? BE_EACH
-                                              : BE_COLUMN;
-        if (ep.kind[i] == BE_EACH && k->x[i].stride != n)
-            ir_bug("an operand of an epilogue is no whole buffer");
+        ep.x[i] = k->x[i];
+        ep.kind[i] = n == 1 ? BE_SINGLE : n == all ? BE_EACH : BE_COLUMN;
+        if (k->x[i].stride != (ep.kind[i] == BE_EACH ? all : 0))
+            ep.flat = false;
     }
     return ep;
 }
 
 void be_epilogue_skip(struct be_emitter *e, struct be_epilogue *epilogue,
-                      LLVMValueRef elements)
+                      LLVMValueRef row)
 {
     LLVMTypeRef type = be_type(e, epilogue->dtype);
     for (int i = 0; i < BE_KERNEL_OPERANDS; i++)
-        if (epilogue->base[i] && epilogue->kind[i] == BE_EACH)
-            epilogue->base[i] = be_at(e, type, epilogue->base[i], elements);
+        if (epilogue->x[i].base)
+            epilogue->x[i].base = be_at_times(e, type, epilogue->x[i].base,
+                                              row, epilogue->x[i].stride);
 }
 
 LLVMValueRef be_epilogue_apply(struct be_emitter *e,
@@ -402,8 +402,8 @@ LLVMValueRef be_epilogue_apply(struct be_emitter *e,
     LLVMValueRef x[BE_KERNEL_OPERANDS] = {v};
     if (epilogue->n == 0)
         return v;
-    for (int i = 1; i < BE_KERNEL_OPERANDS && epilogue->base[i]; i++) {
-        LLVMValueRef base = epilogue->base[i];
+    for (int i = 1; i < BE_KERNEL_OPERANDS && epilogue->x[i].base; i++) {
+        LLVMValueRef base = epilogue->x[i].base;
         if (epilogue->kind[i] == BE_SINGLE)
             x[i] = be_load_splat(e, type, base, 0, lanes);
         else

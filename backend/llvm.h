@@ -279,12 +279,13 @@ struct be_epilogue {
     struct ir_step steps[IR_MAX_STEPS];
     /* Of x1..: all of the result's elements, one a column, or one. */
     enum { BE_EACH, BE_COLUMN, BE_SINGLE } kind[BE_KERNEL_OPERANDS];
-    LLVMValueRef base[BE_KERNEL_OPERANDS];
+    struct be_dense x[BE_KERNEL_OPERANDS];
+    bool flat; /* all elements of all rows can be counted in one */
 };
 struct be_epilogue be_epilogue_of(const struct be_kernel *k);
-/* From now on elements are counted from that many on. */
+/* From now on elements are counted from the start of row `row` on. */
 void be_epilogue_skip(struct be_emitter *e, struct be_epilogue *epilogue,
-                      LLVMValueRef elements);
+                      LLVMValueRef row);
 /* Of `lanes` elements of the result, n of which count: the first is number `at`
  * and in column `column`. */
 LLVMValueRef be_epilogue_apply(struct be_emitter *e,

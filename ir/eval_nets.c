@@ -203,6 +203,7 @@ void ir_eval_gemm(struct ir_eval_context *c, const struct ir_op *op)
         &g, ir_eval_data(c, op->operand[0]), data_of(op, "weights"),
         data_of(op, "bias"), ir_eval_data(c, &op->result[0]), work);
     free(work);
+    ir_eval_epilogue(c, op);
 }
 
 /* One matrix after the other is a gemm of a single block. */
@@ -225,28 +226,39 @@ void ir_eval_matmul(struct ir_eval_context *c, const struct ir_op *op)
     free(work);
 }
 
-void ir_eval_conv(struct ir_eval_context *c, const struct ir_op *op)
+static void eval_conv(const struct ir_op *op, const void *x, void *y)
 {
     struct conv v;
     ir_window_view(op, &v.window);
-    v.m = op->result[0].type.dim[0];
+    v.m = ir_attr_tensor(op, "weights")->type.dim[0];
     v.groups = ir_attr_int(op, "groups");
     join_dims(&v.window);
     struct tap *taps = room_for(2 * v.window.dim[IR_MAX_SPACE - 1].out);
-    (is_f32(op) ? conv_f32 : conv_f64)(
-        &v, ir_eval_data(c, op->operand[0]), data_of(op, "weights"),
-        data_of(op, "bias"), ir_eval_data(c, &op->result[0]), taps);
+    (is_f32(op) ? conv_f32 : conv_f64)(&v, x, data_of(op, "weights"),
+                                       data_of(op, "bias"), y, taps);
     free(taps);
 }
 
-void ir_eval_pool(struct ir_eval_context *c, const struct ir_op *op)
+void ir_eval_conv(struct ir_eval_context *c, const struct ir_op *op)
+{
+    ir_eval_turned(op, ir_eval_data(c, op->operand[0]),
+                   ir_eval_data(c, &op->result[0]), eval_conv);
+    ir_eval_epilogue(c, op);
+}
+
+static void eval_pool(const struct ir_op *op, const void *x, void *y)
 {
     struct pool p;
     ir_window_view(op, &p.window);
     p.max = !strcmp(ir_attr_string(op, "kind"), "max");
     p.count_padding = ir_attr_int(op, "count_padding");
-    (is_f32(op) ? pool_f32 : pool_f64)(&p, ir_eval_data(c, op->operand[0]),
-                                       ir_eval_data(c, &op->result[0]));
+    (is_f32(op) ? pool_f32 : pool_f64)(&p, x, y);
+}
+
+void ir_eval_pool(struct ir_eval_context *c, const struct ir_op *op)
+{
+    ir_eval_turned(op, ir_eval_data(c, op->operand[0]),
+                   ir_eval_data(c, &op->result[0]), eval_pool);
 }
 
 static void parse(const char *program, struct activation *f)

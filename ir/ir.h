@@ -463,6 +463,11 @@ int ir_find_output(const struct ir_module *module, const char *name);
  * -1: a result without one goes to the caller's memory alone. */
 #define IR_SLOTS_ATTR "slots:tensor?"
 #define IR_MAX_SLOTS 65536
+/* What passes add to gemm and conv: a map's program, in which x0 is an element
+ * of the result and x1.. are the further operands, each of all the result's
+ * elements, of one a column of its last dim, or of one; and the rows of a
+ * batch that go through the whole net together. */
+#define IR_TILE_ATTRS "epilogue:string? tile_rows:int? " IR_SLOTS_ATTR
 
 /* Of ops that look at slices: x is taken for [outer][size][inner], and a slice
  * is the `size` elements of one outer and inner number. Without them there is

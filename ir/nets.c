@@ -126,7 +126,12 @@ bool ir_infer_gemm(const struct ir_module *module, struct ir_op *op,
            ir_check_vector(op, "bias", type.dtype, w->dim[1], diag);
 }
 
-NO_MORE_RULES(gemm)
+bool ir_verify_gemm(const struct ir_module *module, const struct ir_op *op,
+                    struct ir_diag *diag)
+{
+    (void)module;
+    return ir_check_epilogue(op, 1, diag);
+}
 
 /* ------------------------------------------------------------------ matmul */
 
@@ -168,6 +173,12 @@ static int space_of(const struct ir_op *op)
     return op->operand[0]->type.rank - 1;
 }
 
+/* Which dim of the operand and of the result is channels. */
+static int channel_dim(const struct ir_op *op)
+{
+    return ir_attr_int_or(op, "channels_last", 0) ? space_of(op) : 0;
+}
+
 /* The kernel's size along dim i. */
 static int64_t kernel_of(const struct ir_op *op, int i)
 {
@@ -181,18 +192,21 @@ void ir_window_view(const struct ir_op *op, struct ir_window *window)
     const struct ir_type *x = &op->operand[0]->type;
     const struct ir_type *y = &op->result[0].type;
     const int n = space_of(op);
+    const bool last = ir_attr_int_or(op, "channels_last", 0);
+    const int at = last ? 0 : 1; /* of the first dim to move along */
     const struct ir_window_dim one = {.in = 1, .out = 1, .kernel = 1,
                                       .stride = 1, .dilation = 1, .spread = 1};
     const int64_t *spread = op->kind == IR_OP_conv
                                 ? ints(op, "input_dilations") : NULL;
     const int64_t *extra = op->kind == IR_OP_pool ? ints(op, "extra") : NULL;
-    *window = (struct ir_window){.channels = x->dim[0], .taps = 1};
+    *window = (struct ir_window){.channels = x->dim[last ? n : 0],
+                                  .taps = 1};
     for (int i = 0; i < IR_MAX_SPACE; i++)
         window->dim[i] = one;
     for (int i = 0; i < n; i++) {
         struct ir_window_dim *d = &window->dim[IR_MAX_SPACE - n + i];
-        d->in = x->dim[1 + i];
-        d->out = y->dim[1 + i];
+        d->in = x->dim[at + i];
+        d->out = y->dim[at + i];
         d->kernel = kernel_of(op, i);
         d->stride = ints(op, "strides")[i];
         d->dilation = ints(op, "dilations")[i];
@@ -219,6 +233,7 @@ static bool infer_windows(struct ir_op *op, struct ir_type *type,
                           struct ir_diag *diag)
 {
     const int n = space_of(op);
+    const int at = ir_attr_int_or(op, "channels_last", 0) ? 0 : 1;
     struct ir_window w;
     type->rank = n + 1;
     op->result[0].type = *type;
@@ -232,7 +247,7 @@ static bool infer_windows(struct ir_op *op, struct ir_type *type,
             return bad(op, diag, "a window takes %lld places along dim %d, "
                        "there are %lld", (long long)reach, i,
                        (long long)places);
-        type->dim[1 + i] = (places - reach) / d->stride + 1;
+        type->dim[at + i] = (places - reach) / d->stride + 1;
     }
     op->result[0].type = *type;
     return ir_check_size(op, type, diag);
@@ -248,7 +263,8 @@ static bool check_space(const struct ir_op *op, struct ir_diag *diag)
     if (n < 1 || n > IR_MAX_SPACE)
         return bad(op, diag, "the operand has rank %d, not 2 to %d", n + 1,
                    IR_MAX_SPACE + 1);
-    return ir_check_ints(op, "strides", n, 1, IR_MAX_ELEMENTS, diag) &&
+    return check_flag(op, "channels_last", diag) &&
+           ir_check_ints(op, "strides", n, 1, IR_MAX_ELEMENTS, diag) &&
            ir_check_ints(op, "pads", 2 * n, 0, IR_MAX_ELEMENTS, diag) &&
            ir_check_ints(op, "dilations", n, 1, IR_MAX_ELEMENTS, diag);
 }
@@ -259,6 +275,7 @@ static bool check_conv_weights(const struct ir_op *op, struct ir_diag *diag)
     const struct ir_type *x = &op->operand[0]->type;
     const struct ir_type *w = &ir_attr_tensor(op, "weights")->type;
     const int64_t groups = ir_attr_int(op, "groups");
+    const int64_t channels = x->dim[channel_dim(op)];
     if (w->rank != x->rank + 1 || w->dtype != x->dtype)
         return bad(op, diag, "weights are of %s and rank %d, not %s and %d",
                    ir_dtype_name(w->dtype), w->rank, ir_dtype_name(x->dtype),
@@ -267,13 +284,13 @@ static bool check_conv_weights(const struct ir_op *op, struct ir_diag *diag)
         if (w->dim[i] < 1 || w->dim[i] > IR_MAX_ELEMENTS)
             return bad(op, diag, "dim %d of weights is %lld", i,
                        (long long)w->dim[i]);
-    if (groups < 1 || x->dim[0] % groups != 0 || w->dim[0] % groups != 0)
+    if (groups < 1 || channels % groups != 0 || w->dim[0] % groups != 0)
         return bad(op, diag, "%lld groups of %lld channels and %lld results",
-                   (long long)groups, (long long)x->dim[0],
+                   (long long)groups, (long long)channels,
                    (long long)w->dim[0]);
-    if (w->dim[1] != x->dim[0] / groups)
+    if (w->dim[1] != channels / groups)
         return bad(op, diag, "weights are for %lld channels, a group has %lld",
-                   (long long)w->dim[1], (long long)(x->dim[0] / groups));
+                   (long long)w->dim[1], (long long)(channels / groups));
     return ir_check_vector(op, "bias", x->dtype, w->dim[0], diag);
 }
 
@@ -287,11 +304,19 @@ bool ir_infer_conv(const struct ir_module *module, struct ir_op *op,
                        IR_MAX_ELEMENTS, diag) ||
         !check_conv_weights(op, diag))
         return false;
-    type.dim[0] = ir_attr_tensor(op, "weights")->type.dim[0];
+    type.dim[channel_dim(op)] = ir_attr_tensor(op, "weights")->type.dim[0];
     return infer_windows(op, &type, diag);
 }
 
-NO_MORE_RULES(conv)
+bool ir_verify_conv(const struct ir_module *module, const struct ir_op *op,
+                    struct ir_diag *diag)
+{
+    (void)module;
+    if (op->n_operands > 1 && !ir_attr_int_or(op, "channels_last", 0))
+        return bad(op, diag, "an epilogue has %d operands, but channels are "
+                   "not last", op->n_operands);
+    return ir_check_epilogue(op, 1, diag);
+}
 
 bool ir_infer_pool(const struct ir_module *module, struct ir_op *op,
                    struct ir_diag *diag)

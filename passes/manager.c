@@ -22,8 +22,13 @@ const struct pass pass_table[] = {
     {"prune", "drop branches that no row takes, merge equal leaves",
      pass_prune},
     {"kernelise", "turn model ops into kernel ops, fuse maps", pass_kernelise},
+    {"channels_last", "turn images so that kernels have channels in lanes",
+     pass_channels_last},
+    {"fuse_epilogue", "put maps into the gemm or conv that they follow",
+     pass_fuse_epilogue},
     {"quantise", "replace thresholds and sets by small codes", pass_quantise},
     {"schedule", "choose how each forest is computed", pass_schedule},
+    {"tile", "choose how many rows go through a net together", pass_tile},
     {"plan_memory", "give buffers slots of the workspace",
      pass_plan_memory},
 };

@@ -81,6 +81,24 @@ bool pass_prune(struct ir_module *module, const struct pass_options *options,
 bool pass_kernelise(struct ir_module *module,
                     const struct pass_options *options, struct ir_diag *diag);
 
+/* ------------------------------------------------------ channels_last.c -- */
+/* Conv and the pools, maps and concats that follow have channels last; views
+ * turn an image where it comes in and where it is needed otherwise. */
+bool pass_channels_last(struct ir_module *module,
+                        const struct pass_options *options,
+                        struct ir_diag *diag);
+
+/* ------------------------------------------------------ fuse_epilogue.c -- */
+/* A map that alone reads what a gemm or conv makes goes into it. */
+bool pass_fuse_epilogue(struct ir_module *module,
+                        const struct pass_options *options,
+                        struct ir_diag *diag);
+
+/* --------------------------------------------------------------- tile.c -- */
+/* Chooses tile_rows of the ops of nets. */
+bool pass_tile(struct ir_module *module, const struct pass_options *options,
+               struct ir_diag *diag);
+
 /* ----------------------------------------------------------- quantise.c -- */
 /* Gives each forest code columns, cuts and node codes (see IR_FOREST_ATTRS):
  * 8 bits when every numeric column has at most 255 cuts and every tree at most

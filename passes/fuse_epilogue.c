@@ -1,0 +1,161 @@
+/* fuse_epilogue.c: a map of what a gemm or conv makes goes into that op, where
+ * it is done in registers. The map must be the only one to read it, and be of
+ * its type throughout; what else it reads must be of all the result's elements,
+ * of one a column, or one. The op takes the map's place, after all that the map
+ * reads. Every step is rounded as before. */
+#include "passes/rewrite.h"
+
+#include <string.h>
+
+enum { most_operands = 4 };
+
+struct fuser {
+    struct ir_module *module;
+    struct ir_arena scratch;
+    int *uses; /* by value id */
+};
+
+/* The number i when the word is "xi", or -1. */
+static int operand_number(const char *word, size_t length)
+{
+    if (length != 2 || word[0] != 'x' || word[1] < '0' || word[1] > '9')
+        return -1;
+    return word[1] - '0';
+}
+
+/* Appends `program`, operand i of which is to[i], or for to[i] < 0 `inner`. */
+static void put_program(struct ir_text *text, const char *program,
+                        const int *to, const char *inner)
+{
+    for (const char *word = program; *word;) {
+        const size_t length = strcspn(word, " ");
+        const int i = operand_number(word, length);
+        if (length > 0 && text->length > 0)
+            ir_text_puts(text, " ");
+        if (i < 0)
+            ir_text_append(text, word, length);
+        else if (to[i] < 0)
+            ir_text_puts(text, inner);
+        else
+            ir_text_printf(text, "x%d", to[i]);
+        word += length + strspn(word + length, " ");
+    }
+}
+
+static int count_operand(const char *program, int wanted)
+{
+    int n = 0;
+    for (const char *word = program; *word;) {
+        const size_t length = strcspn(word, " ");
+        n += operand_number(word, length) == wanted;
+        word += length + strspn(word + length, " ");
+    }
+    return n;
+}
+
+static bool is_valid(const char *program)
+{
+    struct ir_step steps[IR_MAX_STEPS];
+    struct ir_diag ignored;
+    ir_diag_init(&ignored);
+    const bool valid = ir_program_parse(program, NULL, steps, &ignored) >= 0;
+    ir_diag_release(&ignored);
+    return valid;
+}
+
+/* Whether x can be read beside each element of y. */
+static bool fits(const struct ir_type *x, const struct ir_type *y)
+{
+    const int64_t n = ir_type_volume(x);
+    if (n == 1)
+        return true;
+    return ir_type_equal(x, y) ||
+           (x->rank > 0 && n == y->dim[y->rank - 1] &&
+            x->dim[x->rank - 1] == n);
+}
+
+/* Whether operand i of the map is made by an op that takes the map in. */
+static bool is_taken(const struct fuser *f, const struct ir_op *map, int i)
+{
+    const struct ir_value *x = map->operand[i];
+    const struct ir_op *op = x->op;
+    const struct ir_type *y = &map->result[0].type;
+    if (op->kind != IR_OP_gemm && op->kind != IR_OP_conv)
+        return false;
+    if (f->uses[x->id] != 1 || !ir_type_equal(&x->type, y) ||
+        op->n_operands + map->n_operands - 1 > most_operands)
+        return false;
+    if (op->kind == IR_OP_conv && map->n_operands > 1 &&
+        !ir_attr_int_or(op, "channels_last", 0))
+        return false;
+    for (int o = 0; o < map->n_operands; o++)
+        if (!fits(&map->operand[o]->type, y) ||
+            (o != i && map->operand[o] == x))
+            return false;
+    /* What is computed once before is not to be computed twice. */
+    return !ir_find_attr(op, "epilogue") ||
+           count_operand(ir_attr_string(map, "program"), i) == 1;
+}
+
+static bool take(struct fuser *f, struct ir_op *map, int i,
+                 struct ir_diag *diag)
+{
+    struct ir_op *op = map->operand[i]->op;
+    const struct ir_attr *before = ir_find_attr(op, "epilogue");
+    struct ir_value *x[most_operands];
+    int to[10] = {0}, n = op->n_operands;
+    memcpy(x, op->operand, (size_t)n * sizeof(struct ir_value *));
+    for (int o = 0; o < map->n_operands; o++) {
+        to[o] = o == i ? -1 : n;
+        if (o != i)
+            x[n++] = map->operand[o];
+    }
+    struct ir_text program;
+    ir_text_init(&program);
+    put_program(&program, ir_attr_string(map, "program"), to,
+                before ? before->s : "x0");
+    bool good = true;
+    if (is_valid(program.data)) {
+        struct ir_attr *attrs = ir_alloc_array(
+            &f->scratch, (size_t)op->n_attrs + 1, sizeof(*attrs));
+        int kept = 0;
+        for (int a = 0; a < op->n_attrs; a++)
+            if (strcmp(op->attr[a].name, "epilogue") != 0)
+                attrs[kept++] = op->attr[a];
+        attrs[kept++] = ir_string("epilogue", program.data);
+        const int id = map->result[0].id;
+        const int uses = f->uses[id];
+        struct ir_op *fused = ir_replace_op(f->module, map, op->kind, n, x,
+                                            kept, attrs, diag);
+        good = fused != NULL;
+        if (good)
+            f->uses[fused->result[0].id] = uses;
+    }
+    ir_text_release(&program);
+    return good;
+}
+
+bool pass_fuse_epilogue(struct ir_module *module,
+                        const struct pass_options *options,
+                        struct ir_diag *diag)
+{
+    struct fuser f = {.module = module};
+    bool good = true;
+    (void)options;
+    ir_arena_init(&f.scratch);
+    for (int i = 0; i < module->n_ops && good; i++) {
+        struct ir_op *map = module->ops[i];
+        if (map->kind != IR_OP_map)
+            continue;
+        f.uses = pass_count_uses(module, &f.scratch);
+        for (int o = 0; o < map->n_operands; o++)
+            if (is_taken(&f, map, o)) {
+                good = take(&f, map, o, diag);
+                break;
+            }
+    }
+    if (good)
+        ir_remove_dead_ops(module);
+    ir_arena_release(&f.scratch);
+    return good;
+}
