@@ -467,7 +467,7 @@ int ir_find_output(const struct ir_module *module, const char *name);
  * of the result and x1.. are the further operands, each of all the result's
  * elements, of one a column of its last dim, or of one; and the rows of a
  * batch that go through the whole net together. */
-#define IR_TILE_ATTRS "epilogue:string? tile_rows:int? " IR_SLOTS_ATTR
+#define IR_TILE_ATTRS "epilogue:string? tile_rows:int? "
 
 /* Of ops that look at slices: x is taken for [outer][size][inner], and a slice
  * is the `size` elements of one outer and inner number. Without them there is

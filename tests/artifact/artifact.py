@@ -29,6 +29,8 @@ MODELS = {
     "pandas": LIGHTGBM / "pandas.txt",              # names of categories
     "colours": ROOT / "tests/cases/cli/colours.tnir",  # labels with blanks
     "names": ROOT / "tests/cases/cli/odd-names.tnir",  # quotes, C comments
+    "net": ROOT / "tests/cases/passes/net.tnir",       # gemm, conv, pool
+    "recurrent": ROOT / "tests/cases/passes/recurrent.tnir",  # scan
 }
 
 if not TREENAIL:

@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+"""Nets compiled for each ISA level have the interpreter's bits: here by `verify`,
+and for other CPUs by the rows that a library carries, under qemu. And they need
+nothing: no memcpy, no memset, no expf."""
+import shutil
+import unittest
+
+from artifact import HERE, TREENAIL, Case, compile_model, need, run
+from net_cases import all_cases
+
+LEVELS = ["x86-64-v2", "x86-64-v3", "x86-64-v4"]
+
+
+class Nets(Case):
+    def files(self, dtype):
+        for i, (name, module) in enumerate(all_cases(dtype)):
+            path = self.folder / f"{i}.tnir"
+            path.write_text(module.text())
+            yield f"{name} of {dtype}", path
+
+    def verify(self, dtype):
+        for name, path in self.files(dtype):
+            for level in LEVELS:
+                with self.subTest(name, level=level):
+                    run(TREENAIL, "verify", path, "--rows", "40",
+                        "--max-derived", "0", "--cpu", level, "--quiet")
+
+    def test_f32(self):
+        self.verify("f32")
+
+    def test_f64(self):
+        self.verify("f64")
+
+    def test_needs_nothing(self):
+        for name, path in self.files("f32"):
+            library = compile_model(path, self.folder / "m.so")
+            with self.subTest(name):
+                said = run("nm", "-D", "--undefined-only", library)
+                self.assertEqual(said, b"")
+
+    def selftest(self, target, emulator):
+        for program in (f"{target}-gcc", emulator[0]):
+            if not shutil.which(program):
+                self.skipTest(f"{program} is absent")
+        for name, path in self.files("f32"):
+            archive = compile_model(path, self.folder / "m.a", "--target",
+                                    target, "--emit", "a,h", "--name", "m")
+            program = self.folder / "selftest"
+            run(f"{target}-gcc", "-std=c11", "-O1", "-static", "-Wall",
+                "-Werror", f"-I{self.folder}", HERE / "selftest.c", archive,
+                "-o", program)
+            with self.subTest(name):
+                run(*emulator, program)
+
+    def test_aarch64(self):
+        self.selftest("aarch64-linux-gnu", ["qemu-aarch64"])
+
+
+if __name__ == "__main__":
+    need("nm")
+    unittest.main()
