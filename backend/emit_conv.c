@@ -101,7 +101,7 @@ static void copy_image(struct conv *v, LLVMValueRef to)
 {
     struct be_emitter *e = v->e;
     const struct ir_window_dim *d = v->w.dim;
-    struct be_loop loop[IR_MAX_SPACE], channel;
+    struct be_loop loop[2];
     LLVMValueRef from = v->x;
     int64_t pitch = v->last ? v->w.channels : 1; /* from place to place of x */
     int64_t pitches[IR_MAX_SPACE];
@@ -117,38 +117,11 @@ static void copy_image(struct conv *v, LLVMValueRef to)
     if (v->last || v->w.channels == 1) {
         be_copy(e, v->dtype, from, to, d[2].in * v->w.channels);
     } else {
-        be_loop_begin(e, &channel, be_i64(e, 0), be_i64(e, v->w.channels), 1);
-        LLVMValueRef x = be_at_times(e, v->type, from, channel.index,
-                                     d[0].in * d[1].in * d[2].in);
-        LLVMValueRef y = be_at(e, v->type, to, channel.index);
-        be_loop_begin(e, &loop[2], be_i64(e, 0), be_i64(e, d[2].in), 1);
-        be_store(e,
-                 be_load(e, v->type, be_at(e, v->type, x, loop[2].index)),
-                 be_at_times(e, v->type, y, loop[2].index, v->far[2]));
-        be_loop_end(e, &loop[2]);
-        be_loop_end(e, &channel);
+        be_turn(e, v->dtype, from, d[0].in * d[1].in * d[2].in, to, v->far[2],
+                d[2].in, v->w.channels);
     }
     be_loop_end(e, &loop[1]);
     be_loop_end(e, &loop[0]);
-}
-
-/* y[channel][place] = from[place][channel]. */
-static void turn_result(struct conv *v, LLVMValueRef from, LLVMValueRef y)
-{
-    struct be_emitter *e = v->e;
-    const struct ir_window_dim *d = v->w.dim;
-    const int64_t places = d[0].out * d[1].out * d[2].out;
-    struct be_loop channel, place;
-    be_loop_begin(e, &channel, be_i64(e, 0), be_i64(e, v->all), 1);
-    from = be_at(e, v->type, from, channel.index);
-    y = be_at_times(e, v->type, y, channel.index, places);
-    be_loop_begin(e, &place, be_i64(e, 0), be_i64(e, places), 1);
-    LLVMValueRef one =
-        be_load(e, v->type,
-                be_at_times(e, v->type, from, place.index, v->all));
-    be_store(e, one, be_at(e, v->type, y, place.index));
-    be_loop_end(e, &place);
-    be_loop_end(e, &channel);
 }
 
 /* -------------------------------------------------------------------- tiles */
@@ -737,7 +710,7 @@ static void conv_body(struct be_kernel *k)
     v.y = turned ? be_offset(e, k->work, be_i64(e, image_bytes(k->op))) : y;
     emit_image(&v);
     if (turned)
-        turn_result(&v, v.y, y);
+        be_turn(e, v.dtype, v.y, v.all, y, n / v.all, v.all, n / v.all);
     be_loop_end(e, &row);
 }
 

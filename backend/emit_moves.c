@@ -73,6 +73,15 @@ static struct dims dims_of(const struct ir_op *op)
     return dims;
 }
 
+/* A dim whose elements are side by side in x, or -1. */
+static int find_dense(const struct dims *dims)
+{
+    for (int i = 0; i < dims->n; i++)
+        if (dims->stride[i] == 1)
+            return i;
+    return -1;
+}
+
 static void view_body(struct be_kernel *k)
 {
     struct be_emitter *e = k->e;
@@ -82,9 +91,21 @@ static void view_body(struct be_kernel *k)
     nest.from = be_at(e, nest.type, nest.from,
                       be_i64(e, ir_attr_int(k->op, "offset")));
     const int inner = dims.n - 1;
+    const int across = inner > 0 && dims.stride[inner] != 1
+                           ? find_dense(&dims) : -1;
+    int64_t y_far = 0;
     for (int i = 0; i < inner; i++) {
         dense /= dims.size[i];
-        enter(&nest, be_i64(e, dims.size[i]), dims.stride[i], dense);
+        if (i == across)
+            y_far = dense;
+        else
+            enter(&nest, be_i64(e, dims.size[i]), dims.stride[i], dense);
+    }
+    if (across >= 0) {
+        be_turn(e, nest.dtype, nest.from, dims.stride[inner], nest.to, y_far,
+                dims.size[across], dims.size[inner]);
+        leave(&nest);
+        return;
     }
     if (inner >= 0 && dims.stride[inner] != 1) {
         enter(&nest, be_i64(e, dims.size[inner]), dims.stride[inner], 1);

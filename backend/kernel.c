@@ -254,6 +254,84 @@ void be_store_part(struct be_emitter *e, LLVMTypeRef type, LLVMValueRef v,
     }
 }
 
+/* to[i * to_stride + j] = from[j * from_stride + i] for one i and j, or for a
+ * block of 4 times 4. */
+struct turn {
+    struct be_emitter *e;
+    LLVMTypeRef type;
+    LLVMValueRef from, to;
+    int64_t from_stride, to_stride;
+};
+
+static void turn_one(const struct turn *t, LLVMValueRef i, LLVMValueRef j)
+{
+    LLVMValueRef from =
+        be_at_times(t->e, t->type, t->from, j, t->from_stride);
+    LLVMValueRef to = be_at_times(t->e, t->type, t->to, i, t->to_stride);
+    be_store(t->e,
+             be_load(t->e, t->type, be_at(t->e, t->type, from, i)),
+             be_at(t->e, t->type, to, j));
+}
+
+static LLVMValueRef shuffle_four(struct be_emitter *e, LLVMValueRef a,
+                                 LLVMValueRef b, const int order[4])
+{
+    LLVMValueRef mask[4];
+    for (int i = 0; i < 4; i++)
+        mask[i] = be_i32(e, order[i]);
+    return LLVMBuildShuffleVector(e->b, a, b, LLVMConstVector(mask, 4), "");
+}
+
+static void turn_block(const struct turn *t, LLVMValueRef i, LLVMValueRef j)
+{
+    static const int low[] = {0, 4, 1, 5}, high[] = {2, 6, 3, 7};
+    static const int left[] = {0, 1, 4, 5}, right[] = {2, 3, 6, 7};
+    struct be_emitter *e = t->e;
+    LLVMValueRef from = be_at(
+        e, t->type, be_at_times(e, t->type, t->from, j, t->from_stride), i);
+    LLVMValueRef to = be_at(
+        e, t->type, be_at_times(e, t->type, t->to, i, t->to_stride), j);
+    LLVMValueRef v[4], half[4];
+    for (int k = 0; k < 4; k++)
+        v[k] = be_load(e, be_vector(t->type, 4),
+                       be_at(e, t->type, from, be_i64(e, k * t->from_stride)));
+    for (int k = 0; k < 4; k++) /* low 0 1, low 2 3, high 0 1, high 2 3 */
+        half[k] = shuffle_four(e, v[k % 2 * 2], v[k % 2 * 2 + 1],
+                               k < 2 ? low : high);
+    for (int k = 0; k < 4; k++)
+        be_store(e,
+                 shuffle_four(e, half[k / 2 * 2], half[k / 2 * 2 + 1],
+                              k % 2 ? right : left),
+                 be_at(e, t->type, to, be_i64(e, k * t->to_stride)));
+}
+
+/* All j in [j0, j1) by all i in [i0, i1), one by one or in blocks. */
+static void turn_part(const struct turn *t, int64_t i0, int64_t i1, int64_t j0,
+                      int64_t j1, bool blocks)
+{
+    struct be_emitter *e = t->e;
+    struct be_loop i, j;
+    if (i0 == i1 || j0 == j1)
+        return;
+    be_loop_begin(e, &j, be_i64(e, j0), be_i64(e, j1), blocks ? 4 : 1);
+    be_loop_begin(e, &i, be_i64(e, i0), be_i64(e, i1), blocks ? 4 : 1);
+    (blocks ? turn_block : turn_one)(t, i.index, j.index);
+    be_loop_end(e, &i);
+    be_loop_end(e, &j);
+}
+
+void be_turn(struct be_emitter *e, enum ir_dtype dtype, LLVMValueRef from,
+             int64_t from_stride, LLVMValueRef to, int64_t to_stride,
+             int64_t n_i, int64_t n_j)
+{
+    const struct turn t = {e, be_type(e, dtype), from, to, from_stride,
+                           to_stride};
+    const int64_t whole_i = n_i / 4 * 4, whole_j = n_j / 4 * 4;
+    turn_part(&t, 0, whole_i, 0, whole_j, true);
+    turn_part(&t, whole_i, n_i, 0, whole_j, false);
+    turn_part(&t, 0, n_i, whole_j, n_j, false);
+}
+
 /* a * b + c of f32, rounded once, through f64. The product is exact there; the
  * sum is rounded to odd: when it is inexact and its last bit is 0, it becomes
  * its neighbour on the side of what it lacks (Knuth's two-sum says what that

@@ -259,6 +259,10 @@ void be_copy(struct be_emitter *e, enum ir_dtype dtype, LLVMValueRef from,
              LLVMValueRef to, int64_t n);
 void be_fill(struct be_emitter *e, enum ir_dtype dtype, LLVMValueRef v,
              LLVMValueRef to, int64_t n);
+/* to[i * to_stride + j] = from[j * from_stride + i], i below n_i, j below n_j. */
+void be_turn(struct be_emitter *e, enum ir_dtype dtype, LLVMValueRef from,
+             int64_t from_stride, LLVMValueRef to, int64_t to_stride,
+             int64_t n_i, int64_t n_j);
 /* base + index * times, of elements of `type`. */
 LLVMValueRef be_at_times(struct be_emitter *e, LLVMTypeRef type,
                          LLVMValueRef base, LLVMValueRef index, int64_t times);
