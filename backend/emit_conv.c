@@ -397,9 +397,14 @@ static void emit_places(const struct conv *v, const struct strip *s, int most,
     be_loop_end(e, &plane);
 }
 
+/* With few registers one place less: where many taps stand in line, LLVM reads
+ * ahead, and what does not fit then goes through memory. */
 static void emit_strip(const struct conv *v, const struct strip *s)
 {
-    emit_places(v, s, be_sum_rows(v->e, s->vectors), emit_tile);
+    int most = be_sum_rows(v->e, s->vectors);
+    if (v->e->level->registers <= 16 && most > 5)
+        most = s->vectors > 1 ? 5 : 10;
+    emit_places(v, s, most, emit_tile);
 }
 
 typedef void strip_fn(const struct conv *v, const struct strip *s);
