@@ -1,10 +1,11 @@
 /* tile.c: how many rows of a batch go through a net together. More rows share
  * the weights that are read; but what they work in is to stay in the second
- * level of the cache. Modules with forests are left to those, whose tiles come
+ * level of the cache, a part of it, or all where the weights do not fit there
+ * anyway. Modules with forests are left to those, whose tiles come
  * in blocks of rows. */
 #include "passes/rewrite.h"
 
-enum { room = 1 << 18 }; /* bytes */
+enum { part = 1 << 18, all = 1 << 20 }; /* bytes */
 
 static bool is_net(const struct ir_op *op)
 {
@@ -34,6 +35,16 @@ static int64_t row_bytes(const struct ir_module *module)
     return most;
 }
 
+static int64_t weight_bytes(const struct ir_module *module)
+{
+    int64_t bytes = 0;
+    for (int i = 0; i < module->n_ops; i++)
+        if (module->ops[i]->kind == IR_OP_gemm)
+            bytes += (int64_t)ir_tensor_bytes(
+                ir_attr_tensor(module->ops[i], "weights"));
+    return bytes;
+}
+
 /* Tiles of sums are of 6 and of 14 rows, or parts. */
 static int64_t choose_rows(int64_t most)
 {
@@ -53,6 +64,7 @@ bool pass_tile(struct ir_module *module, const struct pass_options *options,
     for (int i = 0; i < module->n_ops; i++)
         if (module->ops[i]->kind == IR_OP_forest)
             return true;
+    const int64_t room = weight_bytes(module) > part ? all : part;
     const int64_t rows = choose_rows(room / row_bytes(module));
     for (int i = 0; i < module->n_ops; i++)
         if (is_net(module->ops[i]))
