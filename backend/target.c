@@ -22,7 +22,7 @@ static const struct be_level riscv64_levels[] = {
 
 /* No fused multiply-add: it is emulated where a result needs it. */
 static const struct be_level wasm32_levels[] = {
-    {"simd128", "generic", "+simd128", 16, false, false},
+    {"simd128", "generic", "+simd128", 16, 16, false, false},
 };
 
 static const struct be_target targets[] = {
