@@ -10,6 +10,9 @@
  * being zeros. All levels read the same panels, in parts as wide as their
  * registers.
  *
+ * Where weights are deep, all rows go through one block of k before the next, so
+ * that a panel's part stays in a near cache; totals wait in the result.
+ *
  * A sum waits some cycles for the one before: where a tile has few, several
  * blocks of k are summed at once. */
 #include "backend/llvm.h"
@@ -23,7 +26,8 @@ enum {
     most_vectors = 8,  /* of columns of a tile */
     most_blocks = 8,   /* summed at once */
     chains = 8,        /* of sums that keep the units busy */
-    unrolled = 256     /* multiply-adds of one row that stand in line */
+    unrolled = 256,    /* multiply-adds of one row that stand in line */
+    least_part = 128   /* of k, that all rows go through at once */
 };
 
 /* ------------------------------------------------------------------- sizes */
@@ -122,6 +126,13 @@ struct product {
     const struct be_epilogue *epilogue;
 };
 
+/* A block of k that all rows go through at once. */
+struct part {
+    LLVMValueRef k; /* where it starts; NULL: no such parts */
+    int64_t length;
+    bool first, last;
+};
+
 /* Some columns of one panel, or of two side by side. */
 struct strip {
     LLVMValueRef weights; /* of its first column; [k][width] */
@@ -129,6 +140,7 @@ struct strip {
     LLVMValueRef column; /* the first */
     int lanes, vectors;
     int last; /* lanes of the last vector that are columns */
+    struct part part;
 };
 
 struct tile {
@@ -291,6 +303,46 @@ static LLVMValueRef minus_zero(const struct tile *t)
     return be_splat(p->e, be_real(p->e, p->dtype, -0.0), t->s->lanes);
 }
 
+/* Where vector v of the tile's row r is in the result: its number, its column
+ * and how many lanes count. */
+struct place {
+    LLVMValueRef at, column;
+    int n;
+};
+
+static struct place place_in_result(const struct tile *t, int r, int v)
+{
+    const struct product *p = t->p;
+    const struct strip *s = t->s;
+    struct be_emitter *e = p->e;
+    LLVMValueRef row = LLVMBuildNSWAdd(e->b, t->row, be_i64(e, r), "");
+    LLVMValueRef column = LLVMBuildNSWAdd(
+        e->b, s->column, be_i64(e, (int64_t)v * s->lanes), "");
+    LLVMValueRef at = LLVMBuildNSWAdd(
+        e->b, LLVMBuildNSWMul(e->b, row, be_i64(e, p->y_stride), ""), column,
+        "");
+    return (struct place){at, column,
+                          v + 1 < s->vectors ? s->lanes : s->last};
+}
+
+/* One block of k: the total so far is in the result. */
+static void sum_part(struct tile *t, const LLVMValueRef *bias)
+{
+    const struct product *p = t->p;
+    const struct part *part = &t->s->part;
+    for (int i = 0; i < t->rows * t->s->vectors; i++) {
+        const struct place place =
+            place_in_result(t, i / t->s->vectors, i % t->s->vectors);
+        t->sum[i] = part->first
+                        ? minus_zero(t)
+                        : be_load_part(p->e, p->type,
+                                       be_at(p->e, p->type, p->y, place.at),
+                                       t->s->lanes, place.n);
+    }
+    add_chains(t, part->k, part->length, 1, part->first ? bias : NULL,
+               t->sum);
+}
+
 static void sum_tile(struct tile *t)
 {
     const struct product *p = t->p;
@@ -299,6 +351,10 @@ static void sum_tile(struct tile *t)
     const int64_t whole = p->depth / p->block, rest = p->depth % p->block;
     LLVMValueRef start[most_vectors], *total = t->sum;
     load_bias(t, start);
+    if (t->s->part.k) {
+        sum_part(t, start);
+        return;
+    }
     for (int i = 0; i < n; i++)
         total[i] = minus_zero(t);
     if (whole == 0) {
@@ -344,20 +400,14 @@ static void store_tile(struct tile *t)
     struct be_emitter *e = p->e;
     for (int r = 0; r < t->rows; r++)
         for (int v = 0; v < s->vectors; v++) {
-            LLVMValueRef row =
-                LLVMBuildNSWAdd(e->b, t->row, be_i64(e, r), "");
-            LLVMValueRef column = LLVMBuildNSWAdd(
-                e->b, s->column, be_i64(e, (int64_t)v * s->lanes), "");
-            const int n = v + 1 < s->vectors ? s->lanes : s->last;
+            const struct place place = place_in_result(t, r, v);
             LLVMValueRef sum = t->sum[r * s->vectors + v];
-            LLVMValueRef at = LLVMBuildNSWAdd(
-                e->b,
-                LLVMBuildNSWMul(e->b, row, be_i64(e, p->y_stride), ""),
-                column, "");
-            sum = be_epilogue_apply(e, p->epilogue, sum, at, column, s->lanes,
-                                    n);
-            be_store_part(e, p->type, sum, be_at(e, p->type, p->y, at),
-                          s->lanes, n);
+            if (!s->part.k || s->part.last)
+                sum = be_epilogue_apply(e, p->epilogue, sum, place.at,
+                                        place.column, s->lanes, place.n);
+            be_store_part(e, p->type, sum,
+                          be_at(e, p->type, p->y, place.at), s->lanes,
+                          place.n);
         }
 }
 
@@ -408,6 +458,29 @@ static void emit_rows(const struct product *p, const struct strip *s,
     }
 }
 
+/* The same, block by block where there are more than two large ones. */
+static void emit_strip(const struct product *p, struct strip *s,
+                       LLVMValueRef n_rows)
+{
+    struct be_emitter *e = p->e;
+    const int64_t n = (p->depth + p->block - 1) / p->block;
+    if (LLVMIsAConstantInt(n_rows) || p->block < least_part || n <= 2) {
+        emit_rows(p, s, n_rows);
+        return;
+    }
+    struct be_loop loop;
+    s->part = (struct part){be_i64(e, 0), p->block, true, false};
+    emit_rows(p, s, n_rows);
+    be_loop_begin(e, &loop, be_i64(e, p->block),
+                  be_i64(e, (n - 1) * p->block), p->block);
+    s->part = (struct part){loop.index, p->block, false, false};
+    emit_rows(p, s, n_rows);
+    be_loop_end(e, &loop);
+    s->part = (struct part){be_i64(e, (n - 1) * p->block),
+                            p->depth - (n - 1) * p->block, false, true};
+    emit_rows(p, s, n_rows);
+}
+
 static bool is_one(LLVMValueRef n)
 {
     return LLVMIsAConstantInt(n) && LLVMConstIntGetSExtValue(n) == 1;
@@ -442,7 +515,7 @@ static void emit_columns(const struct product *p, LLVMValueRef n_rows,
             within, "");
         s.weights = be_at(e, p->type, weights, at);
         s.column = LLVMBuildNSWAdd(e->b, loop.index, be_i64(e, first), "");
-        emit_rows(p, &s, n_rows);
+        emit_strip(p, &s, n_rows);
         be_loop_end(e, &loop);
     }
     const int64_t done = n / strip * strip, left = n - done;
@@ -454,7 +527,7 @@ static void emit_columns(const struct product *p, LLVMValueRef n_rows,
     s.column = be_i64(e, first + done);
     s.vectors = (int)((left + s.lanes - 1) / s.lanes);
     s.last = (int)(left - (int64_t)(s.vectors - 1) * s.lanes);
-    emit_rows(p, &s, n_rows);
+    emit_strip(p, &s, n_rows);
 }
 
 static void emit_product(const struct product *p, LLVMValueRef n_rows)
