@@ -279,6 +279,7 @@ def gemms(dtype):
     m = Builder([4, 5, 17], dtype)
     for shape, offset, n, block, bias in (
             ([340], 0, 5, 8, True), ([340], 0, 130, 32, True),
+            ([340], 0, 70, 130, True),
             ([4, 5, 17], 0, 70, 5, True), ([4, 5, 17], 0, 3, 8, False),
             ([2, 17], 17, 33, 256, True), ([1, 340], 0, 1, 8, True)):
         y = m.gemm(m.view(m.x, shape, None, offset), shape, n, block, bias)
