@@ -544,7 +544,7 @@ static LLVMValueRef tap_places(const struct conv *v)
 
 /* Where a tap is. */
 struct where {
-    LLVMValueRef inside, on, at; /* not padding; no gap; the number of x */
+    LLVMValueRef inside, on, at; /* x, not padding; no gap; the number of x */
 };
 
 static struct where find_tap(const struct conv *v, const struct tile *t,
@@ -568,8 +568,13 @@ static struct where find_tap(const struct conv *v, const struct tile *t,
         LLVMValueRef in = LLVMBuildICmp(
             e->b, LLVMIntULE, place,
             be_i64(e, (d->in - 1) * d->spread), "");
+        /* A multiple more, so that no place is below 0. */
+        const int64_t more =
+            (d->before + d->spread - 1) / d->spread * d->spread;
+        LLVMValueRef above =
+            LLVMBuildNSWAdd(e->b, place, be_i64(e, more), "");
         LLVMValueRef on = LLVMBuildICmp(
-            e->b, LLVMIntEQ, LLVMBuildURem(e->b, place, spread, ""),
+            e->b, LLVMIntEQ, LLVMBuildURem(e->b, above, spread, ""),
             be_i64(e, 0), "");
         LLVMValueRef element = LLVMBuildUDiv(e->b, place, spread, "");
         where.inside = LLVMBuildAnd(e->b, where.inside, in, "");
@@ -614,9 +619,7 @@ static void gap_tile(const struct conv *v, const struct strip *s,
     LLVMValueRef next =
         be_multiply_add(e, v->dtype, s->lanes,
                         be_splat(e, number, s->lanes), weight, inner);
-    LLVMValueRef gap = LLVMBuildAnd(
-        e->b, where.inside, LLVMBuildNot(e->b, where.on, ""), "");
-    be_carried(e, inner, LLVMBuildSelect(e->b, gap, inner, next, ""));
+    be_carried(e, inner, LLVMBuildSelect(e->b, where.on, next, inner, ""));
     be_loop_end(e, &taps);
     be_carried(e, sum, inner);
     be_loop_end(e, &loop);

@@ -158,9 +158,14 @@ void be_lower_reduce(struct be_emitter *e, const struct ir_op *op)
         be_load(e, be_type(e, x.dtype),
                 be_view_at(e, &x, row.index, column.index)),
         x.dtype, own);
+    /* Added in the wider of both dtypes, then rounded to that of sums. */
+    const enum ir_dtype wide = own == IR_F64 ? own : in;
+    LLVMValueRef total =
+        sum ? LLVMBuildFAdd(e->b, be_convert(e, acc, in, wide),
+                            be_convert(e, v, own, wide), "") : NULL;
     v = be_convert(e, v, own, in);
     LLVMValueRef better = LLVMBuildFCmp(e->b, wanted, v, acc, "");
-    LLVMValueRef next = sum ? LLVMBuildFAdd(e->b, acc, v, "")
+    LLVMValueRef next = sum ? be_convert(e, total, wide, in)
                             : LLVMBuildSelect(e->b, better, v, acc, "");
     LLVMValueRef here = LLVMBuildTrunc(e->b, column.index, e->i32, "");
     LLVMValueRef next_index =

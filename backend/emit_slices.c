@@ -21,6 +21,20 @@ struct reduce {
     LLVMValueRef x, y; /* of this row and outer number */
 };
 
+/* The total with v: computed in the wider of both dtypes, then rounded. */
+static LLVMValueRef add_to(const struct reduce *r, LLVMValueRef total,
+                           LLVMValueRef v)
+{
+    struct be_emitter *e = r->e;
+    const enum ir_dtype wide =
+        r->in == IR_F64 || r->sum == IR_F64 ? IR_F64 : IR_F32;
+    total = be_convert(e, total, r->sum, wide);
+    v = be_convert(e, v, r->in, wide);
+    total = r->adds ? LLVMBuildFAdd(e->b, total, v, "")
+                    : LLVMBuildFMul(e->b, total, v, "");
+    return be_convert(e, total, wide, r->sum);
+}
+
 /* Slices `inner` [index, index + lanes). */
 static void reduce_lanes(const struct reduce *r, LLVMValueRef index, int lanes)
 {
@@ -47,11 +61,8 @@ static void reduce_lanes(const struct reduce *r, LLVMValueRef index, int lanes)
     LLVMValueRef v =
         be_load(e, be_vector(element, lanes),
                 be_at_times(e, element, x, loop.index, r->s.inner));
-    v = be_convert(e, v, r->in, kept);
-    if (r->adds) {
-        be_carried(e, so_far, LLVMBuildFAdd(e->b, so_far, v, ""));
-    } else if (r->multiplies) {
-        be_carried(e, so_far, LLVMBuildFMul(e->b, so_far, v, ""));
+    if (totals) {
+        be_carried(e, so_far, add_to(r, so_far, v));
     } else {
         const bool equal = r->finds && r->last;
         LLVMRealPredicate wanted =
