@@ -1,5 +1,5 @@
 /* emit_conv.c: the op `conv`, directly: result channels in lanes, and the sums
- * of some places of the image in registers. A step takes one tap of one channel:
+ * of some places of the image in registers. A step takes one tap of a channel:
  * a number of each place, in all lanes, times the vectors of weights. Channels,
  * then taps, ascend, as the definition has it.
  *

@@ -10,8 +10,8 @@
  * being zeros. All levels read the same panels, in parts as wide as their
  * registers.
  *
- * Where weights are deep, all rows go through one block of k before the next, so
- * that a panel's part stays in a near cache; totals wait in the result.
+ * Where weights are deep, all rows go through one block of k before the next,
+ * so that a panel's part stays in a near cache; totals wait in the result.
  *
  * A sum waits some cycles for the one before: where a tile has few, several
  * blocks of k are summed at once. */

@@ -1,6 +1,6 @@
-/* emit_moves.c: the ops that move elements and compute nothing: view, pad, take,
- * and concat along an axis. What lies side by side on both sides is copied in
- * whole registers. */
+/* emit_moves.c: the ops that move elements and compute nothing: view, pad,
+ * take, and concat along an axis. What lies side by side on both sides is
+ * copied in whole registers. */
 #include "backend/llvm.h"
 
 static const int64_t *ints(const struct ir_op *op, const char *name)

@@ -1,12 +1,12 @@
-/* emit_scan.c: the op `scan`: the steps of a recurrent layer, one after another,
- * for all rows of the tile at once.
+/* emit_scan.c: the op `scan`: the steps of a recurrent layer, one after the
+ * other, for all rows of the tile at once.
  *
- * Units are in lanes. All gates of some vectors of units are summed together, in
- * registers, for some rows; then the cell's arithmetic follows there, and what
- * comes out is the next state. The state before the step is read until it is
- * done, so there are two, which take turns. Where a gate depends on what another
- * one made of the whole state (gru without linear_before_reset), a step has two
- * passes.
+ * Units are in lanes. All gates of some vectors of units are summed together,
+ * in registers, for some rows; then the cell's arithmetic follows there, and
+ * what comes out is the next state. The state before the step is read until it
+ * is done, so there are two, which take turns. Where a gate depends on what
+ * another one made of the whole state (gru without linear_before_reset), a step
+ * has two passes.
  *
  * Weights stand in groups of 16 units, [k][gate][16]; the last group may be
  * narrower. Rows that say how long they are go through their steps alone. */

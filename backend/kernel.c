@@ -342,7 +342,8 @@ void be_turn(struct be_emitter *e, enum ir_dtype dtype, LLVMValueRef from,
 static LLVMValueRef emulate_fma(struct be_emitter *e, int lanes,
                                 LLVMValueRef a, LLVMValueRef b, LLVMValueRef c)
 {
-    LLVMTypeRef real = be_vector(e->f64, lanes), bits = be_vector(e->i64, lanes);
+    LLVMTypeRef real = be_vector(e->f64, lanes);
+    LLVMTypeRef bits = be_vector(e->i64, lanes);
     a = LLVMBuildFPExt(e->b, a, real, "");
     b = LLVMBuildFPExt(e->b, b, real, "");
     c = LLVMBuildFPExt(e->b, c, real, "");

@@ -249,7 +249,8 @@ void be_kernel_call(struct be_emitter *e, const struct ir_op *op,
 
 /* Elements of dtype that a register of the level has. */
 int be_lanes(const struct be_emitter *e, enum ir_dtype dtype);
-/* The first n of `lanes` elements from `at` on, then zeros; and the way back. */
+/* The first n of `lanes` elements from `at` on, then zeros; and the way back.
+ */
 LLVMValueRef be_load_part(struct be_emitter *e, LLVMTypeRef type,
                           LLVMValueRef at, int lanes, int n);
 void be_store_part(struct be_emitter *e, LLVMTypeRef type, LLVMValueRef v,
@@ -259,7 +260,8 @@ void be_copy(struct be_emitter *e, enum ir_dtype dtype, LLVMValueRef from,
              LLVMValueRef to, int64_t n);
 void be_fill(struct be_emitter *e, enum ir_dtype dtype, LLVMValueRef v,
              LLVMValueRef to, int64_t n);
-/* to[i * to_stride + j] = from[j * from_stride + i], i below n_i, j below n_j. */
+/* to[i * to_stride + j] = from[j * from_stride + i], i below n_i, j below n_j.
+ */
 void be_turn(struct be_emitter *e, enum ir_dtype dtype, LLVMValueRef from,
              int64_t from_stride, LLVMValueRef to, int64_t to_stride,
              int64_t n_i, int64_t n_j);
@@ -304,7 +306,8 @@ int64_t be_panel_width(int64_t columns);
 /* Numbers in all panels of that many columns. */
 int64_t be_panels_size(int64_t depth, int64_t columns);
 /* weights[groups][depth][columns], or with by_column [groups][columns][depth],
- * as panels, group by group, in the constant `symbol`, which is emitted once. */
+ * as panels, group by group, in the constant `symbol`, which is emitted once.
+ */
 LLVMValueRef be_pack_panels(struct be_emitter *e, const char *symbol,
                             const struct ir_tensor *w, int64_t groups,
                             int64_t depth, int64_t columns, bool by_column);

@@ -57,7 +57,7 @@ void ir_eval_epilogue(struct ir_eval_context *c, const struct ir_op *op)
     }
 }
 
-/* ---------------------------------------------------------- channels last -- */
+/* --------------------------------------------------------- channels last -- */
 
 /* to[i][j] = from[j][i], n rows of m elements of `bytes` bytes. */
 static void turn(const uint8_t *from, uint8_t *to, int64_t n, int64_t m,

@@ -75,12 +75,13 @@ bool ir_check_slices(const struct ir_op *op, struct ir_diag *diag);
 bool ir_check_program(const struct ir_op *op, const char *program, int n,
                       struct ir_diag *diag);
 
-/* The operands from `first` on, and the attribute `epilogue`, fit (epilogue.c says
- * how); what it makes of the op's result. */
+/* The operands from `first` on, and the attribute `epilogue`, fit (epilogue.c
+ * says how); what it makes of the op's result. */
 bool ir_check_epilogue(const struct ir_op *op, int first,
                        struct ir_diag *diag);
 void ir_eval_epilogue(struct ir_eval_context *c, const struct ir_op *op);
-/* eval(op, x, y), which has channels first, for an op that may have them last. */
+/* eval(op, x, y), which has channels first, for an op that may have them last.
+ */
 void ir_eval_turned(const struct ir_op *op, const void *x, void *y,
                     void eval(const struct ir_op *, const void *, void *));
 

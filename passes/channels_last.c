@@ -2,9 +2,9 @@
  *
  * Kernels have channels in lanes, while importers build images channels first.
  * The ops are written anew from the first to the last. Conv becomes one with
- * channels last, and so do the pools, maps and concats that have what such an op
- * made, until somebody needs the image as it was. Only there, and where an image
- * comes in, is it turned, by a view. Elements move; no number changes. */
+ * channels last, and so do the pools, maps and concats that have what such an
+ * op made, until somebody needs the image as it was. Only there, and where an
+ * image comes in, is it turned, by a view. Elements move; no number changes. */
 #include "passes/rewrite.h"
 
 #include <string.h>

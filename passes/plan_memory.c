@@ -5,12 +5,11 @@
  * strategies on codes, which are added to in whole blocks of rows. A forest
  * needs room for its work besides: codes, or a row in its own dtype;
  * contributions, conv and scan need some too. An input has a buffer where an op
- * of nets reads it, and a view that is but a reshape has none: who reads it reads
- * its operand. Buffers are given slots by lifetime, in the order
- * of the ops: a slot is free again after the last op that reads it. How large
- * slots are and where they lie follows from the rows of a tile, and is the
- * backend's to add up.
- */
+ * of nets reads it, and a view that is but a reshape has none: who reads it
+ * reads its operand. Buffers are given slots by lifetime, in the order of the
+ * ops: a slot is free again after the last op that reads it. How large slots
+ * are and where they lie follows from the rows of a tile, and is the backend's
+ * to add up. */
 #include "passes/rewrite.h"
 
 struct planner {

@@ -1,5 +1,5 @@
-/* selftest.c: the library's own rows, on this CPU: exits 1 for one that differs.
- */
+/* selftest.c: the library's own rows, on this CPU: exits 1 for one that
+ * differs. */
 #include <stdio.h>
 #include <stdlib.h>
 
