@@ -197,10 +197,8 @@ static bool fit_round(struct boost *b, int round)
 /* Whether the validation rows are as well served as ever. */
 static bool is_best(const struct boost *b, double metric)
 {
-    if (b->best_round == 0)
-        return true;
-    return b->job->metric->larger_is_better ? metric > b->best_metric
-                                            : metric < b->best_metric;
+    return b->best_round == 0 ||
+           tr_job_better(b->job, metric, b->best_metric);
 }
 
 /* Scores the round; false when there should be no further one. */
@@ -230,24 +228,6 @@ static void keep_rounds(struct boost *b, int rounds)
         tr_tree_release(&job->tree[--job->n_trees]);
 }
 
-/* Early stopping goes by the validation rows' metric: there must be one. */
-static bool check_stopping(const struct boost *b, struct ir_diag *diag)
-{
-    const struct tr_fit_job *job = b->job;
-    const int patience = job->params->early_stopping_rounds;
-    if (patience == 0)
-        return true;
-    if (job->valid.n == 0)
-        return ir_error(diag, ir_loc_file(NULL),
-                        "early_stopping_rounds is %d, but there are no "
-                        "validation rows", patience);
-    return !isnan(tr_job_score(job, &job->valid, b->valid_margin)) ||
-           ir_error(diag, ir_loc_file(NULL),
-                    "early_stopping_rounds is %d, but the metric %s is not "
-                    "defined for the validation rows (%lld of them)",
-                    patience, job->metric->name, (long long)job->valid.n);
-}
-
 static bool fit_rounds(struct boost *b, struct ir_diag *diag)
 {
     const struct tr_params *p = b->job->params;
@@ -275,7 +255,9 @@ bool tr_fit_boost(struct tr_fit_job *job, struct ir_diag *diag)
     struct tr_report *report = job->report;
     struct boost b;
     boost_init(&b, job);
-    const bool good = check_stopping(&b, diag) && fit_rounds(&b, diag);
+    const double start = tr_job_score(job, &job->valid, b.valid_margin);
+    const bool good =
+        tr_job_check_stopping(job, start, diag) && fit_rounds(&b, diag);
     if (good) {
         const bool stops = job->params->early_stopping_rounds > 0;
         report->best_round = stops ? b.best_round : b.n_rounds;

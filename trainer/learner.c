@@ -12,10 +12,13 @@
 #define MAX_ROWS (INT64_C(1) << 27)
 
 const struct tr_learner tr_learners[] = {
-    {"boost", "gradient boosting of trees over histograms", "", tr_fit_boost},
+    {"boost", "gradient boosting of trees over histograms", "", false,
+     tr_fit_boost},
     {"forest", "random forest",
-     "num_leaves=0 min_child_rows=1 feature_fraction=0", tr_fit_forest},
-    {"tree", "one decision tree", "", tr_fit_tree},
+     "num_leaves=0 min_child_rows=1 feature_fraction=0", false, tr_fit_forest},
+    {"tree", "one decision tree", "", false, tr_fit_tree},
+    {"net", "neural net: dense, convolutional, recurrent",
+     "learning_rate=0.001", true, tr_fit_net},
 };
 const int tr_learner_count =
     (int)(sizeof(tr_learners) / sizeof(tr_learners[0]));
@@ -102,6 +105,28 @@ bool tr_job_round(struct tr_fit_job *job, int n_rounds, double train_metric,
     return !job->progress ||
            job->progress->call(job->progress->user, report->n_rounds,
                                n_rounds, train_metric, valid_metric);
+}
+
+bool tr_job_better(const struct tr_fit_job *job, double metric, double best)
+{
+    return job->metric->larger_is_better ? metric > best : metric < best;
+}
+
+bool tr_job_check_stopping(const struct tr_fit_job *job, double valid,
+                           struct ir_diag *diag)
+{
+    const int patience = job->params->early_stopping_rounds;
+    if (patience == 0)
+        return true;
+    if (job->valid.n == 0)
+        return ir_error(diag, ir_loc_file(NULL),
+                        "early_stopping_rounds is %d, but there are no "
+                        "validation rows", patience);
+    return !isnan(valid) ||
+           ir_error(diag, ir_loc_file(NULL),
+                    "early_stopping_rounds is %d, but the metric %s is not "
+                    "defined for the validation rows (%lld of them)",
+                    patience, job->metric->name, (long long)job->valid.n);
 }
 
 /* ------------------------------------------------- which rows and columns -- */
@@ -367,7 +392,8 @@ static bool rows_init(const struct fit *fit, struct tr_fit_job *job,
         rows->weight = ir_realloc_array(NULL, n + 1, sizeof(double));
         memcpy(rows->weight, weight, n * sizeof(double));
     }
-    tr_binned_init(&rows->bins, &job->bins, frame, job->pool);
+    if (!job->params->learner->is_net)
+        tr_binned_init(&rows->bins, &job->bins, frame, job->pool);
     return true;
 }
 
@@ -380,13 +406,20 @@ static void rows_release(struct tr_rows *rows)
 
 static bool job_init(const struct fit *fit, struct tr_fit_job *job)
 {
-    job->pool = tr_pool_new(job->params->threads);
+    const bool net = job->params->learner->is_net;
+    job->pool = tr_pool_new(net ? 1 : job->params->threads);
+    job->frame = fit->train;
+    job->valid_frame = fit->valid;
+    job->n_features = fit->n_features;
+    job->columns = fit->columns;
+    job->labels = fit->labels;
     job->divisor = 1;
     job->base = ir_alloc_array(&fit->diag->arena, (size_t)job->n_outputs,
                                sizeof(double));
-    tr_bins_init(&job->bins, fit->train, fit->n_features, fit->columns,
-                 job->params->max_bin,
-                 tr_draw(job->params, TR_DRAW_BINS, 0), job->pool);
+    if (!net)
+        tr_bins_init(&job->bins, fit->train, fit->n_features, fit->columns,
+                     job->params->max_bin,
+                     tr_draw(job->params, TR_DRAW_BINS, 0), job->pool);
     return rows_init(fit, job, &job->train, fit->train) &&
            (!fit->valid || rows_init(fit, job, &job->valid, fit->valid));
 }
@@ -396,6 +429,7 @@ static void job_release(struct tr_fit_job *job)
     for (int t = 0; t < job->n_trees; t++)
         tr_tree_release(&job->tree[t]);
     free(job->tree);
+    tr_net_fit_free(job->net);
     rows_release(&job->train);
     rows_release(&job->valid);
     tr_bins_release(&job->bins);
@@ -408,7 +442,9 @@ static void report_init(struct tr_report *report, const struct fit *fit,
                         const struct tr_fit_job *job)
 {
     const size_t n = (size_t)fit->n_features + 1;
-    const size_t n_rounds = (size_t)job->params->rounds + 1;
+    const struct tr_params *p = job->params;
+    const size_t n_rounds =
+        (size_t)(p->learner->is_net ? p->epochs : p->rounds) + 1;
     *report = (struct tr_report){
         .learner = job->params->learner->name,
         .objective = job->objective->name, .metric = job->metric->name,
@@ -480,8 +516,8 @@ static struct ir_module *fit_prepared(struct fit *fit, struct tr_fit_job *job)
         report_trees(job->report, job);
         job->report->seconds_bin = binned - start;
         job->report->seconds_fit = seconds() - binned;
-        module = tr_model_build(job, name, fit->train, fit->n_features,
-                                fit->columns, fit->labels, fit->diag);
+        module = job->net ? tr_model_net(job, name, fit->diag)
+                          : tr_model_trees(job, name, fit->diag);
     }
     job_release(job);
     return module;

@@ -1,5 +1,5 @@
 /* model.c: what a learner found -> a module, through the calls that importers
- * use: columns, the op `trees`, a link, outputs.
+ * use: columns, the op `trees`, a link, outputs. Nets are in net_export.c.
  */
 #include "trainer/private.h"
 
@@ -27,11 +27,9 @@ static struct ir_value *link(const struct tr_fit_job *job,
                : apply(module, IR_OP_softmax, x, NULL, diag);
 }
 
-static bool add_outputs(const struct tr_fit_job *job, struct ir_module *module,
-                        struct ir_op *trees, const char *const *labels,
-                        struct ir_diag *diag)
+bool tr_model_outputs(const struct tr_fit_job *job, struct ir_module *module,
+                      struct ir_value *raw, struct ir_diag *diag)
 {
-    struct ir_value *raw = &trees->result[0];
     struct ir_value *value = link(job, module, raw, diag);
     if (!value)
         return false;
@@ -46,24 +44,29 @@ static bool add_outputs(const struct tr_fit_job *job, struct ir_module *module,
             return false;
         ir_add_output(module, "probability", value);
         ir_set_labels(module, ir_add_output(module, "class", class),
-                      job->n_classes, labels);
+                      job->n_classes, job->labels);
     }
     ir_add_output(module, "raw", raw);
-    ir_add_output(module, "leaf", &trees->result[1]);
     return true;
 }
 
-static void add_columns(struct ir_module *module, const struct tr_frame *frame,
-                        int n, const int *columns)
+struct ir_module *tr_model_start(const struct tr_fit_job *job,
+                                 const char *name)
 {
-    for (int i = 0; i < n; i++) {
-        const struct ir_column *from = &frame->columns[columns[i]];
+    struct ir_module *module = ir_module_new(name);
+    ir_set_fact(module, "source_format", "treenail");
+    ir_set_fact(module, "source_sha256", job->frame->sha256);
+    ir_set_fact(module, "learner", job->params->learner->name);
+    ir_set_fact(module, "objective", job->objective->name);
+    for (int i = 0; i < job->n_features; i++) {
+        const struct ir_column *from = &job->frame->columns[job->columns[i]];
         struct ir_column *to = ir_add_column(module, from->name, from->kind,
                                              from->n_elements);
         if (from->n_categories > 0)
             ir_set_categories(module, to, from->n_categories,
                               (const char *const *)from->categories);
     }
+    return module;
 }
 
 static struct ir_op *add_trees(const struct tr_fit_job *job,
@@ -84,29 +87,22 @@ static struct ir_op *add_trees(const struct tr_fit_job *job,
                             0, ir_loc_file(NULL), diag);
 }
 
-struct ir_module *tr_model_build(const struct tr_fit_job *job,
-                                 const char *name,
-                                 const struct tr_frame *frame, int n_features,
-                                 const int *columns,
-                                 const char *const *labels,
-                                 struct ir_diag *diag)
+struct ir_module *tr_model_trees(const struct tr_fit_job *job,
+                                 const char *name, struct ir_diag *diag)
 {
-    struct ir_module *module = ir_module_new(name);
+    struct ir_module *module = tr_model_start(job, name);
     const struct ir_attr attrs[] = {ir_int("first", 0),
-                                    ir_int("count", n_features),
+                                    ir_int("count", job->n_features),
                                     ir_string("dtype", "f64")};
-    ir_set_fact(module, "source_format", "treenail");
-    ir_set_fact(module, "source_sha256", frame->sha256);
-    ir_set_fact(module, "learner", job->params->learner->name);
-    ir_set_fact(module, "objective", job->objective->name);
-    add_columns(module, frame, n_features, columns);
     struct ir_op *x =
         ir_add_op(module, IR_OP_input, 0, NULL, 3, attrs, diag);
     struct ir_op *trees =
         x ? add_trees(job, module, &x->result[0], diag) : NULL;
-    if (trees && add_outputs(job, module, trees, labels, diag) &&
-        ir_verify(module, diag))
-        return module;
+    if (trees && tr_model_outputs(job, module, &trees->result[0], diag)) {
+        ir_add_output(module, "leaf", &trees->result[1]);
+        if (ir_verify(module, diag))
+            return module;
+    }
     ir_module_free(module);
     return NULL;
 }

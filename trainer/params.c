@@ -5,7 +5,8 @@
 #include <string.h>
 
 #define AT(field) offsetof(struct tr_params, field)
-#define ALL "boost forest tree"
+#define TREES "boost forest tree"
+#define ALL "boost forest tree net"
 #define CARTS "forest tree"
 
 const struct tr_param tr_param_table[] = {
@@ -20,23 +21,23 @@ const struct tr_param tr_param_table[] = {
     {"rounds", "num_iterations n_estimators num_trees num_boost_round",
      "boost forest", TR_INT, AT(rounds), 1, 100000, false, NULL, "100",
      "rounds of boosting, or trees of a forest"},
-    {"learning_rate", "shrinkage_rate eta", "boost", TR_FLOAT,
+    {"learning_rate", "shrinkage_rate eta", "boost net", TR_FLOAT,
      AT(learning_rate), 0, 10, true, NULL, "0.1",
-     "factor on each tree's values"},
-    {"num_leaves", "num_leaf max_leaves", ALL, TR_INT, AT(num_leaves), 0,
+     "factor on each tree's values, or of a net's steps"},
+    {"num_leaves", "num_leaf max_leaves", TREES, TR_INT, AT(num_leaves), 0,
      1 << 24, false, NULL, "31", "most leaves of a tree; 0: no limit"},
-    {"max_depth", "", ALL, TR_INT, AT(max_depth), 0, 1 << 24, false, NULL,
+    {"max_depth", "", TREES, TR_INT, AT(max_depth), 0, 1 << 24, false, NULL,
      "0", "most splits from root to leaf; 0: no limit"},
     {"min_child_rows", "min_data_in_leaf min_child_samples min_samples_leaf",
-     ALL, TR_INT, AT(min_child_rows), 1, 1 << 30, false, NULL, "20",
+     TREES, TR_INT, AT(min_child_rows), 1, 1 << 30, false, NULL, "20",
      "fewest rows of a leaf"},
     {"min_child_weight", "min_sum_hessian_in_leaf min_sum_hessian", "boost",
      TR_FLOAT, AT(min_child_weight), 0, 1e300, false, NULL, "0.001",
      "least sum of hessians in a leaf"},
-    {"min_gain", "min_gain_to_split min_split_gain", ALL, TR_FLOAT,
+    {"min_gain", "min_gain_to_split min_split_gain", TREES, TR_FLOAT,
      AT(min_gain), 0, 1e300, false, NULL, "0",
      "least that a split must gain"},
-    {"max_bin", "max_bins", ALL, TR_INT, AT(max_bin), 2, 255, false, NULL,
+    {"max_bin", "max_bins", TREES, TR_INT, AT(max_bin), 2, 255, false, NULL,
      "255", "most intervals that a number column is cut into"},
     {"lambda_l1", "reg_alpha", "boost", TR_FLOAT, AT(lambda_l1), 0, 1e300,
      false, NULL, "0", "L1 regularisation of leaf values"},
@@ -47,27 +48,76 @@ const struct tr_param tr_param_table[] = {
      "share of the rows that is drawn for each tree"},
     {"bootstrap", "", "forest", TR_BOOL, AT(bootstrap), 0, 0, false, NULL,
      "true", "draw rows with replacement"},
-    {"feature_fraction", "colsample_bytree max_features sub_feature", ALL,
+    {"feature_fraction", "colsample_bytree max_features sub_feature", TREES,
      TR_FLOAT, AT(feature_fraction), 0, 1, false, NULL, "1",
      "share of the columns that is drawn for each tree (boost) or split; "
      "0: the square root of their number"},
-    {"early_stopping_rounds", "early_stopping_round early_stopping", "boost",
+    {"early_stopping_rounds", "early_stopping_round early_stopping", "boost net",
      TR_INT, AT(early_stopping_rounds), 0, 100000, false, NULL, "0",
      "stop when the validation rows got no better for so long; 0: never"},
-    {"max_cat_to_onehot", "", ALL, TR_INT, AT(max_cat_to_onehot), 1, 255,
+    {"max_cat_to_onehot", "", TREES, TR_INT, AT(max_cat_to_onehot), 1, 255,
      false, NULL, "4", "up to so many categories: one against the rest"},
-    {"max_cat_threshold", "", ALL, TR_INT, AT(max_cat_threshold), 1, 255,
+    {"max_cat_threshold", "", TREES, TR_INT, AT(max_cat_threshold), 1, 255,
      false, NULL, "32", "most categories on the smaller side of a split"},
-    {"min_cat_rows", "min_data_per_group", ALL, TR_INT, AT(min_cat_rows), 1,
+    {"min_cat_rows", "min_data_per_group", TREES, TR_INT, AT(min_cat_rows), 1,
      1 << 30, false, NULL, "10",
      "rows that a category needs to be split on"},
     {"cat_smooth", "", "boost", TR_FLOAT, AT(cat_smooth), 0, 1e300, false,
      NULL, "10", "weight that pulls categories to the mean in their order"},
     {"cat_l2", "", "boost", TR_FLOAT, AT(cat_l2), 0, 1e300, false, NULL, "10",
      "more L2 regularisation in splits on categories"},
+    {"layers", "", "net", TR_TEXT, AT(layers), 0, 0, false, NULL,
+     "dense 64 relu; dense 32 relu",
+     "between the columns and the outputs; see below"},
+    {"input_shape", "", "net", TR_TEXT, AT(input_shape), 0, 0, false, NULL,
+     "", "of the columns: 1x28x28 channels, rows, columns; 24x3 steps of a "
+     "series; none: a vector"},
+    {"standardize", "", "net", TR_CHOICE, AT(standardize), 0, 0, false,
+     "auto column channel all none", "auto",
+     "to mean 0 and variance 1; auto: each column or, with a shape, channel"},
+    {"epochs", "", "net", TR_INT, AT(epochs), 1, TR_MAX_EPOCHS, false, NULL,
+     "30", "times that all rows are learned from"},
+    {"batch_size", "", "net", TR_INT, AT(batch_size), 1, 65536, false, NULL,
+     "64", "rows of a step, at most"},
+    {"optimizer", "", "net", TR_CHOICE, AT(optimizer), 0, 0, false,
+     "sgd momentum adam adamw", "adam", "how steps follow gradients"},
+    {"momentum", "", "net", TR_FLOAT, AT(momentum), 0, 0.9999, false, NULL,
+     "0.9", "of the optimizer of this name"},
+    {"beta1", "", "net", TR_FLOAT, AT(beta1), 0, 0.9999, false, NULL, "0.9",
+     "of adam: how long the gradient's mean remembers"},
+    {"beta2", "", "net", TR_FLOAT, AT(beta2), 0, 0.999999, false, NULL,
+     "0.999", "of adam: how long that of its square does"},
+    {"epsilon", "", "net", TR_FLOAT, AT(epsilon), 0, 1, true, NULL, "1e-8",
+     "of adam: added to the root of that mean"},
+    {"weight_decay", "", "net", TR_FLOAT, AT(weight_decay), 0, 1, false,
+     NULL, "0", "pull of weights, not biases, to 0"},
+    {"clip_norm", "", "net", TR_FLOAT, AT(clip_norm), 0, 1e300, false, NULL,
+     "0", "most that the gradient's norm may be; 0: no limit"},
+    {"schedule", "", "net", TR_CHOICE, AT(schedule), 0, 0, false,
+     "constant linear cosine step exponential", "constant",
+     "of the learning rate; linear and cosine end at 0"},
+    {"decay", "", "net", TR_FLOAT, AT(decay), 0, 1, true, NULL, "0.1",
+     "schedule step: a factor every decay_epochs; exponential: every one"},
+    {"decay_epochs", "", "net", TR_INT, AT(decay_epochs), 1, TR_MAX_EPOCHS,
+     false, NULL, "10", "see decay"},
+    {"warmup", "", "net", TR_FLOAT, AT(warmup), 0, 1, false, NULL, "0",
+     "share of all steps in which the learning rate rises from 0"},
+    {"class_weight", "", "net", TR_TEXT, AT(class_weight), 0, 0, false, NULL,
+     "none", "none, balanced, or LABEL:WEIGHT,..."},
+    {"max_one_hot", "", "net", TR_INT, AT(max_one_hot), 0, 65536, false,
+     NULL, "16", "up to so many categories: a number each; else embedded"},
+    {"embedding_size", "", "net", TR_INT, AT(embedding_size), 0, 1024, false,
+     NULL, "0", "numbers of an embedded category; 0: half as many as there "
+     "are categories, 16 at most"},
+    {"checkpoint", "", "net", TR_TEXT, AT(checkpoint), 0, 0, false, NULL, "",
+     "file that the state of the fit is written to"},
+    {"checkpoint_epochs", "", "net", TR_INT, AT(checkpoint_epochs), 1,
+     TR_MAX_EPOCHS, false, NULL, "1", "epochs between two checkpoints"},
+    {"resume", "", "net", TR_TEXT, AT(resume), 0, 0, false, NULL, "",
+     "checkpoint that the fit goes on from, to the same bits"},
     {"seed", "random_state random_seed", ALL, TR_SEED, AT(seed), 0,
      9007199254740992.0, false, NULL, "1", "of all that is drawn"},
-    {"threads", "num_threads n_jobs nthread", ALL, TR_INT,
+    {"threads", "num_threads n_jobs nthread", TREES, TR_INT,
      AT(threads), 0, TR_MAX_THREADS, false, NULL, "0",
      "that work at a time; 0: one a core"},
 };
@@ -77,7 +127,9 @@ const int tr_param_count =
 /* Every choice as a string of its own, which params can point to. */
 static const char *const choice_words[] = {
     "auto", "regression", "regression_l1", "binary", "multiclass", "rmse",
-    "mae", "r2", "logloss", "auc", "accuracy", "gini", "entropy"};
+    "mae", "r2", "logloss", "auc", "accuracy", "gini", "entropy", "column",
+    "channel", "all", "none", "sgd", "momentum", "adam", "adamw", "constant",
+    "linear", "cosine", "step", "exponential"};
 
 /* --------------------------------------------------------------- names -- */
 
@@ -190,13 +242,19 @@ static bool set_choice(const struct tr_param *p, const char **at,
                     p->choices);
 }
 
+bool tr_param_heeds(const struct tr_param *param,
+                    const struct tr_learner *learner)
+{
+    return is_among(param->learners, learner->name);
+}
+
 bool tr_params_set(struct tr_params *params, const char *name,
                    const char *value, struct ir_diag *diag)
 {
     const struct tr_param *p = find(name, diag);
     if (!p)
         return false;
-    if (params->learner && !is_among(p->learners, params->learner->name))
+    if (params->learner && !tr_param_heeds(p, params->learner))
         return ir_error(diag, ir_loc_file(NULL),
                         "parameter %s: learner %s has no use for it (%s)",
                         p->name, params->learner->name, p->learners);
@@ -211,6 +269,9 @@ bool tr_params_set(struct tr_params *params, const char *name,
         return set_bool(p, at, value, diag);
     case TR_CHOICE:
         return set_choice(p, at, value, diag);
+    case TR_TEXT:
+        *(const char **)at = value;
+        return true;
     }
     ir_bug("parameter %s is of no kind", p->name);
 }

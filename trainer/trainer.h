@@ -23,6 +23,7 @@
 #define TR_MAX_CLASSES 1024
 #define TR_MAX_TARGET 1e100 /* of targets and weights: squares are finite */
 #define TR_MAX_THREADS 64
+#define TR_MAX_EPOCHS 1000000
 
 /* ----------------------------------------------------- csv.c, reader.c -- */
 
@@ -207,9 +208,27 @@ struct tr_params {
     int min_cat_rows;        /* rows that a category needs to be split on */
     double cat_smooth, cat_l2; /* caution in splits on categories */
     uint64_t seed;
+
+    /* Of nets. Texts belong to the caller. */
+    const char *layers;      /* net_spec.c has their grammar */
+    const char *input_shape; /* as "1x28x28"; empty: the columns are a vector */
+    const char *standardize; /* which columns share a mean and a spread */
+    const char *optimizer, *schedule;
+    const char *class_weight;  /* "none", "balanced", "a:2,b:0.5" */
+    const char *checkpoint;    /* a file that is written; empty: none */
+    const char *resume;        /* one that the fit goes on from */
+    int epochs, batch_size;    /* rows of a batch, at most */
+    int checkpoint_epochs;     /* between two checkpoints */
+    int max_one_hot;           /* categories; of more an embedding is learned */
+    int embedding_size;        /* numbers a category; 0: by how many there are */
+    int decay_epochs;          /* of schedule step */
+    double decay;              /* of schedules step and exponential */
+    double warmup;             /* share of the steps in which the rate rises */
+    double momentum, beta1, beta2, epsilon;
+    double weight_decay, clip_norm; /* 0: none */
 };
 
-enum tr_param_kind { TR_INT, TR_FLOAT, TR_BOOL, TR_CHOICE, TR_SEED };
+enum tr_param_kind { TR_INT, TR_FLOAT, TR_BOOL, TR_CHOICE, TR_SEED, TR_TEXT };
 
 struct tr_param {
     const char *name;
@@ -227,11 +246,15 @@ struct tr_param {
 extern const struct tr_param tr_param_table[];
 extern const int tr_param_count;
 
+/* Whether the learner has a use for it. */
+bool tr_param_heeds(const struct tr_param *param,
+                    const struct tr_learner *learner);
 /* Defaults for a learner. */
 void tr_params_init(struct tr_params *params,
                     const struct tr_learner *learner);
-/* Sets one parameter from text. Errors name the parameter, the text and the
- * range; an unknown name lists those there are. */
+/* Sets one parameter from text, which one of kind TR_TEXT only points to. Errors
+ * name the parameter, the text and the range; an unknown name lists those there
+ * are. */
 bool tr_params_set(struct tr_params *params, const char *name,
                    const char *value, struct ir_diag *diag);
 /* The same for "name=value". */
@@ -249,12 +272,21 @@ struct tr_task_spec {
     const char *const *ignore;
 };
 
-/* How a fit is going. Return false to stop after this round and keep what
- * there is. */
+/* A batch of a net's fit, when it is done. */
+struct tr_net_step {
+    int epoch, n_epochs;       /* from 1 */
+    int64_t batch, n_batches;  /* of this epoch, from 1 */
+    double loss;               /* the mean of this epoch so far */
+    double learning_rate;      /* of the next step */
+};
+
+/* How a fit is going. Return false to stop after this round (or epoch) and keep
+ * what there is. */
 struct tr_progress {
     bool (*call)(void *user, int round, int n_rounds, double train_metric,
                  double valid_metric); /* NaN where not computed */
     void *user;
+    void (*step)(void *user, const struct tr_net_step *step); /* or NULL */
 };
 
 /* How a fit went. Strings live as long as the program, names as long as the
@@ -264,15 +296,17 @@ struct tr_report {
     enum tr_task task;
     int n_classes;        /* 0 for regression */
     int64_t n_train_rows, n_valid_rows;
-    int n_rounds;         /* fitted */
+    int n_rounds;         /* fitted; of a net, epochs */
     int best_round;       /* kept in the module, from 1 */
     double *train_metric; /* [n_rounds]; NaN when not computed */
     double *valid_metric; /* [n_rounds]; NaN without validation rows */
     int n_trees, n_leaves; /* of the module */
+    int64_t n_parameters;  /* of a net, else 0 */
     int n_features;
     const char **feature; /* [n_features] names, the module's columns */
     double *gain;         /* [n_features] sum of its splits' gains */
-    int64_t *splits;      /* [n_features] how many splits use it */
+    int64_t *splits;      /* [n_features] how many splits use it; both are 0
+                             of a net */
     double seconds_bin, seconds_fit;
     int n_threads;
 };
@@ -280,8 +314,8 @@ struct tr_report {
 void tr_report_release(struct tr_report *report);
 
 /* Fits params->learner on `train` and returns a verified module with the
- * outputs "value" (first), "probability" and "class" (classifiers), "raw",
- * "leaf". `valid`, which may be NULL, is a frame with the same columns; it is
+ * outputs "value" (first), "probability" and "class" (classifiers), "raw" and,
+ * of trees, "leaf". `valid`, which may be NULL, is a frame with the same columns; it is
  * only scored, for the report and early stopping. `progress` may be NULL.
  * `report` is filled when the result is not NULL, and then released by the
  * caller. Missing features are learned from; a missing target or weight, a
@@ -300,7 +334,8 @@ struct tr_learner {
     const char *name;
     const char *summary;
     const char *defaults; /* "name=value ..." where they are its own */
-    /* Grows trees into the job's forest builder. */
+    bool is_net;          /* else trees, over bins */
+    /* Leaves trees, or a net, in the job. */
     bool (*fit)(struct tr_fit_job *job, struct ir_diag *diag);
 };
 
