@@ -41,7 +41,8 @@ static const struct cli_option table[] = {
     CLI_TEXT(target, "target", 0, "COLUMN", "what to learn"),
     CLI_TEXT(output, "output", 'o', "FILE",
              "write the model there (.tn or .tnir)"),
-    CLI_TEXT(learner, "learner", 0, "L", "boost (default), forest or tree"),
+    CLI_TEXT(learner, "learner", 0, "L",
+             "boost (default), forest, tree or net"),
     CLI_REAL(test_fraction, "test-fraction", 0, "F", 0, 0.99,
              "of the rows, kept for the metrics (default 0.2)"),
     CLI_REAL(valid_fraction, "valid-fraction", 0, "F", 0, 0.99,
@@ -149,7 +150,7 @@ static bool set_params(struct tr_params *params, const struct options *o,
     if (!learner)
         return ir_error(diag, ir_loc_file(NULL),
                         "there is no learner named \"%s\" (there are: boost, "
-                        "forest, tree)", name);
+                        "forest, tree, net)", name);
     tr_params_init(params, learner);
     params->seed = (uint64_t)o->seed;
     for (int i = 0; i < o->n_settings; i++)
@@ -319,17 +320,28 @@ static double class_of(const struct ir_column *column, double value,
     return class_output->n_labels ? -1 : value;
 }
 
-/* Evaluates the module's output on n rows of the frame from `first`. */
+/* Evaluates the module's output, of f32 or f64, on n rows of the frame from
+ * `first`. */
 static void predict_block(const struct ir_module *module, int output,
                           const struct tr_frame *frame, const int *column,
-                          int64_t first, int64_t n, double *room, void *out)
+                          int64_t first, int64_t n, double *room, double *out)
 {
     const int width = module->n_columns;
+    const struct ir_type *type = &module->outputs[output].value->type;
     for (int64_t r = 0; r < n; r++)
         for (int c = 0; c < width; c++)
             room[r * width + c] = frame->values[column[c]][first + r];
     const struct ir_rows rows = {IR_F64, room, n, width, 1};
     ir_eval(module, output, &rows, out);
+    /* Numbers of half the size fill the first half: from the last on they can
+     * be widened in place. */
+    for (int64_t i = n * ir_type_volume(type); type->dtype == IR_F32 && i > 0;
+         i--) {
+        float narrow;
+        memcpy(&narrow, (const float *)(const void *)out + i - 1,
+               sizeof(narrow));
+        out[i - 1] = (double)narrow;
+    }
 }
 
 static bool predict_frame(const struct ir_module *module, int output,
@@ -342,7 +354,7 @@ static bool predict_frame(const struct ir_module *module, int output,
     const int64_t n_out = ir_type_volume(type);
     double *room = cli_alloc(BLOCK, 8 * (uint64_t)width, "rows", diag);
     int *column = cli_alloc((uint64_t)width, sizeof(int), "columns", diag);
-    bool good = room && column && type->dtype == IR_F64;
+    bool good = room && column;
     for (int c = 0; good && c < width; c++)
         column[c] = tr_frame_find(frame, module->columns[c].name);
     for (int64_t at = 0; good && at < frame->n_rows; at += BLOCK) {
@@ -483,9 +495,15 @@ static void print_report(const struct run *run)
     printf("learner      %s, %s", r->learner, r->objective);
     if (r->n_classes)
         printf(" of %d classes", r->n_classes);
-    printf("\nrounds       %d, %d kept: %d trees, %d leaves\n", r->n_rounds,
-           r->best_round, r->n_trees, r->n_leaves);
-    print_features(r);
+    if (r->n_parameters > 0) {
+        printf("\nepochs       %d, that of %d kept: %" PRId64 " parameters\n",
+               r->n_rounds, r->best_round, r->n_parameters);
+        printf("features     %d\n", r->n_features);
+    } else {
+        printf("\nrounds       %d, %d kept: %d trees, %d leaves\n",
+               r->n_rounds, r->best_round, r->n_trees, r->n_leaves);
+        print_features(r);
+    }
     if (last >= 0 && !isnan(r->train_metric[last]))
         printf("train        %s %.6g\n", r->metric, r->train_metric[last]);
     if (last >= 0 && !isnan(r->valid_metric[last]))
@@ -533,6 +551,7 @@ static void print_json(const struct run *run)
     cli_json_int(&json, "best_round", r->best_round);
     cli_json_int(&json, "trees", r->n_trees);
     cli_json_int(&json, "leaves", r->n_leaves);
+    cli_json_int(&json, "parameters", r->n_parameters);
     cli_json_string(&json, "metric", r->metric);
     cli_json_real(&json, "train_metric",
                   last >= 0 ? r->train_metric[last] : NAN);
@@ -584,13 +603,37 @@ static int check_gates(const struct run *run)
 
 /* ------------------------------------------------------------------ run -- */
 
+/* The line that says how training goes. */
+struct line {
+    struct cli_progress progress;
+    double valid; /* the metric of the last epoch, or a NaN */
+};
+
 static bool show_round(void *user, int round, int n_rounds,
                        double train_metric, double valid_metric)
 {
+    struct line *line = user;
     (void)train_metric;
-    (void)valid_metric;
-    cli_progress_show(user, "training", round, n_rounds);
+    line->valid = valid_metric;
+    cli_progress_show(&line->progress, "training", round, n_rounds);
     return true;
+}
+
+static void show_step(void *user, const struct tr_net_step *step)
+{
+    struct line *line = user;
+    char text[160], valid[40] = "";
+    if (!line->progress.on)
+        return;
+    if (!isnan(line->valid))
+        snprintf(valid, sizeof(valid), ", valid %.4g", line->valid);
+    snprintf(text, sizeof(text),
+             "training: epoch %d of %d, loss %.4g%s, rate %.3g",
+             step->epoch, step->n_epochs, step->loss, valid,
+             step->learning_rate);
+    const double share = (double)step->batch / (double)step->n_batches;
+    cli_progress_show(&line->progress, text, step->epoch - 1 + share,
+                      step->n_epochs);
 }
 
 static char *model_name(struct ir_arena *arena, const struct options *o)
@@ -608,9 +651,9 @@ static int fit(struct run *run, const struct tr_params *params, double start,
 {
     const struct options *o = run->options;
     const struct data *data = run->data;
-    struct cli_progress progress;
-    cli_progress_init(&progress);
-    const struct tr_progress hook = {show_round, &progress};
+    struct line line = {.valid = NAN};
+    cli_progress_init(&line.progress);
+    const struct tr_progress hook = {show_round, &line, show_step};
     const struct tr_task_spec spec = {.name = model_name(&diag->arena, o),
                                       .target = o->target,
                                       .weight = o->weight};
@@ -619,7 +662,7 @@ static int fit(struct run *run, const struct tr_params *params, double start,
         &data->part[TR_TRAIN],
         data->there[TR_VALID] ? &data->part[TR_VALID] : NULL, &spec, params,
         &hook, &report, diag);
-    cli_progress_clear(&progress);
+    cli_progress_clear(&line.progress);
     if (!module)
         return CLI_BAD_INPUT;
     struct scores scores = {0};

@@ -114,16 +114,21 @@ static void apply_elu(int64_t n, const tr_real *x, tr_real *y)
         y[i] = x[i] > 0 ? x[i] : (tr_real)expm1((double)x[i]);
 }
 
-/* The share of a normal distribution below x. */
-static double normal_below(double x)
+/* gelu in the form with tanh: x / 2 * (1 + tanh(c (x + d x^3))). */
+#define GELU_C 0.7978845608028654 /* sqrt(2 / pi) */
+#define GELU_D 0.044715
+
+static double gelu_tanh(double x)
 {
-    return 0.5 * (1 + erf(x * M_SQRT1_2));
+    return tanh(GELU_C * x * (1 + GELU_D * x * x));
 }
 
 static void apply_gelu(int64_t n, const tr_real *x, tr_real *y)
 {
-    for (int64_t i = 0; i < n; i++)
-        y[i] = (tr_real)((double)x[i] * normal_below((double)x[i]));
+    for (int64_t i = 0; i < n; i++) {
+        const double v = (double)x[i];
+        y[i] = (tr_real)(0.5 * v * (1 + gelu_tanh(v)));
+    }
 }
 
 static void apply_softplus(int64_t n, const tr_real *x, tr_real *y)
@@ -175,11 +180,11 @@ static void forward_activation(struct tr_net *net, struct tr_layer *layer,
     }
 }
 
-/* The slope of gelu: the share below x, and x times the density. */
 static tr_real gelu_slope(tr_real v)
 {
-    const double x = (double)v, density = exp(-0.5 * x * x) / sqrt(2 * M_PI);
-    return (tr_real)(normal_below(x) + x * density);
+    const double x = (double)v, t = gelu_tanh(x);
+    const double inner = GELU_C * (1 + 3 * GELU_D * x * x);
+    return (tr_real)(0.5 * (1 + t) + 0.5 * x * (1 - t * t) * inner);
 }
 
 static void backward_activation(struct tr_net *net, struct tr_layer *layer,
