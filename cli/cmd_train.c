@@ -137,9 +137,16 @@ static void print_settings(FILE *to)
             fprintf(to, "  %-22s  (defaults: %s)\n", "", learner->defaults);
     }
     fputs("\nparameters, each an option:\n", to);
-    for (int i = 0; i < tr_param_count; i++)
-        fprintf(to, "  --%-20s  %s (default %s)\n", tr_param_table[i].name,
-                tr_param_table[i].summary, tr_param_table[i].fallback);
+    for (int i = 0; i < tr_param_count; i++) {
+        const struct tr_param *p = &tr_param_table[i];
+        fprintf(to, "  --%-20s  %s", p->name, p->summary);
+        if (*p->fallback)
+            fprintf(to, " (default %s)", p->fallback);
+        fputc('\n', to);
+    }
+    fputs("\nlayers of a net, in their order, a ; between them or none:\n", to);
+    for (int i = 0; tr_layer_usage(i); i++)
+        fprintf(to, "  %s\n", tr_layer_usage(i));
 }
 
 static bool set_params(struct tr_params *params, const struct options *o,

@@ -435,7 +435,8 @@ static void backward_conv(struct tr_net *net, struct tr_layer *layer,
 }
 
 const struct tr_layer_kind tr_kind_conv = {
-    "conv", "CHANNELS KERNEL [stride S] [pad P|same] [dilation D] [groups G]",
+    "conv",
+    "conv CHANNELS KERNEL [stride S] [pad P|same] [dilation D] [groups G]",
     parse_conv, shape_conv, init_conv, forward_conv, backward_conv,
     tr_build_conv};
 
@@ -505,7 +506,7 @@ static void backward_maxpool(struct tr_net *net, struct tr_layer *layer,
 }
 
 const struct tr_layer_kind tr_kind_maxpool = {
-    "maxpool", "KERNEL|global [stride S] [pad P|same]", parse_pool,
+    "maxpool", "maxpool KERNEL|global [stride S] [pad P|same]", parse_pool,
     shape_pool, NULL, forward_maxpool, backward_maxpool, tr_build_pool};
 
 static tr_real window_share(const struct window *w)
@@ -555,5 +556,5 @@ static void backward_avgpool(struct tr_net *net, struct tr_layer *layer,
 }
 
 const struct tr_layer_kind tr_kind_avgpool = {
-    "avgpool", "KERNEL|global [stride S] [pad P|same]", parse_pool,
+    "avgpool", "avgpool KERNEL|global [stride S] [pad P|same]", parse_pool,
     shape_pool, NULL, forward_avgpool, backward_avgpool, tr_build_pool};

@@ -92,7 +92,7 @@ static void backward_dense(struct tr_net *net, struct tr_layer *layer,
 }
 
 const struct tr_layer_kind tr_kind_dense = {
-    "dense", "UNITS", parse_dense, shape_dense, init_dense, forward_dense,
+    "dense", "dense UNITS", parse_dense, shape_dense, init_dense, forward_dense,
     backward_dense, tr_build_dense};
 
 /* ------------------------------------------------------------ activation -- */
@@ -286,7 +286,7 @@ static void backward_dropout(struct tr_net *net, struct tr_layer *layer,
 }
 
 const struct tr_layer_kind tr_kind_dropout = {
-    "dropout", "RATE", parse_dropout, shape_same, NULL, forward_dropout,
+    "dropout", "dropout RATE", parse_dropout, shape_same, NULL, forward_dropout,
     backward_dropout, tr_build_nothing};
 
 /* ------------------------------------------------------ flatten, transpose */
@@ -317,7 +317,7 @@ static void backward_flatten(struct tr_net *net, struct tr_layer *layer,
 }
 
 const struct tr_layer_kind tr_kind_flatten = {
-    "flatten", "", NULL, shape_flatten, NULL, forward_flatten,
+    "flatten", "flatten", NULL, shape_flatten, NULL, forward_flatten,
     backward_flatten, tr_build_flatten};
 
 /* A series becomes channels, and channels of one dim a series. */
@@ -364,7 +364,7 @@ static void backward_transpose(struct tr_net *net, struct tr_layer *layer,
 }
 
 const struct tr_layer_kind tr_kind_transpose = {
-    "transpose", "", NULL, shape_transpose, NULL, forward_transpose,
+    "transpose", "transpose", NULL, shape_transpose, NULL, forward_transpose,
     backward_transpose, tr_build_transpose};
 
 /* ----------------------------------------------------------------- embed -- */

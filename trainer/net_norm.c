@@ -220,5 +220,5 @@ static void backward_norm(struct tr_net *net, struct tr_layer *layer,
 }
 
 const struct tr_layer_kind tr_kind_batchnorm = {
-    "batchnorm", "", NULL, shape_norm, init_norm, forward_norm, backward_norm,
-    tr_build_norm};
+    "batchnorm", "batchnorm", NULL, shape_norm, init_norm, forward_norm,
+    backward_norm, tr_build_norm};

@@ -91,7 +91,7 @@ static double clip(const struct tr_params *p, struct tr_net *net)
     return norm;
 }
 
-/* ------------------------------------------------------------------ steps -- */
+/* ----------------------------------------------------------------- steps -- */
 
 /* What a step does to the parameters of one block. */
 struct change {

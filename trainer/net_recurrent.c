@@ -81,6 +81,15 @@ static int64_t time_of(const struct run *r, int64_t s)
 
 /* ------------------------------------------------------- reading, shape -- */
 
+static bool read_activation(struct tr_words *words, struct tr_layer *layer)
+{
+    const bool relu = tr_words_take(words, "relu");
+    layer->activation = relu ? TR_RELU : TR_TANH;
+    return relu || tr_words_take(words, "tanh") ||
+           tr_layer_error(layer, words->diag,
+                          "rnn: \"of\" is followed by relu or tanh");
+}
+
 static bool parse_recurrent(struct tr_words *words, struct tr_layer *layer)
 {
     if (!tr_words_int(words, "number of hidden units", 1, MAX_HIDDEN,
@@ -99,24 +108,13 @@ static bool parse_recurrent(struct tr_words *words, struct tr_layer *layer)
             layer->one_step = false;
         } else if (tr_words_take(words, "last")) {
             layer->chosen = layer->one_step = true;
+        } else if (layer->kind == &tr_kind_rnn && tr_words_take(words, "of")) {
+            if (!read_activation(words, layer))
+                return false;
         } else {
             return true;
         }
     }
-}
-
-static bool parse_rnn(struct tr_words *words, struct tr_layer *layer)
-{
-    if (!parse_recurrent(words, layer))
-        return false;
-    if (tr_words_take(words, "of")) {
-        if (tr_words_take(words, "relu"))
-            layer->activation = TR_RELU;
-        else if (!tr_words_take(words, "tanh"))
-            return tr_layer_error(layer, words->diag,
-                                  "rnn: \"of\" is followed by relu or tanh");
-    }
-    return true;
 }
 
 static void add_blocks(struct tr_layer *layer, bool there)
@@ -447,13 +445,13 @@ static void backward_recurrent(struct tr_net *net, struct tr_layer *layer,
     }
 }
 
-#define WORDS "HIDDEN [reverse|both] [last|all]"
+#define WORDS " HIDDEN [reverse|both] [last|all]"
 const struct tr_layer_kind tr_kind_rnn = {
-    "rnn", WORDS " [of relu]", parse_rnn, shape_recurrent, init_recurrent,
+    "rnn", "rnn" WORDS " [of relu]", parse_recurrent, shape_recurrent, init_recurrent,
     forward_recurrent, backward_recurrent, tr_build_recurrent};
 const struct tr_layer_kind tr_kind_lstm = {
-    "lstm", WORDS, parse_recurrent, shape_recurrent, init_recurrent,
+    "lstm", "lstm" WORDS, parse_recurrent, shape_recurrent, init_recurrent,
     forward_recurrent, backward_recurrent, tr_build_recurrent};
 const struct tr_layer_kind tr_kind_gru = {
-    "gru", WORDS, parse_recurrent, shape_recurrent, init_recurrent,
+    "gru", "gru" WORDS, parse_recurrent, shape_recurrent, init_recurrent,
     forward_recurrent, backward_recurrent, tr_build_recurrent};

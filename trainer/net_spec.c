@@ -24,6 +24,14 @@ const char *const tr_activation_name[TR_N_ACTIVATIONS] = {
     "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "sigmoid",
     "tanh"};
 
+const char *tr_layer_usage(int i)
+{
+    return i < tr_layer_kind_count ? tr_layer_kinds[i]->usage
+           : i < tr_layer_kind_count + TR_N_ACTIVATIONS
+               ? tr_activation_name[i - tr_layer_kind_count]
+               : NULL;
+}
+
 /* -------------------------------------------------------------- messages -- */
 
 static bool verror(int place, struct ir_diag *diag, const char *fmt,
@@ -319,17 +327,21 @@ static void choose_steps(struct tr_net *net, int i)
 }
 
 /* The shape of the rows: two dims are a series when the first layer that goes
- * over either is recurrent. */
+ * over either is recurrent, or goes over channels behind a transpose. */
 static struct tr_shape first_shape(const struct tr_net *net, int from,
                                    int rank, const int64_t *dim)
 {
     if (rank == 1)
         return tr_shape_vector(dim[0]);
+    bool turned = false;
     for (int i = from; rank == 2 && i < net->n_layers; i++) {
-        if (wants_channels(&net->layer[i]))
-            break;
-        if (is_recurrent(&net->layer[i]))
+        const struct tr_layer *layer = &net->layer[i];
+        turned ^= layer->kind == &tr_kind_transpose;
+        if (!wants_channels(layer) && !is_recurrent(layer))
+            continue;
+        if (is_recurrent(layer) != turned)
             return tr_shape_series(dim[0], dim[1]);
+        break;
     }
     return tr_shape_channels(rank, dim);
 }

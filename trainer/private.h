@@ -329,7 +329,7 @@ bool tr_fit_boost(struct tr_fit_job *job, struct ir_diag *diag);
 bool tr_fit_tree(struct tr_fit_job *job, struct ir_diag *diag);
 bool tr_fit_forest(struct tr_fit_job *job, struct ir_diag *diag);
 
-/* ------------------------------------------ nets: the files net_*.c share -- */
+/* ----------------------------------------- nets: the files net_*.c share -- */
 
 /* Layers compute in f32. With TR_NET_F64 the same sources compute in f64, so
  * that unit tests can hold gradients against differences to many digits. */
@@ -535,7 +535,7 @@ void tr_draw_reals(uint64_t seed, double most, int64_t n, tr_real *out);
 /* Zeros, aligned to 64 bytes; free() owns them. */
 tr_real *tr_reals(int64_t n);
 
-/* --------------------- net_layers.c, net_norm.c, net_conv.c, net_recurrent.c */
+/* ------------- net_layers.c, net_norm.c, net_conv.c, net_recurrent.c -- */
 
 extern const struct tr_layer_kind tr_kind_dense, tr_kind_activation,
     tr_kind_dropout, tr_kind_flatten, tr_kind_transpose, tr_kind_embed,
@@ -607,8 +607,9 @@ struct tr_net_input {
     int64_t dim[3];
 };
 
-/* Looks at the training rows, all but for mean and scale. With params->input_shape all columns are numbers
- * of that shape. Memory is the arena's. */
+/* Looks at the training rows; mean and scale are left. With
+ * params->input_shape all columns are numbers of that shape. Memory is the
+ * arena's. */
 bool tr_net_input_init(struct tr_net_input *input, struct ir_arena *arena,
                        const struct tr_fit_job *job, struct ir_diag *diag);
 /* Elements of a row. */

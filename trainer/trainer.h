@@ -220,7 +220,7 @@ struct tr_params {
     int epochs, batch_size;    /* rows of a batch, at most */
     int checkpoint_epochs;     /* between two checkpoints */
     int max_one_hot;           /* categories; of more an embedding is learned */
-    int embedding_size;        /* numbers a category; 0: by how many there are */
+    int embedding_size;        /* numbers a category; 0: by how many */
     int decay_epochs;          /* of schedule step */
     double decay;              /* of schedules step and exponential */
     double warmup;             /* share of the steps in which the rate rises */
@@ -252,14 +252,20 @@ bool tr_param_heeds(const struct tr_param *param,
 /* Defaults for a learner. */
 void tr_params_init(struct tr_params *params,
                     const struct tr_learner *learner);
-/* Sets one parameter from text, which one of kind TR_TEXT only points to. Errors
- * name the parameter, the text and the range; an unknown name lists those there
- * are. */
+/* Sets one parameter from text, which one of kind TR_TEXT only points to.
+ * Errors name the parameter, the text and the range; an unknown name lists
+ * those there are. */
 bool tr_params_set(struct tr_params *params, const char *name,
                    const char *value, struct ir_diag *diag);
 /* The same for "name=value". */
 bool tr_params_assign(struct tr_params *params, const char *assignment,
                       struct ir_diag *diag);
+
+/* ---------------------------------------------------------- net_spec.c -- */
+
+/* How the i-th kind of layer is written in params->layers; NULL after the last
+ * one. Activations come last. */
+const char *tr_layer_usage(int i);
 
 /* ----------------------------------------------------------- learner.c -- */
 
@@ -315,8 +321,8 @@ void tr_report_release(struct tr_report *report);
 
 /* Fits params->learner on `train` and returns a verified module with the
  * outputs "value" (first), "probability" and "class" (classifiers), "raw" and,
- * of trees, "leaf". `valid`, which may be NULL, is a frame with the same columns; it is
- * only scored, for the report and early stopping. `progress` may be NULL.
+ * of trees, "leaf". `valid`, which may be NULL, is a frame with the same
+ * columns; it is only scored, for the report and early stopping. `progress` may be NULL.
  * `report` is filled when the result is not NULL, and then released by the
  * caller. Missing features are learned from; a missing target or weight, a
  * target of one class, a class that only `valid` has, a negative weight are

@@ -268,7 +268,7 @@ static bool go_on(void *user, int round, int n_rounds, double train_metric,
 static void check_tracked(struct request *r, int task)
 {
     struct tr_frame valid;
-    const struct tr_progress progress = {go_on, NULL};
+    const struct tr_progress progress = {.call = go_on};
     mixed_frame(&valid, 300, 8);
     r->valid = &valid;
     r->progress = &progress;

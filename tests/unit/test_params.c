@@ -249,7 +249,7 @@ static void learners_heed_what_the_table_says(void **state)
     struct tr_params params = usual("tree");
     assert_string_equal(set(&params, "eta", "0.5"),
                         "parameter learning_rate: learner tree has no use "
-                        "for it (boost)");
+                        "for it (boost net)");
 }
 
 static void unknown_names_list_the_known(void **state)
