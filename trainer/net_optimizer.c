@@ -97,6 +97,7 @@ static double clip(const struct tr_params *p, struct tr_net *net)
 struct change {
     tr_real rate, decay; /* decay: of the gradient, or of AdamW */
     tr_real momentum, beta1, beta2, epsilon;
+    tr_real rest1, rest2;   /* 1 - beta, rounded once */
     tr_real scale1, scale2; /* Adam's: 1 / (1 - beta^t), its root for 2 */
 };
 
@@ -131,8 +132,8 @@ static void step_adam(const struct change *c, bool decoupled, int64_t n,
 #endif
     for (int64_t i = 0; i < n; i++) {
         const tr_real d = g[i] + decay * theta[i];
-        m[i] = b1 * m[i] + (1 - b1) * d;
-        v[i] = b2 * v[i] + (1 - b2) * d * d;
+        m[i] = b1 * m[i] + c->rest1 * d;
+        v[i] = b2 * v[i] + c->rest2 * d * d;
         theta[i] = keep * theta[i] -
                    rate * m[i] / (ROOT(v[i]) * c->scale2 + c->epsilon);
     }
@@ -162,6 +163,7 @@ double tr_optimizer_step(struct tr_optimizer *o, struct tr_net *net)
         .rate = (tr_real)tr_optimizer_rate(o, net->step),
         .momentum = (tr_real)p->momentum, .beta1 = (tr_real)p->beta1,
         .beta2 = (tr_real)p->beta2, .epsilon = (tr_real)p->epsilon,
+        .rest1 = (tr_real)(1 - p->beta1), .rest2 = (tr_real)(1 - p->beta2),
         .scale1 = (tr_real)(1 / (1 - pow(p->beta1, t))),
         .scale2 = (tr_real)(1 / sqrt(1 - pow(p->beta2, t)))};
     for (int i = 0; i < net->n_layers; i++)
