@@ -8,19 +8,6 @@
 
 /* --------------------------------------------------------------- making -- */
 
-/* The activation that follows layer i, which its first weights go by. */
-static enum tr_activation next_activation(const struct tr_net *net, int i)
-{
-    for (i++; i < net->n_layers; i++) {
-        if (net->layer[i].kind == &tr_kind_activation)
-            return net->layer[i].activation;
-        if (net->layer[i].n_blocks > 0 &&
-            net->layer[i].kind != &tr_kind_batchnorm)
-            break;
-    }
-    return TR_N_ACTIVATIONS;
-}
-
 void tr_net_init(struct tr_net *net, uint64_t seed)
 {
     free(net->theta);
@@ -30,8 +17,8 @@ void tr_net_init(struct tr_net *net, uint64_t seed)
     for (int i = 0; i < net->n_layers; i++) {
         const struct tr_layer *layer = &net->layer[i];
         if (layer->kind->init)
-            layer->kind->init(layer, net->theta, ir_random(seed, (uint64_t)i),
-                              next_activation(net, i));
+            layer->kind->init(layer, net->theta,
+                              ir_random(seed, (uint64_t)i));
     }
 }
 

@@ -359,13 +359,12 @@ static bool next_part(const struct tr_layer *layer, int64_t n,
 /* ------------------------------------------------------------------ conv -- */
 
 static void init_conv(const struct tr_layer *layer, tr_real *theta,
-                      uint64_t seed, enum tr_activation next)
+                      uint64_t seed)
 {
     const struct tr_block *w = &layer->block[0];
-    const int64_t k = kernel_size(layer);
     tr_draw_reals(seed,
-                  tr_init_reach(layer->in.lead / layer->groups * k,
-                                layer->units / layer->groups * k, next),
+                  tr_init_reach(layer->in.lead / layer->groups *
+                                kernel_size(layer)),
                   w->n, theta + w->first);
 }
 

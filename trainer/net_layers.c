@@ -48,23 +48,17 @@ static bool shape_dense(struct tr_layer *layer, struct ir_diag *diag)
     return true;
 }
 
-/* Uniform, with the variance that keeps that of values: 2 / inputs before
- * units that are half of the time 0 (He et al. 2015), else 2 / (inputs +
- * outputs) (Glorot and Bengio 2010). */
-double tr_init_reach(int64_t inputs, int64_t outputs, enum tr_activation next)
+double tr_init_reach(int64_t inputs)
 {
-    const bool half = next == TR_RELU || next == TR_LEAKY_RELU ||
-                      next == TR_ELU || next == TR_GELU || next == TR_SILU;
-    return sqrt(half ? 6.0 / (double)inputs
-                     : 6.0 / (double)(inputs + outputs));
+    return 1 / sqrt((double)inputs);
 }
 
 static void init_dense(const struct tr_layer *layer, tr_real *theta,
-                       uint64_t seed, enum tr_activation next)
+                       uint64_t seed)
 {
     const struct tr_block *w = &layer->block[0];
-    tr_draw_reals(seed, tr_init_reach(layer->in.inner, layer->units, next),
-                  w->n, theta + w->first);
+    tr_draw_reals(seed, tr_init_reach(layer->in.inner), w->n,
+                  theta + w->first);
 }
 
 static void forward_dense(struct tr_net *net, struct tr_layer *layer,
@@ -386,10 +380,9 @@ static bool shape_embed(struct tr_layer *layer, struct ir_diag *diag)
 }
 
 static void init_embed(const struct tr_layer *layer, tr_real *theta,
-                       uint64_t seed, enum tr_activation next)
+                       uint64_t seed)
 {
     const struct tr_block *block = &layer->block[0];
-    (void)next;
     tr_draw_reals(seed, 0.5, block->n, theta + block->first);
 }
 

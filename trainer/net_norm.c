@@ -36,10 +36,9 @@ static bool shape_norm(struct tr_layer *layer, struct ir_diag *diag)
 }
 
 static void init_norm(const struct tr_layer *layer, tr_real *theta,
-                      uint64_t seed, enum tr_activation next)
+                      uint64_t seed)
 {
     (void)seed;
-    (void)next;
     for (int64_t i = 0; i < layer->block[SCALE].n; i++) {
         theta[layer->block[SCALE].first + i] = 1;
         theta[layer->block[VARIANCE].first + i] = 1;

@@ -164,11 +164,10 @@ static bool shape_recurrent(struct tr_layer *layer, struct ir_diag *diag)
 /* All weights uniform within 1 / sqrt(hidden). An lstm begins by remembering:
  * its forget gate's bias is 1 (Jozefowicz et al. 2015). */
 static void init_recurrent(const struct tr_layer *layer, tr_real *theta,
-                           uint64_t seed, enum tr_activation next)
+                           uint64_t seed)
 {
-    const double reach = 1 / sqrt((double)layer->units);
     const int64_t h = layer->units;
-    (void)next;
+    const double reach = tr_init_reach(h);
     for (int b = 0; b < layer->n_blocks; b++) {
         const struct tr_block *block = &layer->block[b];
         tr_real *at = theta + block->first;

@@ -426,10 +426,10 @@ struct tr_layer_kind {
     bool (*parse)(struct tr_words *words, struct tr_layer *layer);
     /* layer->in -> out, blocks and work. */
     bool (*shape)(struct tr_layer *layer, struct ir_diag *diag);
-    /* Sets the parameters, which are zeros, by draws from `seed`; `next` is
-     * the activation that follows, or TR_N_ACTIVATIONS. NULL: zeros do. */
-    void (*init)(const struct tr_layer *layer, tr_real *theta, uint64_t seed,
-                 enum tr_activation next);
+    /* Sets the parameters, which are zeros, by draws from `seed`. NULL: zeros
+     * do. */
+    void (*init)(const struct tr_layer *layer, tr_real *theta,
+                 uint64_t seed);
     /* x -> layer->y, n rows. */
     void (*forward)(struct tr_net *net, struct tr_layer *layer,
                     const tr_real *x, int64_t n, bool train);
@@ -547,9 +547,9 @@ int64_t tr_conv_columns(const struct tr_layer *layer);
 /* A batch norm by its running statistics: scale[f] * x + shift[f]. */
 void tr_norm_affine(const struct tr_layer *layer, const tr_real *theta,
                     tr_real *scale, tr_real *shift);
-/* First weights are drawn within [-reach, reach). */
-double tr_init_reach(int64_t inputs, int64_t outputs,
-                     enum tr_activation next);
+/* First weights are drawn within +-1 / sqrt(what is summed up), as PyTorch has
+ * them: small enough that outputs begin near 0. */
+double tr_init_reach(int64_t inputs);
 
 /* ----------------------------------------------------- net_optimizer.c -- */
 

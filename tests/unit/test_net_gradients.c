@@ -46,7 +46,7 @@ static double loss(struct probe *p)
 /* By a fourth-order difference. */
 static double slope(struct probe *p, double *at)
 {
-    const double step = 1e-4, middle = *at;
+    const double step = 1e-5, middle = *at;
     const double points[] = {-2, -1, 1, 2}, parts[] = {1, -8, 8, -1};
     double sum = 0;
     for (int i = 0; i < 4; i++) {
