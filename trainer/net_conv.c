@@ -185,10 +185,10 @@ static bool shape_conv(struct tr_layer *layer, struct ir_diag *diag)
         return false;
     if (layer->in.lead % groups || layer->units % groups)
         return tr_layer_error(layer, diag,
-                              "conv: %lld groups do not divide %lld channels "
-                              "into %lld", (long long)groups,
-                              (long long)layer->in.lead,
-                              (long long)layer->units);
+                              "conv: %lld groups do not divide its %lld "
+                              "channels and the %lld of its input",
+                              (long long)groups, (long long)layer->units,
+                              (long long)layer->in.lead);
     if (!shape_windows(layer, layer->units, diag))
         return false;
     tr_layer_block(layer, layer->units * (layer->in.lead / groups) *

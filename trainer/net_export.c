@@ -59,11 +59,11 @@ static struct ir_attr ints(struct tr_net_builder *b, const char *name,
 }
 
 static struct ir_value *constant(struct tr_net_builder *b,
-                                 enum ir_dtype dtype, int64_t n,
-                                 const void *data)
+                                 enum ir_dtype dtype, int rank,
+                                 const int64_t *dim, const void *data)
 {
     const struct ir_attr value =
-        ir_tensor_attr("value", tensor(b, dtype, 1, &n, data));
+        ir_tensor_attr("value", tensor(b, dtype, rank, dim, data));
     return build(b, IR_OP_constant, 0, NULL, 1, &value);
 }
 
@@ -120,11 +120,11 @@ static struct ir_value *column_numbers(struct tr_net_builder *b, int64_t n,
 {
     const enum ir_dtype dtype = b->job->net->input.dtype;
     if (dtype == IR_F64)
-        return constant(b, dtype, n, numbers);
+        return constant(b, dtype, 1, &n, numbers);
     float *f = ir_alloc_array(&b->module->arena, (size_t)n, sizeof(*f));
     for (int64_t i = 0; i < n; i++)
         f[i] = (float)numbers[i];
-    return constant(b, dtype, n, f);
+    return constant(b, dtype, 1, &n, f);
 }
 
 /* A number of a program, that reads back as itself. */
@@ -478,13 +478,11 @@ struct ir_value *tr_build_norm(struct tr_net_builder *b, int i,
     tr_real *numbers = ir_alloc_array(&b->module->arena, 2 * (size_t)n,
                                       sizeof(*numbers));
     tr_norm_affine(layer, b->net->theta, numbers, numbers + n);
-    struct ir_value *all[] = {x, constant(b, TR_REAL_DTYPE, n, numbers),
-                              constant(b, TR_REAL_DTYPE, n, numbers + n)};
-    if (layer->in.kind == TR_CHANNELS) {
-        const int64_t dim[] = {n, 1, 1};
-        for (int k = 1; k < 3; k++)
-            all[k] = reshape(b, all[k], layer->in.rank, dim);
-    }
+    const int64_t dim[] = {n, 1, 1}; /* goes with each of a channel */
+    const int rank = layer->in.kind == TR_CHANNELS ? layer->in.rank : 1;
+    struct ir_value *all[] = {
+        x, constant(b, TR_REAL_DTYPE, rank, dim, numbers),
+        constant(b, TR_REAL_DTYPE, rank, dim, numbers + n)};
     return map(b, "x0 x1 mul x2 add", 3, all);
 }
 
@@ -507,14 +505,14 @@ static struct ir_op *build_scan(struct tr_net_builder *b,
     const int64_t width = layer->block[first + 2].n;
     const bool lstm = layer->kind == &tr_kind_lstm;
     const bool gru = layer->kind == &tr_kind_gru;
-    const int64_t dim[] = {h, width};
+    const int64_t dim[] = {h, width}, n_state = lstm ? 2 * h : h;
     const char *plain = layer->activation == TR_RELU ? "x0 0 max" : "x0 tanh";
     tr_real *zeros = ir_alloc_array(&b->module->arena, 2 * (size_t)h,
                                     sizeof(*zeros));
     struct ir_value *operand[] = {
         gemm(b, x, layer->in.inner, width, params(b, layer, first),
              params(b, layer, first + 2)),
-        constant(b, TR_REAL_DTYPE, lstm ? 2 * h : h, zeros)};
+        constant(b, TR_REAL_DTYPE, 1, &n_state, zeros)};
     struct ir_attr attrs[8] = {
         ir_string("cell", layer->kind->name),
         reals(b, "recurrent", 2, dim, params(b, layer, first + 1)),

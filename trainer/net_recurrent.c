@@ -148,7 +148,8 @@ static bool shape_recurrent(struct tr_layer *layer, struct ir_diag *diag)
                               tr_shape_text(in, &diag->arena),
                               in->rank == 2 ? " channels (transpose makes a "
                                               "series)"
-                                            : " (see input_shape)");
+                              : in->rank == 1 ? " numbers (see input_shape)"
+                                              : "");
     for (int d = 0; d < 2; d++) {
         add_blocks(layer, has_direction(layer, d));
         add_work(layer, has_direction(layer, d));
