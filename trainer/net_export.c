@@ -279,6 +279,15 @@ static bool is_product(const struct tr_layer *layer)
     return layer->kind == &tr_kind_dense || layer->kind == &tr_kind_conv;
 }
 
+/* Whether f32 cannot hold a regression's values as finely as it learned them,
+ * or at all. */
+static bool is_wide(const struct tr_net_fit *fit)
+{
+    const double mean = fabs(fit->target_mean), scale = fit->target_scale;
+    return mean > 1024 * scale || mean > 1e30 || scale > 1e30 ||
+           scale < 1e-30;
+}
+
 static struct folding folding_of(struct tr_net_builder *b, int i)
 {
     const struct tr_net *net = b->net;
@@ -286,6 +295,8 @@ static struct folding folding_of(struct tr_net_builder *b, int i)
     const size_t n = (size_t)net->layer[i].units;
     const bool last = i == net->n_layers - 1;
     struct folding f = {NULL, NULL};
+    if (last && is_wide(fit))
+        return f;
     if (!last && net->layer[i + 1].kind != &tr_kind_batchnorm)
         return f;
     f.scale = ir_alloc_array(&b->module->arena, n, sizeof(*f.scale));
@@ -559,6 +570,25 @@ struct ir_value *tr_build_recurrent(struct tr_net_builder *b, int i,
 
 /* ----------------------------------------------------------------- model -- */
 
+/* Values of a regression in f64. */
+static struct ir_value *widen(struct tr_net_builder *b, struct ir_value *x)
+{
+    const struct tr_net_fit *fit = b->job->net;
+    struct ir_attr attrs[] = {ir_string("program", "x0"),
+                              ir_string("dtype", "f64")};
+    struct ir_text program;
+    ir_text_init(&program);
+    ir_text_puts(&program, "x0 ");
+    ir_text_double(&program, fit->target_scale);
+    ir_text_puts(&program, " mul ");
+    ir_text_double(&program, fit->target_mean);
+    ir_text_puts(&program, " add");
+    x = build(b, IR_OP_map, 1, &x, 2, attrs);
+    attrs[0].s = ir_strdup(&b->module->arena, program.data);
+    ir_text_release(&program);
+    return build(b, IR_OP_map, 1, &x, 2, attrs);
+}
+
 struct ir_module *tr_model_net(const struct tr_fit_job *job, const char *name,
                                struct ir_diag *diag)
 {
@@ -569,6 +599,8 @@ struct ir_module *tr_model_net(const struct tr_fit_job *job, const char *name,
     struct ir_value *x = build_input(&b);
     for (int i = 0; i < net->n_layers; i++)
         x = net->layer[i].kind->build(&b, i, x);
+    if (is_wide(job->net))
+        x = widen(&b, x);
     if (x && tr_model_outputs(job, b.module, x, diag) &&
         ir_verify(b.module, diag))
         return b.module;

@@ -450,6 +450,31 @@ static void large_numbers_keep_their_digits(void **state)
     tr_frame_release(&frame);
 }
 
+/* So are values of regressions. */
+static void large_targets_keep_their_digits(void **state)
+{
+    static const char *const targets[] = {"y", "large"};
+    struct tr_frame frame;
+    struct ir_text csv;
+    (void)state;
+    ir_text_init(&csv);
+    ir_text_puts(&csv, "x,y,large\n");
+    for (int i = 0; i < 50; i++)
+        ir_text_printf(&csv, "%d,%d,%de90\n", i, 1700000000 + i, i);
+    frame_of(&frame, csv.data);
+    ir_text_release(&csv);
+    for (int t = 0; t < 2; t++) {
+        struct fitted f;
+        fit(&f, &(struct request){.learner = "net", .target = targets[t],
+                                  .train = &frame,
+                                  .settings = "layers=; epochs=300 "
+                                              "learning_rate=0.05"});
+        check_near(score(&f, &frame, targets[t], NULL, "r2"), 1, 1e-3);
+        fitted_release(&f);
+    }
+    tr_frame_release(&frame);
+}
+
 static void what_cannot_be_fitted(void **state)
 {
     struct tr_frame frame;
@@ -491,6 +516,7 @@ int main(void)
         cmocka_unit_test(weights_change_answers),
         cmocka_unit_test(nets_learn),
         cmocka_unit_test(large_numbers_keep_their_digits),
+        cmocka_unit_test(large_targets_keep_their_digits),
         cmocka_unit_test(what_cannot_be_fitted),
     };
     tr_math_init();
