@@ -88,7 +88,9 @@ void tr_net_release(struct tr_net *net)
     release_room(net);
     free(net->theta);
     free(net->grad);
+    free(net->blas);
     net->theta = net->grad = NULL;
+    net->blas = NULL;
 }
 
 /* -------------------------------------------------------- there and back -- */

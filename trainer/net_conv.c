@@ -383,7 +383,7 @@ static void forward_conv(struct tr_net *net, struct tr_layer *layer,
         tr_real *y = layer->y + p.group * outs * each +
                      p.first * layer->out.inner;
         go_over(layer, &p, n, x, net->columns, NULL);
-        tr_gemm(false, false, outs, p.pixels, p.rows,
+        tr_gemm(net, false, false, outs, p.pixels, p.rows,
                 weights + p.group * outs * p.rows, p.rows, net->columns,
                 p.pixels, 1, y, each);
     }
@@ -423,11 +423,11 @@ static void backward_conv(struct tr_net *net, struct tr_layer *layer,
         const tr_real *from = dy + p.group * outs * each +
                               p.first * layer->out.inner;
         go_over(layer, &p, n, x, net->columns, NULL);
-        tr_gemm(false, true, outs, p.rows, p.pixels, from, each,
+        tr_gemm(net, false, true, outs, p.rows, p.pixels, from, each,
                 net->columns, p.pixels, p.first > 0, d_weights + w, p.rows);
         if (!dx)
             continue;
-        tr_gemm(true, false, p.rows, p.pixels, outs, weights + w, p.rows,
+        tr_gemm(net, true, false, p.rows, p.pixels, outs, weights + w, p.rows,
                 from, each, 0, net->columns, p.pixels);
         go_over(layer, &p, n, NULL, net->columns, dx);
     }

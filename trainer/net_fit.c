@@ -294,8 +294,8 @@ static bool prepare(struct loop *l, struct ir_diag *diag)
     const struct tr_fit_job *job = l->job;
     const struct tr_params *p = job->params;
     struct tr_net_fit *fit = l->fit;
-    tr_math_init();
-    if (!weigh_rows(l, diag) || !check_batches(l, diag) ||
+    if (!tr_blas_load(l->net, diag) || !weigh_rows(l, diag) ||
+        !check_batches(l, diag) ||
         !tr_net_reserve(l->net, p->batch_size, diag))
         return false;
     l->net->seed = tr_draw(p, TR_DRAW_DROPOUT, 0);

@@ -67,8 +67,8 @@ static void forward_dense(struct tr_net *net, struct tr_layer *layer,
     const int64_t rows = n * layer->out.lead, k = layer->in.inner;
     (void)train;
     tr_fill_rows(rows, layer->units, param(net, layer, 1), layer->y);
-    tr_gemm(false, false, rows, layer->units, k, x, k, param(net, layer, 0),
-            layer->units, 1, layer->y, layer->units);
+    tr_gemm(net, false, false, rows, layer->units, k, x, k,
+            param(net, layer, 0), layer->units, 1, layer->y, layer->units);
 }
 
 static void backward_dense(struct tr_net *net, struct tr_layer *layer,
@@ -77,12 +77,12 @@ static void backward_dense(struct tr_net *net, struct tr_layer *layer,
 {
     const int64_t rows = n * layer->out.lead, k = layer->in.inner;
     const int64_t units = layer->units;
-    tr_gemm(true, false, k, units, rows, x, k, dy, units, 0,
+    tr_gemm(net, true, false, k, units, rows, x, k, dy, units, 0,
             gradient(net, layer, 0), units);
     tr_column_sums(rows, units, dy, gradient(net, layer, 1));
     if (dx)
-        tr_gemm(false, true, rows, k, units, dy, units, param(net, layer, 0),
-                units, 0, dx, k);
+        tr_gemm(net, false, true, rows, k, units, dy, units,
+                param(net, layer, 0), units, 0, dx, k);
 }
 
 const struct tr_layer_kind tr_kind_dense = {

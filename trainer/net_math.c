@@ -4,27 +4,56 @@
 #include "trainer/private.h"
 
 #include <cblas.h>
+#include <dlfcn.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-void tr_math_init(void)
+/* ------------------------------------------------------------------ blas -- */
+
+#ifdef TR_NET_F64
+#define GEMM cblas_dgemm
+#else
+#define GEMM cblas_sgemm
+#endif
+#define NAME_OF(x) #x
+#define SYMBOL(x) NAME_OF(x)
+
+struct tr_blas {
+    void (*gemm)(enum CBLAS_ORDER order, enum CBLAS_TRANSPOSE a_turned,
+                 enum CBLAS_TRANSPOSE b_turned, blasint m, blasint n,
+                 blasint k, tr_real alpha, const tr_real *a, blasint a_stride,
+                 const tr_real *b, blasint b_stride, tr_real beta, tr_real *c,
+                 blasint c_stride);
+};
+
+/* Loaded when a net is fitted, and not before: OpenBLAS starts a thread a core
+ * when it is loaded, which would be 4 of the 16 ms that any command takes. With
+ * one thread results are the same for any number of cores. */
+bool tr_blas_load(struct tr_net *net, struct ir_diag *diag)
 {
-    openblas_set_num_threads(1);
+    static const char library[] = "libopenblas.so.0";
+    setenv("OPENBLAS_NUM_THREADS", "1", 1);
+    void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+    void *gemm = handle ? dlsym(handle, SYMBOL(GEMM)) : NULL;
+    if (!gemm)
+        return ir_error(diag, ir_loc_file(NULL),
+                        "%s cannot be loaded, and nets are trained by it: %s",
+                        library, dlerror());
+    net->blas = ir_realloc_array(NULL, 1, sizeof(*net->blas));
+    memcpy(&net->blas->gemm, &gemm, sizeof(gemm)); /* data to function */
+    return true;
 }
 
-void tr_gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n,
-             int64_t k, const tr_real *a, int64_t a_stride, const tr_real *b,
-             int64_t b_stride, tr_real beta, tr_real *c, int64_t c_stride)
+void tr_gemm(const struct tr_net *net, bool transpose_a, bool transpose_b,
+             int64_t m, int64_t n, int64_t k, const tr_real *a,
+             int64_t a_stride, const tr_real *b, int64_t b_stride,
+             tr_real beta, tr_real *c, int64_t c_stride)
 {
-#ifdef TR_NET_F64
-    cblas_dgemm(
-#else
-    cblas_sgemm(
-#endif
-        CblasRowMajor, transpose_a ? CblasTrans : CblasNoTrans,
-        transpose_b ? CblasTrans : CblasNoTrans, (int)m, (int)n, (int)k, 1, a,
-        (int)a_stride, b, (int)b_stride, beta, c, (int)c_stride);
+    net->blas->gemm(CblasRowMajor, transpose_a ? CblasTrans : CblasNoTrans,
+                    transpose_b ? CblasTrans : CblasNoTrans, (int)m, (int)n,
+                    (int)k, 1, a, (int)a_stride, b, (int)b_stride, beta, c,
+                    (int)c_stride);
 }
 
 tr_real *tr_reals(int64_t n)

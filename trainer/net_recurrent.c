@@ -186,7 +186,7 @@ static void init_recurrent(const struct tr_layer *layer, tr_real *theta,
 static void state_product(const struct run *r, const tr_real *before,
                           tr_real beta, tr_real *to)
 {
-    tr_gemm(false, false, r->n, r->width, r->hidden, before, r->hidden,
+    tr_gemm(r->net, false, false, r->n, r->width, r->hidden, before, r->hidden,
             param(r, STATE), r->width, beta, to, r->width);
 }
 
@@ -267,7 +267,7 @@ static void forward_direction(const struct run *r, const tr_real *x)
 {
     const int64_t size = r->n * r->hidden, rows = r->steps * r->n;
     tr_fill_rows(rows, r->width, param(r, BIAS), r->gates);
-    tr_gemm(false, false, rows, r->width, r->inputs, x, r->inputs,
+    tr_gemm(r->net, false, false, rows, r->width, r->inputs, x, r->inputs,
             param(r, INPUT), r->width, 1, r->gates, r->width);
     const tr_real *before = NULL;
     for (int64_t s = 0; s < r->steps; s++) {
@@ -399,7 +399,7 @@ static void back_steps(const struct run *r, const tr_real *dy)
         else
             back_rnn(r, z, r->states + t * size, dh);
         if (s > 0)
-            tr_gemm(false, true, r->n, r->hidden, r->width,
+            tr_gemm(r->net, false, true, r->n, r->hidden, r->width,
                     product_gradients(r, t), r->width, param(r, STATE),
                     r->width, 1, dh, r->hidden);
     }
@@ -411,12 +411,12 @@ static void back_weights(const struct run *r, const tr_real *x)
     /* Of all steps but the first, with the states before them. */
     const tr_real *after = product_gradients(r, r->direction ? 0 : 1);
     const tr_real *before = r->states + (r->direction ? r->n * h : 0);
-    tr_gemm(true, false, r->inputs, r->width, rows, x, r->inputs, r->gates,
-            r->width, 0, gradient(r, INPUT), r->width);
+    tr_gemm(r->net, true, false, r->inputs, r->width, rows, x, r->inputs,
+            r->gates, r->width, 0, gradient(r, INPUT), r->width);
     tr_column_sums(rows, r->width, r->gates, gradient(r, BIAS));
     if (r->steps > 1)
-        tr_gemm(true, false, h, r->width, rows - r->n, before, h, after,
-                r->width, 0, gradient(r, STATE), r->width);
+        tr_gemm(r->net, true, false, h, r->width, rows - r->n, before, h,
+                after, r->width, 0, gradient(r, STATE), r->width);
     else
         memset(gradient(r, STATE), 0,
                (size_t)(h * r->width) * sizeof(*before));
@@ -439,7 +439,7 @@ static void backward_recurrent(struct tr_net *net, struct tr_layer *layer,
         back_steps(&r, dy);
         back_weights(&r, x);
         if (dx)
-            tr_gemm(false, true, r.steps * n, r.inputs, r.width, r.gates,
+            tr_gemm(net, false, true, r.steps * n, r.inputs, r.width, r.gates,
                     r.width, param(&r, INPUT), r.width, added, dx, r.inputs);
         added = true;
     }
@@ -447,8 +447,8 @@ static void backward_recurrent(struct tr_net *net, struct tr_layer *layer,
 
 #define WORDS " HIDDEN [reverse|both] [last|all]"
 const struct tr_layer_kind tr_kind_rnn = {
-    "rnn", "rnn" WORDS " [of relu]", parse_recurrent, shape_recurrent, init_recurrent,
-    forward_recurrent, backward_recurrent, tr_build_recurrent};
+    "rnn", "rnn" WORDS " [of relu]", parse_recurrent, shape_recurrent,
+    init_recurrent, forward_recurrent, backward_recurrent, tr_build_recurrent};
 const struct tr_layer_kind tr_kind_lstm = {
     "lstm", "lstm" WORDS, parse_recurrent, shape_recurrent, init_recurrent,
     forward_recurrent, backward_recurrent, tr_build_recurrent};

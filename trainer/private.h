@@ -408,6 +408,7 @@ struct tr_net {
     struct tr_layer layer[TR_MAX_LAYERS];
     int64_t n_params;      /* of all blocks */
     tr_real *theta, *grad; /* [n_params] */
+    struct tr_blas *blas;  /* see net_math.c */
     int64_t max_rows;      /* of a batch; 0: no room yet */
     tr_real *dy[2];        /* gradients of values, by turns */
     tr_real *columns;      /* see net_conv.c */
@@ -510,14 +511,14 @@ void tr_net_backward(struct tr_net *net, const tr_real *x, tr_real *dy,
 
 /* ---------------------------------------------------------- net_math.c -- */
 
-/* Before the first tr_gemm(): one thread is all that OpenBLAS may use, so that
- * results are the same for any number of cores. */
-void tr_math_init(void);
+/* Gives the net what tr_gemm() works by: OpenBLAS, on one thread. */
+bool tr_blas_load(struct tr_net *net, struct ir_diag *diag);
 /* c = op(a) op(b) + beta * c, where c is [m][n] and op(a) [m][k], row-major;
  * strides are elements from row to row. */
-void tr_gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n,
-             int64_t k, const tr_real *a, int64_t a_stride, const tr_real *b,
-             int64_t b_stride, tr_real beta, tr_real *c, int64_t c_stride);
+void tr_gemm(const struct tr_net *net, bool transpose_a, bool transpose_b,
+             int64_t m, int64_t n, int64_t k, const tr_real *a,
+             int64_t a_stride, const tr_real *b, int64_t b_stride,
+             tr_real beta, tr_real *c, int64_t c_stride);
 /* y[i] = f(x[i]); x and y may be the same. */
 void tr_vector_sigmoid(int64_t n, const tr_real *x, tr_real *y);
 void tr_vector_tanh(int64_t n, const tr_real *x, tr_real *y);

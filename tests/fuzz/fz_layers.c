@@ -58,7 +58,7 @@ static void check_step(struct tr_net *net, struct ir_diag *diag)
 {
     const int64_t n_in = tr_shape_elements(&net->layer[0].in);
     tr_real dy[ROWS * OUTPUTS], *x = tr_reals(ROWS * n_in);
-    CHECK(tr_net_reserve(net, ROWS, diag));
+    CHECK(tr_blas_load(net, diag) && tr_net_reserve(net, ROWS, diag));
     tr_net_init(net, 1);
     tr_draw_reals(2, 1, ROWS * n_in, x);
     const tr_real *y = tr_net_forward(net, x, ROWS, true);
@@ -82,7 +82,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char *text = ir_strndup(&diag.arena, (const char *)data + 1, size - 1);
     struct tr_net *net = ir_realloc_array(NULL, 1, sizeof(*net));
     *net = (struct tr_net){.seed = 1};
-    tr_math_init();
     if (tr_net_parse(net, text, shapes[shape].rank, shapes[shape].dim,
                      OUTPUTS, &diag)) {
         CHECK(diag.n_messages == 0);

@@ -133,6 +133,7 @@ static void dropout_keeps_the_mean(void **state)
     (void)state;
     ir_diag_init(&diag);
     assert_true(tr_net_parse(&net, "dropout 0.25", 1, dim, 1, &diag));
+    assert_true(tr_blas_load(&net, &diag));
     assert_true(tr_net_reserve(&net, 1, &diag));
     tr_net_init(&net, 1);
     float *x = tr_reals(N);
@@ -519,6 +520,5 @@ int main(void)
         cmocka_unit_test(large_targets_keep_their_digits),
         cmocka_unit_test(what_cannot_be_fitted),
     };
-    tr_math_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

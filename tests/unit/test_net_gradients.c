@@ -20,6 +20,7 @@ static void probe_init(struct probe *p, const char *layers, int rank,
 {
     p->net = (struct tr_net){.seed = 7};
     if (!tr_net_parse(&p->net, layers, rank, dim, OUTPUTS, diag) ||
+        !tr_blas_load(&p->net, diag) ||
         !tr_net_reserve(&p->net, ROWS, diag))
         fail_msg("%s: %s", layers, diag->message[0]);
     tr_net_init(&p->net, 3);
@@ -170,6 +171,7 @@ static void of_embeddings(void **state)
     net.n_params = net.layer[0].block[0].n;
     assert_int_equal(net.n_params, 17);
     assert_true(tr_net_parse(&net, "", 1, dim, 1, &diag));
+    assert_true(tr_blas_load(&net, &diag));
     assert_true(tr_net_reserve(&net, 2, &diag));
     tr_net_init(&net, 1);
     /* Two numbers and two codes a row. */
@@ -318,7 +320,6 @@ static void modules_of_shapes(void **state)
 
 int main(void)
 {
-    tr_math_init();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(of_vectors),
         cmocka_unit_test(of_images),
