@@ -178,6 +178,18 @@ static bool shape_windows(struct tr_layer *layer, int64_t channels,
     return true;
 }
 
+/* The columns of one image have room. */
+static bool check_columns(struct tr_layer *layer, struct ir_diag *diag)
+{
+    const double n = (double)(layer->in.lead / layer->groups) *
+                     (double)kernel_size(layer) * (double)layer->out.inner;
+    return n <= (double)TR_MAX_BATCH_ELEMENTS ||
+           tr_layer_error(layer, diag,
+                          "conv: the windows of a row have %.0f elements (the "
+                          "limit is %lld)", n,
+                          (long long)TR_MAX_BATCH_ELEMENTS);
+}
+
 static bool shape_conv(struct tr_layer *layer, struct ir_diag *diag)
 {
     const int64_t groups = layer->groups;
@@ -189,7 +201,8 @@ static bool shape_conv(struct tr_layer *layer, struct ir_diag *diag)
                               "channels and the %lld of its input",
                               (long long)groups, (long long)layer->units,
                               (long long)layer->in.lead);
-    if (!shape_windows(layer, layer->units, diag))
+    if (!shape_windows(layer, layer->units, diag) ||
+        !check_columns(layer, diag))
         return false;
     tr_layer_block(layer, layer->units * (layer->in.lead / groups) *
                    kernel_size(layer), true, true);

@@ -392,6 +392,27 @@ static void weights_change_answers(void **state)
     tr_frame_release(&frame);
 }
 
+/* Only how weights compare with each other counts. */
+static void weights_of_rows_are_relative(void **state)
+{
+    struct tr_frame frame, twice;
+    (void)state;
+    mixed_frame(&frame, 200, 5);
+    mixed_frame(&twice, 200, 5);
+    double *w = twice.values[tr_frame_find(&twice, "v")];
+    for (int64_t i = 0; i < twice.n_rows; i++)
+        w[i] *= 2;
+    const struct request r = {.learner = "net", .target = "m", .weight = "v",
+                              .train = &frame, .settings = "epochs=3"};
+    struct request other = r;
+    other.train = &twice;
+    assert_true(same_fit(&r, &other));
+    other.weight = NULL;
+    assert_false(same_fit(&r, &other));
+    tr_frame_release(&frame);
+    tr_frame_release(&twice);
+}
+
 /* --------------------------------------------------------------- learning -- */
 
 static void nets_learn(void **state)
@@ -515,6 +536,7 @@ int main(void)
         cmocka_unit_test(the_best_epoch_is_kept),
         cmocka_unit_test(classes_have_weights),
         cmocka_unit_test(weights_change_answers),
+        cmocka_unit_test(weights_of_rows_are_relative),
         cmocka_unit_test(nets_learn),
         cmocka_unit_test(large_numbers_keep_their_digits),
         cmocka_unit_test(large_targets_keep_their_digits),
