@@ -83,9 +83,12 @@ static void hash_frame(struct ir_text *text, const struct tr_fit_job *job,
         hash_values(text, rows->weight, rows->n, sizeof(double));
 }
 
-static void hash_fit(const struct tr_fit_job *job, char hex[65])
+/* The hash of all that the fit is a function of. */
+static const char *identity_of(const struct tr_fit_job *job)
 {
     struct ir_text text;
+    if (*job->net->identity)
+        return job->net->identity;
     ir_text_init(&text);
     ir_text_printf(&text, "%s\n", job->objective->name);
     for (int i = 0; i < tr_param_count; i++)
@@ -96,8 +99,9 @@ static void hash_fit(const struct tr_fit_job *job, char hex[65])
         ir_text_quoted(&text, job->labels[k]);
     hash_frame(&text, job, &job->train, job->frame);
     hash_frame(&text, job, &job->valid, job->valid_frame);
-    ir_sha256(text.data, text.length, hex);
+    ir_sha256(text.data, text.length, job->net->identity);
     ir_text_release(&text);
+    return job->net->identity;
 }
 
 /* --------------------------------------------------------------- arrays -- */
@@ -160,10 +164,8 @@ bool tr_checkpoint_write(const struct tr_fit_job *job, struct ir_diag *diag)
     const struct tr_net_fit *fit = job->net;
     struct ir_module *module = ir_module_new("checkpoint");
     struct array arrays[N_ARRAYS];
-    char hex[65];
-    hash_fit(job, hex);
     ir_set_fact(module, "source_format", "treenail-checkpoint " FORMAT);
-    ir_set_fact(module, "fit", hex);
+    ir_set_fact(module, "fit", identity_of(job));
     set_number(module, "epoch", "%d", fit->n_epochs);
     set_number(module, "step", "%llu", (unsigned long long)fit->net.step);
     set_number(module, "best_epoch", "%d", fit->best_epoch);
@@ -239,11 +241,9 @@ static bool read_state(struct tr_fit_job *job, const struct ir_module *module,
     const char *format = ir_get_fact(module, "source_format");
     const char *fit = ir_get_fact(module, "fit");
     struct array arrays[N_ARRAYS];
-    char hex[65];
     if (!format || strcmp(format, "treenail-checkpoint " FORMAT) != 0 || !fit)
         return bad_file(path, diag, "no checkpoint of a net");
-    hash_fit(job, hex);
-    if (strcmp(fit, hex) != 0)
+    if (strcmp(fit, identity_of(job)) != 0)
         return bad_file(path, diag,
                         "a checkpoint of another fit: data, parameters or "
                         "seed differ");

@@ -195,6 +195,14 @@ static double score(const struct loop *l, const tr_real *rows,
     return metric;
 }
 
+/* Whether the validation rows were not served better for long enough. */
+static bool had_enough(const struct loop *l)
+{
+    const int patience = l->job->params->early_stopping_rounds;
+    return patience > 0 &&
+           l->fit->n_epochs - l->fit->best_epoch >= patience;
+}
+
 /* Ends an epoch; false when there should be no further one. */
 static bool score_epoch(struct loop *l)
 {
@@ -210,9 +218,7 @@ static bool score_epoch(struct loop *l)
             memcpy(fit->best, l->net->theta,
                    (size_t)l->net->n_params * sizeof(*fit->best));
     }
-    return tr_job_round(l->job, p->epochs, NAN, valid) &&
-           (p->early_stopping_rounds == 0 ||
-            fit->n_epochs - fit->best_epoch < p->early_stopping_rounds);
+    return tr_job_round(l->job, p->epochs, NAN, valid) && !had_enough(l);
 }
 
 static bool keep_checkpoint(const struct loop *l, bool last,
@@ -227,7 +233,7 @@ static bool keep_checkpoint(const struct loop *l, bool last,
 static bool fit_epochs(struct loop *l, struct ir_diag *diag)
 {
     const struct tr_params *p = l->job->params;
-    bool more = l->fit->n_epochs < p->epochs;
+    bool more = l->fit->n_epochs < p->epochs && !had_enough(l);
     while (more) {
         if (!fit_epoch(l, diag))
             return false;

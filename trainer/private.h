@@ -635,6 +635,7 @@ struct tr_net_fit {
     struct tr_optimizer optimizer;
     double target_mean, target_scale; /* value = output * scale + mean */
     int n_epochs;                     /* done */
+    char identity[65];                /* what fit it is; see net_checkpoint.c */
     /* Early stopping. */
     tr_real *best; /* [n_params]: those of best_epoch */
     int best_epoch;

@@ -258,6 +258,29 @@ static void a_fit_goes_on_to_the_same_bits(void **state)
     tr_frame_release(&valid);
 }
 
+/* A fit that came to its end goes no further. */
+static void an_ended_fit_has_ended(void **state)
+{
+    struct tr_frame frame, valid;
+    char path[32], first[256], second[256];
+    (void)state;
+    mixed_frame(&frame, 300, 5);
+    mixed_frame(&valid, 100, 6);
+    make_file(path);
+#define STOPS "epochs=400 learning_rate=0.05 early_stopping_rounds=3"
+    snprintf(first, sizeof(first), STOPS " checkpoint=%s", path);
+    snprintf(second, sizeof(second), STOPS " resume=%s", path);
+    const struct request r = {.learner = "net", .target = "b",
+                              .train = &frame, .valid = &valid,
+                              .settings = first};
+    struct request again = r;
+    again.settings = second;
+    assert_true(same_fit(&r, &again));
+    tr_frame_release(&frame);
+    tr_frame_release(&valid);
+    remove(path);
+}
+
 static void check_refused(struct request *r, const char *path,
                           const char *more, const char *want)
 {
@@ -532,6 +555,7 @@ int main(void)
         cmocka_unit_test(dropout_keeps_the_mean),
         cmocka_unit_test(a_fit_is_its_seed),
         cmocka_unit_test(a_fit_goes_on_to_the_same_bits),
+        cmocka_unit_test(an_ended_fit_has_ended),
         cmocka_unit_test(other_checkpoints_are_refused),
         cmocka_unit_test(the_best_epoch_is_kept),
         cmocka_unit_test(classes_have_weights),
