@@ -57,16 +57,53 @@ static void set_facts(struct fe_onnx *g)
                                version ? version : ""));
 }
 
-static bool build(struct fe_onnx *g)
+static bool start(struct fe_onnx *g)
 {
     g->opset = find_opset(g->model, "");
     if (g->opset == 0)
         g->opset = find_opset(g->model, "ai.onnx");
     g->ml_opset = find_opset(g->model, "ai.onnx.ml");
-    if (!check_model(g))
-        return false;
+    return check_model(g) && fe_onnx_check_ops(g);
+}
+
+/* Builds the module with the batch as g->batch says; NULL with messages. What
+ * was built before is forgotten. */
+static struct ir_module *build(struct fe_onnx *g, const struct ir_file *file)
+{
+    ir_arena_release(&g->scratch);
+    ir_arena_init(&g->scratch);
+    g->node = NULL;
+    g->words = NULL;
+    g->n_ensembles = 0;
+    g->raw = g->leaf = NULL;
+    g->module = ir_module_new(fe_name_of(&g->scratch, file->path));
+    g->module_path = ir_strdup(&g->module->arena, file->path);
+    g->elements_limit = FREE_ELEMENTS + 16 * (int64_t)file->size;
+    g->elements_left = g->elements_limit;
+    g->values_left = IR_MAX_VALUES;
     set_facts(g);
-    return fe_onnx_build(g) && ir_verify(g->module, g->diag);
+    if (fe_onnx_build(g) && ir_verify(g->module, g->diag))
+        return g->module;
+    ir_module_free(g->module);
+    return NULL;
+}
+
+/* Sizes that are given need not be a batch's: then one row is all of it. */
+static struct ir_module *build_any(struct fe_onnx *g,
+                                   const struct ir_file *file)
+{
+    struct ir_diag *diag = g->diag, tried;
+    const unsigned n_messages = g->n_messages;
+    ir_diag_init(&tried);
+    g->diag = &tried;
+    g->n_messages = 0;
+    struct ir_module *module = build(g, file);
+    ir_diag_release(&tried);
+    g->diag = diag;
+    g->n_messages = n_messages;
+    if (g->batch == FE_ONNX_FIRST)
+        g->batch = FE_ONNX_WHOLE;
+    return module ? module : build(g, file);
 }
 
 struct ir_module *fe_import_onnx(struct ir_file file, struct ir_diag *diag)
@@ -76,20 +113,10 @@ struct ir_module *fe_import_onnx(struct ir_file file, struct ir_diag *diag)
     ir_arena_init(&g.scratch);
     Onnx__ModelProto *model = fe_onnx_decode(&file, diag);
     g.model = model;
-    bool ok = model != NULL;
-    if (ok) {
-        g.module = ir_module_new(fe_name_of(&g.scratch, file.path));
-        g.module_path = ir_strdup(&g.module->arena, file.path);
-        g.elements_limit = FREE_ELEMENTS + 16 * (int64_t)file.size;
-        g.elements_left = g.elements_limit;
-        ok = build(&g);
-    }
+    struct ir_module *module =
+        model && start(&g) ? build_any(&g, &file) : NULL;
     fe_onnx_discard(model);
     ir_arena_release(&g.scratch);
     ir_file_close(&file);
-    if (ok)
-        return g.module;
-    if (g.module)
-        ir_module_free(g.module);
-    return NULL;
+    return module;
 }

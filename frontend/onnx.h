@@ -25,6 +25,10 @@ void fe_onnx_discard(Onnx__ModelProto *model);
 /* TensorProto.DataType, as far as it is read. */
 enum fe_onnx_type {
     FE_ONNX_FLOAT = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT,
+    FE_ONNX_UINT16 = ONNX__TENSOR_PROTO__DATA_TYPE__UINT16,
+    FE_ONNX_INT16 = ONNX__TENSOR_PROTO__DATA_TYPE__INT16,
+    FE_ONNX_UINT32 = ONNX__TENSOR_PROTO__DATA_TYPE__UINT32,
+    FE_ONNX_UINT64 = ONNX__TENSOR_PROTO__DATA_TYPE__UINT64,
     FE_ONNX_UINT8 = ONNX__TENSOR_PROTO__DATA_TYPE__UINT8,
     FE_ONNX_INT8 = ONNX__TENSOR_PROTO__DATA_TYPE__INT8,
     FE_ONNX_INT32 = ONNX__TENSOR_PROTO__DATA_TYPE__INT32,
@@ -38,6 +42,8 @@ enum fe_onnx_type {
 const char *fe_onnx_type_name(int type);
 /* Whole numbers and booleans. */
 bool fe_onnx_is_whole(int type);
+/* Bits of a whole number; 64 of all others. */
+int fe_onnx_bits(int type);
 
 /* A constant. */
 struct fe_onnx_tensor {
@@ -75,28 +81,42 @@ struct fe_onnx_words {
     int *table;        /* [2 * capacity] codes by hash of the word, or -1 */
 };
 
+/* Among the numbers of a constant: as many as there are rows, which only the
+ * caller of the library knows. Shape gives it; it may be moved about and stand
+ * in a new shape, and nothing can be computed with it. */
+#define FE_ONNX_BATCH (-INT64_C(0x5eedba7c0ffee000))
+
 /* What a name of the graph stands for: a constant, or something of each row.
- * The batch is the first dim of the latter and is not among its dims. */
+ * All dims are counted, also the batch's, of which a row has one. A value need
+ * have no batch: docs/formats.md says when that is. */
 struct fe_onnx_value {
     const char *name;
     int type;                              /* enum fe_onnx_type */
     const struct fe_onnx_tensor *constant; /* or NULL: */
-    struct ir_value *rows; /* of n elements: f32 for FLOAT, i32 with labels,
-                              else f64; codes for strings */
+    struct ir_value *rows; /* of n elements in row-major order, whatever its
+                              own dims: f32 for FLOAT, i32 with labels, else
+                              f64; codes for strings */
     int rank;
     int64_t dim[IR_MAX_RANK], n;
+    bool batched;
+    int batch; /* which dim is the batch, when batched; its size is 1 */
+    /* A copy without its batch, which has come first: fe_onnx_row_input()
+     * gives those, and fe_onnx_give() puts the batch back. */
+    bool is_row;
     struct fe_onnx_words **words; /* [n] of a string that has no labels */
     /* Of a class, n = 1: rows is its index in these, as i32, and `index` the
      * same as f64. */
     const struct fe_onnx_tensor *labels;
     struct ir_value *index;
     bool is_probability; /* the scores of a classifier */
-    /* As many values of these dims, one behind the other, with a dim for them
-     * before the batch: how converters average over estimators. 0: none. Only
-     * fe_onnx_any_input() gives such a value. */
-    int64_t stacked;
-    /* What Shape gives: the value whose shape it is, and nothing else. */
-    const struct fe_onnx_value *shape_of;
+};
+
+/* Which rows a library computes: docs/formats.md. */
+enum fe_onnx_batch {
+    FE_ONNX_UNKNOWN,
+    FE_ONNX_OPEN,  /* those of the dim that is open in the inputs */
+    FE_ONNX_FIRST, /* those of the inputs' first dim, whose size is given */
+    FE_ONNX_WHOLE  /* one is all that the inputs hold */
 };
 
 struct fe_onnx {
@@ -108,15 +128,25 @@ struct fe_onnx {
     const Onnx__ModelProto *model;
     struct ir_module *module;
     int64_t opset, ml_opset;
+    enum fe_onnx_batch batch;
+    int64_t batch_size; /* that of FE_ONNX_FIRST */
     const Onnx__NodeProto *node; /* that is being built, or NULL */
     size_t node_index;
+    bool rows_batched; /* an input that fe_onnx_row_input() gave has a batch */
     struct fe_onnx_value **table; /* by hash of the name, NULL: free */
     size_t table_size;            /* a power of 2 */
+    struct fe_onnx_use *uses;     /* by hash as well */
+    size_t use_size;
     struct fe_onnx_words *words; /* of the columns, newest first */
-    int64_t elements_left, elements_limit;
+    int64_t elements_left, elements_limit; /* of what is computed here */
+    int64_t values_left;                   /* elements of the row's values */
     int n_ensembles;
     struct ir_value *raw, *leaf; /* of the last ensemble */
 };
+
+/* Builds what g->node says, whose attributes and counts of inputs and outputs
+ * fit the table in onnx_graph.c. */
+typedef bool fe_onnx_builder(struct fe_onnx *g);
 
 /* A message about the node that is being built, or the graph; none when there
  * is one already. False. */
@@ -139,23 +169,31 @@ struct fe_onnx_tensor *fe_onnx_strings(struct fe_onnx *g, const char *name,
 /* The value that input i names; an error when there is none. */
 struct fe_onnx_value *fe_onnx_input(struct fe_onnx *g, size_t i);
 bool fe_onnx_has_input(const struct fe_onnx *g, size_t i);
-/* The same, also for what is stacked, or a shape. */
-struct fe_onnx_value *fe_onnx_any_input(struct fe_onnx *g, size_t i);
-/* The same, which has to be a constant or of the row. */
+/* The same, which has to be a constant. */
 const struct fe_onnx_tensor *fe_onnx_constant_input(struct fe_onnx *g,
                                                     size_t i);
+/* The same as numbers: constants become an op. */
+struct fe_onnx_value *fe_onnx_number_input(struct fe_onnx *g, size_t i);
+/* The same without the batch, which has to come first or, where there is none,
+ * be a dim of 1: for ops that look at one row after the other. */
 struct fe_onnx_value *fe_onnx_row_input(struct fe_onnx *g, size_t i);
 
 /* Gives output i of the node: a copy of `value` under the output's name.
  * Nothing when the node does not name that output. */
 bool fe_onnx_give(struct fe_onnx *g, size_t i,
                   const struct fe_onnx_value *value);
-/* The same for rows of this type and shape, or one that is `like`'s. */
+/* The same for rows of this type and shape, without the batch. */
 bool fe_onnx_give_rows(struct fe_onnx *g, size_t i, int type,
                        struct ir_value *rows, int rank, const int64_t *dim);
+/* The same for one that has the dims, and the batch, of `like`. */
 bool fe_onnx_give_like(struct fe_onnx *g, size_t i, int type,
                        struct ir_value *rows,
                        const struct fe_onnx_value *like);
+/* Whether nothing but the node uses its input i: no other node, no output. */
+bool fe_onnx_is_only_use(const struct fe_onnx *g, size_t i);
+
+/* Gives output 0: a constant; false, without a message, for NULL. */
+bool fe_onnx_give_constant(struct fe_onnx *g, const struct fe_onnx_tensor *t);
 
 /* The value named so, or NULL. */
 struct fe_onnx_value *fe_onnx_find(const struct fe_onnx *g, const char *name);
@@ -164,20 +202,49 @@ bool fe_onnx_define(struct fe_onnx *g, const char *name,
                     const struct fe_onnx_value *value);
 size_t fe_onnx_hash(const char *name);
 
+/* One message for all ops that are not read, with how often they come. */
+bool fe_onnx_check_ops(struct fe_onnx *g);
 /* Reads and builds the whole graph. */
 bool fe_onnx_build(struct fe_onnx *g);
 
+/* --------------------------------------------------------- onnx_fold.c -- */
+
+/* Builds the node, whose inputs are all constants, and makes constants of what
+ * it gives, as the interpreter computes them. */
+bool fe_onnx_fold(struct fe_onnx *g, fe_onnx_builder *build);
+
+/* ---------------------------------------------------------- onnx_ops.c -- */
+
+/* A line of the table of ops. Attributes as "name:kind", of one letter each: f
+ * i s t, or F I S for lists. `ml`: of ai.onnx.ml. An output past max_outputs is
+ * not built: a graph that names it is refused. */
+struct fe_onnx_op_info {
+    const char *name;
+    bool ml;
+    int min_inputs, max_inputs, max_outputs;
+    fe_onnx_builder *build;
+    const char *attributes;
+};
+/* NULL for an op that is not read. */
+const struct fe_onnx_op_info *fe_onnx_find_op(const Onnx__NodeProto *node);
+
 /* ------------------------------------------------------------ onnx_io.c -- */
 
+/* What the inputs' dims say of the batch; FE_ONNX_FIRST only has to be tried. */
+enum fe_onnx_batch fe_onnx_find_batch(struct fe_onnx *g);
 /* Columns of the graph's inputs; outputs of its outputs. */
 bool fe_onnx_build_inputs(struct fe_onnx *g);
 bool fe_onnx_build_outputs(struct fe_onnx *g);
 
 /* ---------------------------------------------------------- onnx_rows.c -- */
 
-/* Takes n elements, of values and of ops' tensors, from what the file's size
- * allows in all. */
+/* Takes n elements, of what is computed here and of tensors, from what the
+ * file's size allows in all. */
 bool fe_onnx_take_elements(struct fe_onnx *g, int64_t n);
+/* The product of dims, each at least `least`; -1 with a message when it is
+ * more than a value may have. */
+int64_t fe_onnx_volume(struct fe_onnx *g, int rank, const int64_t *dim,
+                       int64_t least);
 
 /* Ops on what is of each row. All return NULL with a message, and NULL for a
  * NULL operand, so that calls can be nested. */
@@ -198,11 +265,35 @@ struct ir_value *fe_onnx_concat(struct fe_onnx *g, int n,
                                 struct ir_value *const *parts);
 struct ir_value *fe_onnx_reduce(struct fe_onnx *g, struct ir_value *x,
                                 const char *kind);
+/* The same of each slice: x seen as [outer][size][inner]. */
+struct ir_value *fe_onnx_reduce_slices(struct fe_onnx *g, struct ir_value *x,
+                                       const char *kind, int64_t size,
+                                       int64_t inner);
 /* values[i] where x is keys[i], which need no order but differ. */
 struct ir_value *fe_onnx_lookup(struct fe_onnx *g, struct ir_value *x,
                                 int64_t n, const double *keys,
                                 const double *values, double fallback,
                                 enum ir_dtype to);
+
+/* Numbers as a tensor of the module. */
+const struct ir_tensor *fe_onnx_tensor(struct fe_onnx *g, enum ir_dtype dtype,
+                                       int rank, const int64_t *dim,
+                                       const double *numbers);
+/* An attribute that is a list of i64. */
+struct ir_attr fe_onnx_list(struct fe_onnx *g, const char *name, int n,
+                            const int64_t *list);
+/* x with these dims, its elements in their order. */
+struct ir_value *fe_onnx_shaped(struct fe_onnx *g, struct ir_value *x,
+                                int rank, const int64_t *dim);
+/* Element offset + sum of index * stride, for each index below dim. */
+struct ir_value *fe_onnx_strided(struct fe_onnx *g, struct ir_value *x,
+                                 int rank, const int64_t *dim,
+                                 const int64_t *stride, int64_t offset);
+/* `count` elements from `first` on, as these dims. */
+struct ir_value *fe_onnx_part(struct fe_onnx *g, struct ir_value *x,
+                              int64_t first, int rank, const int64_t *dim);
+/* The strides of dims that are dense. */
+void fe_onnx_strides(int rank, const int64_t *dim, int64_t *stride);
 
 /* How the rows of a type are kept. */
 enum ir_dtype fe_onnx_dtype(int type);
@@ -214,6 +305,125 @@ struct ir_value *fe_onnx_numbers(struct fe_onnx *g,
 int fe_onnx_code(struct fe_onnx *g, struct fe_onnx_words *words,
                  const char *word);
 struct fe_onnx_words *fe_onnx_new_words(struct fe_onnx *g);
+
+/* ---------------------------------------------------------- onnx_dims.c -- */
+
+/* The dims of a result, with the batch. */
+struct fe_onnx_shape {
+    int rank;
+    int64_t dim[IR_MAX_RANK], n;
+    bool batched;
+    int batch;
+};
+
+struct fe_onnx_shape fe_onnx_shape_of(const struct fe_onnx_value *x);
+/* What n values broadcast to, as numpy's do. */
+bool fe_onnx_broadcast(struct fe_onnx *g, size_t n,
+                       struct fe_onnx_value *const *x,
+                       struct fe_onnx_shape *shape);
+/* x's numbers as a map takes them, for a result of that shape: of this dtype,
+ * and with dims that fit from the last one on. */
+struct ir_value *fe_onnx_spread(struct fe_onnx *g,
+                                const struct fe_onnx_shape *shape,
+                                const struct fe_onnx_value *x,
+                                enum ir_dtype dtype);
+/* Sets n from the dims; false with a message when it is too large. */
+bool fe_onnx_size(struct fe_onnx *g, struct fe_onnx_shape *shape);
+bool fe_onnx_give_shape(struct fe_onnx *g, size_t i, int type,
+                        struct ir_value *rows,
+                        const struct fe_onnx_shape *shape);
+/* x with other dims, of as many elements in the same order. */
+bool fe_onnx_give_shaped(struct fe_onnx *g, size_t i,
+                         const struct fe_onnx_value *x,
+                         const struct fe_onnx_shape *shape);
+/* The elements offset + sum of index * stride of x, for each index below the
+ * shape's dims: rows, constants and strings alike. */
+bool fe_onnx_view(struct fe_onnx *g, const struct fe_onnx_value *x,
+                  const struct fe_onnx_shape *shape, const int64_t *stride,
+                  int64_t offset, struct fe_onnx_value *y);
+/* The shape's elements as those with these numbers of x. */
+bool fe_onnx_pick(struct fe_onnx *g, const struct fe_onnx_value *x,
+                  const struct fe_onnx_shape *shape, const int32_t *index,
+                  struct fe_onnx_value *y);
+/* An axis that may count from the end, of `rank` dims. */
+bool fe_onnx_axis(struct fe_onnx *g, int64_t given, int rank, int *axis);
+/* The same of x's dims, which may not be the batch. */
+bool fe_onnx_own_axis(struct fe_onnx *g, const struct fe_onnx_value *x,
+                      int64_t given, int *axis);
+/* The product of x's dims [from, to). */
+int64_t fe_onnx_product(const struct fe_onnx_value *x, int from, int to);
+/* The list of whole numbers that is an attribute, or a constant input. NULL
+ * without a message when it is neither; *ok false after one. */
+const struct fe_onnx_tensor *fe_onnx_whole_list(struct fe_onnx *g,
+                                                const char *name, size_t input,
+                                                bool *ok);
+
+/* ---------------------------------------------------------- onnx_move.c -- */
+
+/* Parts side by side along an axis of theirs. */
+struct ir_value *fe_onnx_join(struct fe_onnx *g, int n,
+                              struct ir_value *const *parts, int axis);
+
+/* ---------------------------------------------------------- onnx_math.c -- */
+
+/* The program of a recurrent layer's activation; alpha and beta are NULL where
+ * it has none of its own. NULL, without a message, for an unknown name. */
+const char *fe_onnx_activation(struct fe_onnx *g, const char *name,
+                               const double *alpha, const double *beta);
+
+/* -------------------------------------------------------- onnx_matmul.c -- */
+
+/* x, as rows of k elements, times weights[k][n], plus bias[n] or NULL: a value
+ * [rows][n], or [n] of one row. */
+struct ir_value *fe_onnx_gemm_op(struct fe_onnx *g, struct ir_value *x,
+                                 int64_t k, int64_t n, const double *weights,
+                                 const double *bias);
+/* x times w as numpy's matmul has it. */
+bool fe_onnx_multiply(struct fe_onnx *g, const struct fe_onnx_value *x,
+                      const struct fe_onnx_value *w, struct fe_onnx_value *y);
+
+/* -------------------------------------------------------- onnx_window.c -- */
+
+enum fe_onnx_auto_pad {
+    FE_ONNX_NOTSET, FE_ONNX_SAME_UPPER, FE_ONNX_SAME_LOWER, FE_ONNX_VALID
+};
+
+/* By dim after the first two, n of them. */
+struct fe_onnx_window {
+    int n;
+    enum fe_onnx_auto_pad auto_pad;
+    int64_t kernel[IR_MAX_SPACE], stride[IR_MAX_SPACE];
+    int64_t dilation[IR_MAX_SPACE];
+    int64_t pad[2 * IR_MAX_SPACE]; /* all begins, then all ends */
+};
+
+/* Reads the attributes; x is [N][C][d1].., whose batch may only be N. `kernel`
+ * is the size of a convolution's weights, else NULL. */
+bool fe_onnx_read_window(struct fe_onnx *g, const struct fe_onnx_value *x,
+                         const int64_t *kernel, struct fe_onnx_window *w);
+/* Sets the pads that auto_pad stands for, of x's dims in[n]. */
+void fe_onnx_auto_pad(struct fe_onnx_window *w, const int64_t *in);
+/* Padding of `total` along dim i; of an odd one more goes to the end (upper)
+ * or to the front. */
+void fe_onnx_split_pad(struct fe_onnx_window *w, int64_t total, int i,
+                       bool upper);
+
+/* Builds what becomes of one item of x's first dim. */
+typedef struct ir_value *fe_onnx_item_builder(struct fe_onnx *g,
+                                              struct ir_value *item,
+                                              const void *context);
+/* *y is what is built of all items, which have these dims, end to end. */
+bool fe_onnx_each_item(struct fe_onnx *g, const struct fe_onnx_value *x,
+                       int rank, const int64_t *dim,
+                       fe_onnx_item_builder *build, const void *context,
+                       struct ir_value **y);
+
+/* ---------------------------------------------------------- onnx_conv.c -- */
+
+/* A convolution of x by the node's attributes; bias may be NULL. */
+bool fe_onnx_convolve(struct fe_onnx *g, const struct fe_onnx_value *x,
+                      const struct fe_onnx_tensor *weights,
+                      const double *bias, struct fe_onnx_value *y);
 
 /* ------------------------------------- onnx_tree.c, onnx_tree_{v3,v5}.c -- */
 
@@ -294,28 +504,54 @@ bool fe_onnx_give_from_table(struct fe_onnx *g,
 
 /* ----------------------------------------------- the ops, by their file -- */
 
-/* Builds what g->node says, whose attributes and counts of inputs and outputs
- * fit the table in onnx_graph.c. */
-typedef bool fe_onnx_builder(struct fe_onnx *g);
-
 /* onnx_tree_v3.c, onnx_tree_v5.c */
 fe_onnx_builder fe_onnx_tree_regressor, fe_onnx_tree_classifier,
     fe_onnx_tree_ensemble;
 /* onnx_linear.c */
-fe_onnx_builder fe_onnx_linear_classifier, fe_onnx_linear_regressor,
-    fe_onnx_gemm, fe_onnx_matmul;
+fe_onnx_builder fe_onnx_linear_classifier, fe_onnx_linear_regressor;
 /* onnx_features.c */
 fe_onnx_builder fe_onnx_scaler, fe_onnx_imputer, fe_onnx_normalizer,
     fe_onnx_binarizer, fe_onnx_one_hot_encoder, fe_onnx_label_encoder,
-    fe_onnx_category_mapper, fe_onnx_feature_vectorizer,
-    fe_onnx_array_feature_extractor, fe_onnx_zip_map;
+    fe_onnx_category_mapper, fe_onnx_feature_vectorizer, fe_onnx_zip_map;
 /* onnx_shape.c */
 fe_onnx_builder fe_onnx_constant, fe_onnx_identity, fe_onnx_cast,
-    fe_onnx_reshape, fe_onnx_flatten, fe_onnx_unsqueeze, fe_onnx_squeeze,
-    fe_onnx_shape, fe_onnx_constant_of_shape, fe_onnx_concat_op,
-    fe_onnx_split, fe_onnx_slice, fe_onnx_gather_op, fe_onnx_transpose;
+    fe_onnx_cast_like, fe_onnx_reshape, fe_onnx_flatten, fe_onnx_unsqueeze,
+    fe_onnx_squeeze, fe_onnx_shape, fe_onnx_size_op,
+    fe_onnx_constant_of_shape, fe_onnx_range;
+/* onnx_move.c */
+fe_onnx_builder fe_onnx_transpose, fe_onnx_slice, fe_onnx_split,
+    fe_onnx_expand, fe_onnx_tile, fe_onnx_depth_to_space,
+    fe_onnx_space_to_depth, fe_onnx_concat_op;
+/* onnx_gather.c */
+fe_onnx_builder fe_onnx_gather_op, fe_onnx_gather_elements,
+    fe_onnx_array_feature_extractor;
+/* onnx_pad.c */
+fe_onnx_builder fe_onnx_pad;
 /* onnx_math.c */
-fe_onnx_builder fe_onnx_unary, fe_onnx_binary, fe_onnx_clip, fe_onnx_where,
-    fe_onnx_softmax, fe_onnx_arg_max, fe_onnx_reduce_op, fe_onnx_variadic;
+fe_onnx_builder fe_onnx_unary, fe_onnx_selu, fe_onnx_shrink, fe_onnx_gelu,
+    fe_onnx_is_inf, fe_onnx_binary, fe_onnx_mod, fe_onnx_variadic,
+    fe_onnx_where, fe_onnx_clip;
+/* onnx_reduce.c */
+fe_onnx_builder fe_onnx_softmax, fe_onnx_log_softmax, fe_onnx_hardmax,
+    fe_onnx_arg_max, fe_onnx_reduce_op, fe_onnx_cum_sum;
+/* onnx_matmul.c */
+fe_onnx_builder fe_onnx_matmul, fe_onnx_gemm;
+/* onnx_conv.c */
+fe_onnx_builder fe_onnx_conv, fe_onnx_conv_transpose;
+/* onnx_pool.c */
+fe_onnx_builder fe_onnx_max_pool, fe_onnx_average_pool, fe_onnx_lp_pool,
+    fe_onnx_global_pool;
+/* onnx_resize.c */
+fe_onnx_builder fe_onnx_resize, fe_onnx_upsample;
+/* onnx_norm.c */
+fe_onnx_builder fe_onnx_batch_normalization, fe_onnx_layer_normalization,
+    fe_onnx_rms_normalization, fe_onnx_instance_normalization,
+    fe_onnx_group_normalization, fe_onnx_lp_normalization, fe_onnx_lrn;
+/* onnx_recurrent.c */
+fe_onnx_builder fe_onnx_lstm, fe_onnx_gru, fe_onnx_rnn;
+/* onnx_quant.c */
+fe_onnx_builder fe_onnx_quantize, fe_onnx_dequantize,
+    fe_onnx_dynamic_quantize, fe_onnx_conv_integer, fe_onnx_qlinear_conv,
+    fe_onnx_matmul_integer, fe_onnx_qlinear_matmul;
 
 #endif

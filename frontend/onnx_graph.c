@@ -1,163 +1,19 @@
-/* onnx_graph.c: the graph, node by node: the table of ops, names and what they
- * stand for, attributes.
+/* onnx_graph.c: the graph, node by node: names and what they stand for,
+ * attributes. The table of ops is in onnx_ops.c.
  *
- * The table below is the list of what is read. Before anything is built, each
- * op that is not in it is collected, so that one message lists them all. Nodes
- * come in order, each after what it uses, and a name is given once (SSA).
+ * Before anything is built, each op that is not in the table is collected, so
+ * that one message lists them all. Nodes come in order, each after what it
+ * uses, and a name is given once (SSA). A node all of whose inputs are
+ * constants gives constants.
  */
 #include "frontend/onnx.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* --------------------------------------------------------- table of ops -- */
-
-/* Attributes as "name:kind", of one letter each: f i s t, or F I S for lists.
- * `ml`: of ai.onnx.ml. An output past those built has no builder: a graph that
- * names it is refused. */
-static const struct op {
-    const char *name;
-    bool ml;
-    int min_inputs, max_inputs, max_outputs;
-    fe_onnx_builder *build; /* NULL: known, and refused with `attributes` */
-    const char *attributes;
-} ops[] = {
-    {"TreeEnsembleRegressor", true, 1, 1, 1, fe_onnx_tree_regressor,
-     "aggregate_function:s base_values:F base_values_as_tensor:t n_targets:i "
-     "nodes_falsenodeids:I nodes_featureids:I nodes_hitrates:F "
-     "nodes_hitrates_as_tensor:t nodes_missing_value_tracks_true:I "
-     "nodes_modes:S nodes_nodeids:I nodes_treeids:I nodes_truenodeids:I "
-     "nodes_values:F nodes_values_as_tensor:t post_transform:s target_ids:I "
-     "target_nodeids:I target_treeids:I target_weights:F "
-     "target_weights_as_tensor:t"},
-    {"TreeEnsembleClassifier", true, 1, 1, 2, fe_onnx_tree_classifier,
-     "base_values:F base_values_as_tensor:t class_ids:I class_nodeids:I "
-     "class_treeids:I class_weights:F class_weights_as_tensor:t "
-     "classlabels_int64s:I classlabels_strings:S nodes_falsenodeids:I "
-     "nodes_featureids:I nodes_hitrates:F nodes_hitrates_as_tensor:t "
-     "nodes_missing_value_tracks_true:I nodes_modes:S nodes_nodeids:I "
-     "nodes_treeids:I nodes_truenodeids:I nodes_values:F "
-     "nodes_values_as_tensor:t post_transform:s"},
-    {"TreeEnsemble", true, 1, 1, 1, fe_onnx_tree_ensemble,
-     "aggregate_function:i leaf_targetids:I leaf_weights:t "
-     "membership_values:t n_targets:i nodes_falseleafs:I "
-     "nodes_falsenodeids:I nodes_featureids:I nodes_hitrates:t "
-     "nodes_missing_value_tracks_true:I nodes_modes:t nodes_splits:t "
-     "nodes_trueleafs:I nodes_truenodeids:I post_transform:i tree_roots:I"},
-    {"LinearClassifier", true, 1, 1, 2, fe_onnx_linear_classifier,
-     "classlabels_ints:I classlabels_strings:S coefficients:F intercepts:F "
-     "multi_class:i post_transform:s"},
-    {"LinearRegressor", true, 1, 1, 1, fe_onnx_linear_regressor,
-     "coefficients:F intercepts:F post_transform:s targets:i"},
-    {"Scaler", true, 1, 1, 1, fe_onnx_scaler, "offset:F scale:F"},
-    {"Imputer", true, 1, 1, 1, fe_onnx_imputer,
-     "imputed_value_floats:F imputed_value_int64s:I replaced_value_float:f "
-     "replaced_value_int64:i"},
-    {"Normalizer", true, 1, 1, 1, fe_onnx_normalizer, "norm:s"},
-    {"Binarizer", true, 1, 1, 1, fe_onnx_binarizer, "threshold:f"},
-    {"OneHotEncoder", true, 1, 1, 1, fe_onnx_one_hot_encoder,
-     "cats_int64s:I cats_strings:S zeros:i"},
-    {"LabelEncoder", true, 1, 1, 1, fe_onnx_label_encoder,
-     "classes_strings:S default_float:f default_int64:i default_string:s "
-     "default_tensor:t keys_floats:F keys_int64s:I keys_strings:S "
-     "keys_tensor:t values_floats:F values_int64s:I values_strings:S "
-     "values_tensor:t"},
-    {"CategoryMapper", true, 1, 1, 1, fe_onnx_category_mapper,
-     "cats_int64s:I cats_strings:S default_int64:i default_string:s"},
-    {"FeatureVectorizer", true, 1, IR_MAX_OPERANDS, 1,
-     fe_onnx_feature_vectorizer, "inputdimensions:I"},
-    {"ArrayFeatureExtractor", true, 2, 2, 1, fe_onnx_array_feature_extractor,
-     ""},
-    {"ZipMap", true, 1, 1, 1, fe_onnx_zip_map,
-     "classlabels_int64s:I classlabels_strings:S"},
-    {"Constant", false, 0, 0, 1, fe_onnx_constant,
-     "value:t value_float:f value_floats:F value_int:i value_ints:I "
-     "value_string:s value_strings:S"},
-    {"Identity", false, 1, 1, 1, fe_onnx_identity, ""},
-    {"Dropout", false, 1, 3, 1, fe_onnx_identity, "seed:i ratio:f is_test:i"},
-    {"Cast", false, 1, 1, 1, fe_onnx_cast, "to:i saturate:i"},
-    {"Reshape", false, 1, 2, 1, fe_onnx_reshape, "shape:I allowzero:i"},
-    {"Shape", false, 1, 1, 1, fe_onnx_shape, "start:i end:i"},
-    {"ConstantOfShape", false, 1, 1, 1, fe_onnx_constant_of_shape, "value:t"},
-    {"Flatten", false, 1, 1, 1, fe_onnx_flatten, "axis:i"},
-    {"Unsqueeze", false, 1, 2, 1, fe_onnx_unsqueeze, "axes:I"},
-    {"Squeeze", false, 1, 2, 1, fe_onnx_squeeze, "axes:I"},
-    {"Concat", false, 1, IR_MAX_OPERANDS, 1, fe_onnx_concat_op, "axis:i"},
-    {"Split", false, 1, 2, IR_MAX_OPERANDS, fe_onnx_split,
-     "axis:i split:I num_outputs:i"},
-    {"Slice", false, 1, 5, 1, fe_onnx_slice, "axes:I starts:I ends:I"},
-    {"Gather", false, 2, 2, 1, fe_onnx_gather_op, "axis:i"},
-    {"Transpose", false, 1, 1, 1, fe_onnx_transpose, "perm:I"},
-    {"Neg", false, 1, 1, 1, fe_onnx_unary, ""},
-    {"Abs", false, 1, 1, 1, fe_onnx_unary, ""},
-    {"Sign", false, 1, 1, 1, fe_onnx_unary, ""},
-    {"Exp", false, 1, 1, 1, fe_onnx_unary, ""},
-    {"Log", false, 1, 1, 1, fe_onnx_unary, ""},
-    {"Sqrt", false, 1, 1, 1, fe_onnx_unary, ""},
-    {"Reciprocal", false, 1, 1, 1, fe_onnx_unary, ""},
-    {"Floor", false, 1, 1, 1, fe_onnx_unary, ""},
-    {"Ceil", false, 1, 1, 1, fe_onnx_unary, ""},
-    {"Round", false, 1, 1, 1, fe_onnx_unary, ""},
-    {"Relu", false, 1, 1, 1, fe_onnx_unary, ""},
-    {"Sigmoid", false, 1, 1, 1, fe_onnx_unary, ""},
-    {"Tanh", false, 1, 1, 1, fe_onnx_unary, ""},
-    {"Not", false, 1, 1, 1, fe_onnx_unary, ""},
-    {"IsNaN", false, 1, 1, 1, fe_onnx_unary, ""},
-    {"Add", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
-    {"Sub", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
-    {"Mul", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
-    {"Div", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
-    {"Pow", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
-    {"Less", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
-    {"LessOrEqual", false, 2, 2, 1, fe_onnx_binary, ""},
-    {"Greater", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
-    {"GreaterOrEqual", false, 2, 2, 1, fe_onnx_binary, ""},
-    {"Equal", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
-    {"And", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
-    {"Or", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
-    {"Min", false, 1, IR_MAX_OPERANDS, 1, fe_onnx_variadic, ""},
-    {"Max", false, 1, IR_MAX_OPERANDS, 1, fe_onnx_variadic, ""},
-    {"Sum", false, 1, IR_MAX_OPERANDS, 1, fe_onnx_variadic, ""},
-    {"Clip", false, 1, 3, 1, fe_onnx_clip, "min:f max:f"},
-    {"Where", false, 3, 3, 1, fe_onnx_where, ""},
-    {"Softmax", false, 1, 1, 1, fe_onnx_softmax, "axis:i"},
-    {"ArgMax", false, 1, 1, 1, fe_onnx_arg_max,
-     "axis:i keepdims:i select_last_index:i"},
-    {"ReduceSum", false, 1, 2, 1, fe_onnx_reduce_op,
-     "axes:I keepdims:i noop_with_empty_axes:i"},
-    {"ReduceMean", false, 1, 2, 1, fe_onnx_reduce_op,
-     "axes:I keepdims:i noop_with_empty_axes:i"},
-    {"ReduceMax", false, 1, 2, 1, fe_onnx_reduce_op,
-     "axes:I keepdims:i noop_with_empty_axes:i"},
-    {"ReduceMin", false, 1, 2, 1, fe_onnx_reduce_op,
-     "axes:I keepdims:i noop_with_empty_axes:i"},
-    {"ReduceL1", false, 1, 2, 1, fe_onnx_reduce_op,
-     "axes:I keepdims:i noop_with_empty_axes:i"},
-    {"ReduceL2", false, 1, 2, 1, fe_onnx_reduce_op,
-     "axes:I keepdims:i noop_with_empty_axes:i"},
-    {"ReduceSumSquare", false, 1, 2, 1, fe_onnx_reduce_op,
-     "axes:I keepdims:i noop_with_empty_axes:i"},
-    {"MatMul", false, 2, 2, 1, fe_onnx_matmul, ""},
-    {"Gemm", false, 2, 3, 1, fe_onnx_gemm,
-     "alpha:f beta:f transA:i transB:i broadcast:i"},
-};
-enum { N_OPS = sizeof ops / sizeof *ops };
-
 static const char *text_of(const char *s)
 {
     return s ? s : "";
-}
-
-static const struct op *find_op(const Onnx__NodeProto *node)
-{
-    const char *domain = text_of(node->domain);
-    const bool ml = !strcmp(domain, "ai.onnx.ml");
-    if (!ml && *domain && strcmp(domain, "ai.onnx") != 0)
-        return NULL;
-    for (int i = 0; i < N_OPS; i++)
-        if (ops[i].ml == ml && !strcmp(ops[i].name, text_of(node->op_type)))
-            return &ops[i];
-    return NULL;
 }
 
 /* ------------------------------------------------------------- messages -- */
@@ -229,6 +85,48 @@ static void make_table(struct fe_onnx *g)
     g->table = ir_alloc_array(&g->scratch, g->table_size, sizeof *g->table);
 }
 
+/* How often the graph asks for a name. */
+struct fe_onnx_use {
+    const char *name;
+    size_t n;
+};
+
+static struct fe_onnx_use *use_of(const struct fe_onnx *g, const char *name)
+{
+    size_t i = fe_onnx_hash(name) & (g->use_size - 1);
+    while (g->uses[i].name && strcmp(g->uses[i].name, name) != 0)
+        i = (i + 1) & (g->use_size - 1);
+    return &g->uses[i];
+}
+
+static void add_use(struct fe_onnx *g, const char *name)
+{
+    struct fe_onnx_use *use = use_of(g, name);
+    use->name = name;
+    use->n++;
+}
+
+static void count_uses(struct fe_onnx *g)
+{
+    const Onnx__GraphProto *graph = g->model->graph;
+    size_t n = graph->n_output + 1;
+    for (size_t i = 0; i < graph->n_node; i++)
+        n += graph->node[i]->n_input;
+    for (g->use_size = 16; g->use_size < 2 * n; g->use_size *= 2)
+        ;
+    g->uses = ir_alloc_array(&g->scratch, g->use_size, sizeof *g->uses);
+    for (size_t i = 0; i < graph->n_node; i++)
+        for (size_t k = 0; k < graph->node[i]->n_input; k++)
+            add_use(g, graph->node[i]->input[k]);
+    for (size_t i = 0; i < graph->n_output; i++)
+        add_use(g, text_of(graph->output[i]->name));
+}
+
+bool fe_onnx_is_only_use(const struct fe_onnx *g, size_t i)
+{
+    return use_of(g, g->node->input[i])->n == 1;
+}
+
 static bool define_initializers(struct fe_onnx *g)
 {
     const Onnx__GraphProto *graph = g->model->graph;
@@ -260,7 +158,7 @@ bool fe_onnx_has_input(const struct fe_onnx *g, size_t i)
     return i < g->node->n_input && *g->node->input[i];
 }
 
-struct fe_onnx_value *fe_onnx_any_input(struct fe_onnx *g, size_t i)
+struct fe_onnx_value *fe_onnx_input(struct fe_onnx *g, size_t i)
 {
     if (!fe_onnx_has_input(g, i)) {
         fe_onnx_error(g, "input %zu is missing", i);
@@ -270,19 +168,6 @@ struct fe_onnx_value *fe_onnx_any_input(struct fe_onnx *g, size_t i)
     if (!value)
         fe_onnx_error(g, "input %zu, '%.200s', is given by no input, "
                       "initializer or earlier node", i, g->node->input[i]);
-    return value;
-}
-
-struct fe_onnx_value *fe_onnx_input(struct fe_onnx *g, size_t i)
-{
-    struct fe_onnx_value *value = fe_onnx_any_input(g, i);
-    if (value && (value->stacked || value->shape_of)) {
-        fe_onnx_error(g, "input %zu, '%.200s', %s", i, value->name,
-                      value->stacked ? "has a dim before the batch"
-                                     : "is a shape, which depends on the "
-                                       "batch");
-        return NULL;
-    }
     return value;
 }
 
@@ -296,23 +181,69 @@ const struct fe_onnx_tensor *fe_onnx_constant_input(struct fe_onnx *g,
     return value ? value->constant : NULL;
 }
 
+struct fe_onnx_value *fe_onnx_number_input(struct fe_onnx *g, size_t i)
+{
+    struct fe_onnx_value *value = fe_onnx_input(g, i);
+    if (!value)
+        return NULL;
+    struct fe_onnx_value *numbers = ir_alloc(&g->scratch, sizeof *numbers);
+    *numbers = *value;
+    numbers->rows = fe_onnx_numbers(g, value);
+    numbers->constant = NULL;
+    numbers->labels = NULL;
+    return numbers->rows ? numbers : NULL;
+}
+
 struct fe_onnx_value *fe_onnx_row_input(struct fe_onnx *g, size_t i)
 {
     struct fe_onnx_value *value = fe_onnx_input(g, i);
-    if (value && value->constant) {
-        fe_onnx_error(g, "input %zu, '%.200s', is a constant, where rows are "
-                      "expected", i, value->name);
+    if (!value)
+        return NULL;
+    struct fe_onnx_value *row = ir_alloc(&g->scratch, sizeof *row);
+    *row = *value;
+    row->is_row = true;
+    if (value->batched ? value->batch != 0
+                       : value->rank && value->dim[0] != 1) {
+        fe_onnx_error(g, "input %zu, '%.200s', has no batch as its first dim",
+                      i, value->name);
         return NULL;
     }
-    return value;
+    if (value->constant) {
+        row->rows = fe_onnx_numbers(g, value);
+        row->constant = NULL;
+        if (!row->rows)
+            return NULL;
+    }
+    if (row->rank)
+        memmove(row->dim, row->dim + 1,
+                (size_t)--row->rank * sizeof *row->dim);
+    g->rows_batched |= value->batched;
+    return row;
+}
+
+/* With the batch put back in front. */
+static bool restore_batch(struct fe_onnx *g, struct fe_onnx_value *value)
+{
+    if (value->rank == IR_MAX_RANK)
+        return fe_onnx_error(g, "its result has %d dims (the limit is %d)",
+                             value->rank + 1, IR_MAX_RANK);
+    memmove(value->dim + 1, value->dim,
+            (size_t)value->rank++ * sizeof *value->dim);
+    value->dim[0] = 1;
+    value->batched = g->rows_batched;
+    value->batch = 0;
+    value->is_row = false;
+    return true;
 }
 
 bool fe_onnx_give(struct fe_onnx *g, size_t i,
                   const struct fe_onnx_value *value)
 {
+    struct fe_onnx_value given = *value;
     if (i >= g->node->n_output || !*g->node->output[i])
         return true;
-    return fe_onnx_define(g, g->node->output[i], value);
+    return (!given.is_row || restore_batch(g, &given)) &&
+           fe_onnx_define(g, g->node->output[i], &given);
 }
 
 bool fe_onnx_give_rows(struct fe_onnx *g, size_t i, int type,
@@ -321,7 +252,7 @@ bool fe_onnx_give_rows(struct fe_onnx *g, size_t i, int type,
     if (!rows)
         return false;
     struct fe_onnx_value value = {.type = type, .rows = rows, .rank = rank,
-                                  .n = 1};
+                                  .n = 1, .is_row = true};
     for (int d = 0; d < rank; d++) {
         value.dim[d] = dim[d];
         value.n *= dim[d];
@@ -333,7 +264,12 @@ bool fe_onnx_give_like(struct fe_onnx *g, size_t i, int type,
                        struct ir_value *rows,
                        const struct fe_onnx_value *like)
 {
-    return fe_onnx_give_rows(g, i, type, rows, like->rank, like->dim);
+    struct fe_onnx_value value = {
+        .type = type, .rows = rows, .rank = like->rank, .n = like->n,
+        .batched = like->batched, .batch = like->batch,
+        .is_row = like->is_row};
+    memcpy(value.dim, like->dim, sizeof value.dim);
+    return rows && fe_onnx_give(g, i, &value);
 }
 
 /* ----------------------------------------------------------- attributes -- */
@@ -422,7 +358,8 @@ static const char *kind_name(char kind)
     }
 }
 
-static bool check_attribute(struct fe_onnx *g, const struct op *op,
+static bool check_attribute(struct fe_onnx *g,
+                            const struct fe_onnx_op_info *op,
                             const Onnx__AttributeProto *a)
 {
     const char *name = text_of(a->name);
@@ -447,7 +384,8 @@ static bool check_attribute(struct fe_onnx *g, const struct op *op,
     return true;
 }
 
-static bool check_attributes(struct fe_onnx *g, const struct op *op)
+static bool check_attributes(struct fe_onnx *g,
+                             const struct fe_onnx_op_info *op)
 {
     if (g->node->n_attribute > 64)
         return fe_onnx_error(g, "it has %zu attributes (%s has no more than "
@@ -465,38 +403,73 @@ static bool check_attributes(struct fe_onnx *g, const struct op *op)
 
 /* ---------------------------------------------------------------- graph -- */
 
-/* One message for all ops that are not read, each named once. */
-static bool check_ops(struct fe_onnx *g)
+/* "ai.onnx.ml.SVMRegressor" */
+static const char *full_name(struct fe_onnx *g, const Onnx__NodeProto *node)
+{
+    const char *domain = text_of(node->domain);
+    return ir_sprintf(&g->scratch, "%.60s%s%.80s", domain, *domain ? "." : "",
+                      text_of(node->op_type));
+}
+
+/* The names of the ops that are not read, each once, and how often. */
+struct unread {
+    int n;
+    const char *name[100];
+    size_t count[100];
+};
+
+static void collect(struct fe_onnx *g, const Onnx__NodeProto *node,
+                    struct unread *u)
+{
+    const char *name = full_name(g, node);
+    int i = 0;
+    while (i < u->n && strcmp(u->name[i], name) != 0)
+        i++;
+    if (i == 100)
+        return;
+    u->n = i == u->n ? i + 1 : u->n;
+    u->name[i] = name;
+    u->count[i]++;
+}
+
+bool fe_onnx_check_ops(struct fe_onnx *g)
 {
     const Onnx__GraphProto *graph = g->model->graph;
+    struct unread u = {0};
+    for (size_t i = 0; i < graph->n_node; i++)
+        if (!fe_onnx_find_op(graph->node[i]))
+            collect(g, graph->node[i], &u);
+    if (u.n == 0)
+        return true;
     struct ir_text text;
     ir_text_init(&text);
-    int n = 0;
-    for (size_t i = 0; i < graph->n_node && n < 100; i++) {
-        const Onnx__NodeProto *node = graph->node[i];
-        if (find_op(node))
-            continue;
-        char name[160];
-        const char *domain = text_of(node->domain);
-        snprintf(name, sizeof name, "%.60s%s%.80s", domain, *domain ? "." : "",
-                 text_of(node->op_type));
-        char *quoted = ir_sprintf(&g->scratch, " %s,", name);
-        if (text.data && strstr(text.data, quoted))
-            continue;
-        ir_text_puts(&text, quoted);
-        n++;
-    }
-    if (n)
-        fe_onnx_error(g, "%s not read:%.*s", n == 1 ? "this op is"
-                      : n == 100 ? "these ops and more are" : "these ops are",
-                      (int)text.length - 1, text.data);
+    for (int i = 0; i < u.n; i++)
+        ir_text_printf(&text, "%s %s (%zu)", i ? "," : "", u.name[i],
+                       u.count[i]);
+    fe_onnx_error(g, "%s not read:%s", u.n == 1 ? "this op is"
+                  : u.n == 100 ? "these ops and more are" : "these ops are",
+                  text.data);
     ir_text_release(&text);
-    return n == 0;
+    return false;
+}
+
+static bool are_inputs_constant(const struct fe_onnx *g)
+{
+    bool any = false;
+    for (size_t i = 0; i < g->node->n_input; i++) {
+        if (!fe_onnx_has_input(g, i))
+            continue;
+        const struct fe_onnx_value *x = fe_onnx_find(g, g->node->input[i]);
+        if (!x || !x->constant)
+            return false;
+        any = true;
+    }
+    return any;
 }
 
 static bool build_node(struct fe_onnx *g)
 {
-    const struct op *op = find_op(g->node);
+    const struct fe_onnx_op_info *op = fe_onnx_find_op(g->node);
     const size_t n = g->node->n_input;
     if (n < (size_t)op->min_inputs || n > (size_t)op->max_inputs)
         return fe_onnx_error(g, "%zu inputs (%d to %d are expected)", n,
@@ -507,28 +480,22 @@ static bool build_node(struct fe_onnx *g)
                                  i, g->node->output[i]);
     if (g->node->n_output == 0)
         return fe_onnx_error(g, "it gives no output");
-    return check_attributes(g, op) && op->build(g);
-}
-
-/* Every constant of the graph is in it, so this is the sum of all. */
-static bool check_size(struct fe_onnx *g)
-{
-    int64_t n = 0;
-    for (int i = 0; i < g->module->n_ops; i++)
-        for (int r = 0; r < g->module->ops[i]->n_results; r++)
-            n += ir_type_volume(&g->module->ops[i]->result[r].type);
-    return n <= IR_MAX_VALUES ||
-           fe_onnx_error(g, "the values of a row have %lld elements (the "
-                         "limit is %d)", (long long)n, IR_MAX_VALUES);
+    g->rows_batched = false;
+    if (!check_attributes(g, op))
+        return false;
+    return are_inputs_constant(g) ? fe_onnx_fold(g, op->build) : op->build(g);
 }
 
 bool fe_onnx_build(struct fe_onnx *g)
 {
     const Onnx__GraphProto *graph = g->model->graph;
-    if (!check_ops(g))
-        return false;
     make_table(g);
-    if (!define_initializers(g) || !fe_onnx_build_inputs(g))
+    count_uses(g);
+    if (!define_initializers(g))
+        return false;
+    if (g->batch == FE_ONNX_UNKNOWN)
+        g->batch = fe_onnx_find_batch(g);
+    if (!fe_onnx_build_inputs(g))
         return false;
     for (size_t i = 0; i < graph->n_node; i++) {
         g->node = graph->node[i];
@@ -540,5 +507,5 @@ bool fe_onnx_build(struct fe_onnx *g)
     if (!fe_onnx_build_outputs(g))
         return false;
     ir_remove_dead_ops(g->module);
-    return check_size(g);
+    return true;
 }

@@ -11,7 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* More numbers than these are one column of a tensor. */
+/* More numbers than these are one column of a tensor, as are those of more than
+ * one dim. */
 #define MAX_NAMED 4096
 
 /* --------------------------------------------------------------- inputs -- */
@@ -36,8 +37,7 @@ static bool read_type(struct fe_onnx *g, const Onnx__ValueInfoProto *info,
         return fe_onnx_error(g, "input '%.200s' is no tensor", name);
     value->type = type->tensor_type->elem_type;
     if (value->type != FE_ONNX_FLOAT && value->type != FE_ONNX_DOUBLE &&
-        value->type != FE_ONNX_INT64 && value->type != FE_ONNX_INT32 &&
-        value->type != FE_ONNX_BOOL && value->type != FE_ONNX_STRING)
+        value->type != FE_ONNX_STRING && !fe_onnx_is_whole(value->type))
         return fe_onnx_error(g, "input '%.200s' is of type %s (%d), which is "
                              "not read", name, fe_onnx_type_name(value->type),
                              value->type);
@@ -46,35 +46,95 @@ static bool read_type(struct fe_onnx *g, const Onnx__ValueInfoProto *info,
     return true;
 }
 
-/* The first dim is the batch, whatever it says. */
+static bool is_open(const Onnx__TensorShapeProto__Dimension *dim)
+{
+    return dim->value_case !=
+           ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
+}
+
+/* Whether dim i may be the batch, when it is open: the first, or the second of
+ * three and more, which is where recurrent layers have it. */
+static bool may_be_batch(size_t i, size_t rank)
+{
+    return i == 0 || (i == 1 && rank >= 3);
+}
+
+/* Which dim is the batch, if any. */
+static bool find_batch(struct fe_onnx *g, const char *name,
+                       const Onnx__TensorShapeProto *shape,
+                       struct fe_onnx_value *value)
+{
+    value->batched = g->batch == FE_ONNX_FIRST;
+    for (size_t i = 0; i < shape->n_dim; i++) {
+        if (!is_open(shape->dim[i]))
+            continue;
+        if (value->batched || !may_be_batch(i, shape->n_dim))
+            return fe_onnx_error(g, "input '%.200s': dim %zu is open, so there "
+                                 "is no telling how many columns it has; "
+                                 "convert the model with a shape of [None, "
+                                 "n]", name, i);
+        value->batched = true;
+        value->batch = (int)i;
+    }
+    return true;
+}
+
 static bool read_shape(struct fe_onnx *g, const Onnx__ValueInfoProto *info,
                        struct fe_onnx_value *value)
 {
     const Onnx__TensorShapeProto *shape = info->type->tensor_type->shape;
-    if (shape->n_dim < 1 || shape->n_dim > IR_MAX_RANK)
-        return fe_onnx_error(g, "input '%.200s' has %zu dims (1 to %d are "
-                             "read, the first of them the batch)",
-                             name_of(info), shape->n_dim, IR_MAX_RANK);
-    value->rank = (int)shape->n_dim - 1;
+    if (shape->n_dim > IR_MAX_RANK)
+        return fe_onnx_error(g, "input '%.200s' has %zu dims (up to %d are "
+                             "read, with the batch)", name_of(info),
+                             shape->n_dim, IR_MAX_RANK);
+    value->rank = (int)shape->n_dim;
     value->n = 1;
+    if (!find_batch(g, name_of(info), shape, value))
+        return false;
     for (int i = 0; i < value->rank; i++) {
-        const Onnx__TensorShapeProto__Dimension *dim = shape->dim[i + 1];
-        if (dim->value_case !=
-            ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE)
-            return fe_onnx_error(g, "input '%.200s': dim %d is open, so there "
-                                 "is no telling how many columns it has; "
-                                 "convert the model with a shape of [None, "
-                                 "n]", name_of(info), i + 1);
-        value->dim[i] = dim->dim_value;
-        if (dim->dim_value < 1 ||
-            dim->dim_value > IR_MAX_COLUMNS / value->n)
+        const bool batch = value->batched && i == value->batch;
+        const int64_t dim = batch ? 1 : shape->dim[i]->dim_value;
+        value->dim[i] = dim;
+        if (dim < 1 || dim > IR_MAX_ELEMENTS / value->n)
             return fe_onnx_error(g, "input '%.200s': dim %d is %lld (a row "
-                                 "has 1 to %d elements)", name_of(info),
-                                 i + 1, (long long)dim->dim_value,
-                                 IR_MAX_COLUMNS);
-        value->n *= dim->dim_value;
+                                 "has 1 to %d elements)", name_of(info), i,
+                                 (long long)dim, IR_MAX_ELEMENTS);
+        value->n *= dim;
     }
     return true;
+}
+
+enum fe_onnx_batch fe_onnx_find_batch(struct fe_onnx *g)
+{
+    const Onnx__GraphProto *graph = g->model->graph;
+    int64_t first = 0; /* the inputs' first dim; -1 when they differ */
+    for (size_t i = 0; i < graph->n_input; i++) {
+        const Onnx__TypeProto *type = graph->input[i]->type;
+        if (is_initializer(g, name_of(graph->input[i])) || !type ||
+            type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE ||
+            !type->tensor_type->shape)
+            continue;
+        const Onnx__TensorShapeProto *shape = type->tensor_type->shape;
+        for (size_t k = 0; k < shape->n_dim; k++)
+            if (is_open(shape->dim[k]))
+                return FE_ONNX_OPEN;
+        const int64_t own = shape->n_dim ? shape->dim[0]->dim_value : 1;
+        first = first && first != own ? -1 : own;
+    }
+    g->batch_size = first;
+    return first > 1 ? FE_ONNX_FIRST : FE_ONNX_WHOLE;
+}
+
+/* The dims of a row's part of an input, as the op input has them: without the
+ * batch and the dims of 1 in front; a table's are left out. */
+static int bare_dims(const struct fe_onnx_value *value, int64_t *dim)
+{
+    int rank = 0;
+    for (int i = 0; i < value->rank; i++)
+        if ((rank || value->dim[i] != 1) &&
+            !(value->batched && i == value->batch))
+            dim[rank++] = value->dim[i];
+    return rank > 1 ? rank : 0;
 }
 
 /* A single input's columns are f0 and so on; one of several's have its name,
@@ -83,7 +143,8 @@ static void add_columns(struct fe_onnx *g, const char *name,
                         struct fe_onnx_value *value, bool is_only)
 {
     const bool strings = value->type == FE_ONNX_STRING;
-    if (value->n > MAX_NAMED && !strings) {
+    int64_t dim[IR_MAX_RANK];
+    if ((value->n > MAX_NAMED || bare_dims(value, dim)) && !strings) {
         ir_add_column(g->module, name, IR_TENSOR_COLUMN, value->n);
         return;
     }
@@ -124,16 +185,20 @@ static bool build_input(struct fe_onnx *g, const Onnx__ValueInfoProto *info,
     if (!*name || strlen(name) > IR_MAX_NAME - 32)
         return fe_onnx_error(g, "an input's name has %zu bytes (1 to %d are "
                              "read)", strlen(name), IR_MAX_NAME - 32);
-    if (!fe_onnx_take_elements(g, value.n * 4))
-        return false;
+    if (value.type == FE_ONNX_STRING && (value.n > IR_MAX_COLUMNS ||
+        !fe_onnx_take_elements(g, value.n * 4)))
+        return fe_onnx_error(g, "input '%.200s' has too many strings", name);
     const int first = g->module->n_columns;
     add_columns(g, name, &value, is_only);
     if (value.type == FE_ONNX_STRING)
         add_words(g, &value, first);
+    int64_t dim[IR_MAX_RANK];
+    const int rank = bare_dims(&value, dim);
     const struct ir_attr attrs[] = {
         ir_int("first", first), ir_int("count", g->module->n_columns - first),
-        ir_string("dtype", ir_dtype_name(fe_onnx_dtype(value.type)))};
-    value.rows = fe_onnx_op(g, IR_OP_input, 0, NULL, 3, attrs);
+        ir_string("dtype", ir_dtype_name(fe_onnx_dtype(value.type))),
+        fe_onnx_list(g, "shape", rank, dim)};
+    value.rows = fe_onnx_op(g, IR_OP_input, 0, NULL, rank ? 4 : 3, attrs);
     return value.rows && fe_onnx_define(g, name, &value);
 }
 
@@ -275,6 +340,22 @@ static void add_raw_and_leaf(struct fe_onnx *g)
         ir_add_output(g->module, "leaf", g->leaf);
 }
 
+/* Constants become an op. Rows of which the batch is not the first dim would be
+ * torn apart for who gave the batch's size. */
+static bool check_output(struct fe_onnx *g, struct fe_onnx_value *value)
+{
+    if (g->batch == FE_ONNX_FIRST && !(value->batched && value->batch == 0))
+        return fe_onnx_error(g, "the output '%.200s' has no batch as its first "
+                             "dim", value->name);
+    if (!value->constant)
+        return true;
+    if (value->n < 1)
+        return fe_onnx_error(g, "the output '%.200s' has no element",
+                             value->name);
+    value->rows = fe_onnx_numbers(g, value);
+    return value->rows != NULL;
+}
+
 bool fe_onnx_build_outputs(struct fe_onnx *g)
 {
     const Onnx__GraphProto *graph = g->model->graph;
@@ -292,9 +373,8 @@ bool fe_onnx_build_outputs(struct fe_onnx *g)
         if (!values[i])
             return fe_onnx_error(g, "the output '%.200s' is given by no node",
                                  name);
-        if (!values[i]->rows || values[i]->stacked)
-            return fe_onnx_error(g, "the output '%.200s' is a constant, or "
-                                 "not a value of each row", name);
+        if (!check_output(g, values[i]))
+            return false;
     }
     mark_probabilities(values, n);
     const size_t first = main_output(values, n);

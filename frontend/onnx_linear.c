@@ -1,5 +1,5 @@
-/* onnx_linear.c: products with constant matrices. ONNX Runtime sums them in an
- * order of its own, so results agree but for the last bits. */
+/* onnx_linear.c: the linear models of ai.onnx.ml. ONNX Runtime sums products in
+ * an order of its own, so results agree but for the last bits. */
 #include "frontend/onnx.h"
 
 #include <string.h>
@@ -111,93 +111,4 @@ bool fe_onnx_linear_classifier(struct fe_onnx *g)
         scores = parts[0] ? fe_onnx_concat(g, 2, parts) : NULL;
     }
     return fe_onnx_give_classes(g, &class, scores);
-}
-
-/* The matrix that is input 1: k rows to m columns, or turned around. */
-static bool read_matrix(struct fe_onnx *g, const struct fe_onnx_value *x,
-                        bool turned, const struct fe_onnx_tensor **w,
-                        int64_t *n_out)
-{
-    *w = fe_onnx_constant_input(g, 1);
-    if (!*w)
-        return false;
-    if (x->rank != 1 || x->type != (*w)->type ||
-        (x->type != FE_ONNX_FLOAT && x->type != FE_ONNX_DOUBLE))
-        return fe_onnx_error(g, "rows of %d dims and type %s times a matrix "
-                             "of type %s are not read", x->rank,
-                             fe_onnx_type_name(x->type),
-                             fe_onnx_type_name((*w)->type));
-    *n_out = 1;
-    if ((*w)->rank == 1 && (*w)->n == x->n)
-        return true;
-    if ((*w)->rank != 2 || (*w)->dim[turned] != x->n ||
-        (*w)->dim[!turned] < 1)
-        return fe_onnx_error(g, "the matrix has %d dims, %lld x %lld, a row "
-                             "has %lld elements", (*w)->rank,
-                             (long long)((*w)->rank ? (*w)->dim[0] : 1),
-                             (long long)((*w)->rank > 1 ? (*w)->dim[1] : 1),
-                             (long long)x->n);
-    *n_out = (*w)->dim[!turned];
-    return true;
-}
-
-bool fe_onnx_matmul(struct fe_onnx *g)
-{
-    const struct fe_onnx_value *x = fe_onnx_row_input(g, 0);
-    const struct fe_onnx_tensor *w;
-    int64_t n_out;
-    return x && read_matrix(g, x, false, &w, &n_out) &&
-           fe_onnx_give_rows(g, 0, x->type,
-                             dense(g, fe_onnx_numbers(g, x), n_out, w->real,
-                                   1, n_out, NULL), w->rank - 1, &n_out);
-}
-
-/* beta * C as n_out numbers; NULL without C, *ok false after a message. */
-static const double *read_bias(struct fe_onnx *g, int64_t n_out, double beta,
-                               bool *ok)
-{
-    *ok = true;
-    if (!fe_onnx_has_input(g, 2))
-        return NULL;
-    const struct fe_onnx_tensor *c = fe_onnx_constant_input(g, 2);
-    *ok = c && c->real &&
-          (c->n == 1 || (c->n == n_out && c->rank >= 1 &&
-                         c->dim[c->rank - 1] == n_out) ||
-           fe_onnx_error(g, "input 2 has %lld elements, not 1 or %lld",
-                         (long long)c->n, (long long)n_out));
-    if (!*ok)
-        return NULL;
-    double *bias = ir_alloc_array(&g->scratch, (size_t)n_out, sizeof *bias);
-    for (int64_t j = 0; j < n_out; j++)
-        bias[j] = beta * c->real[c->n == 1 ? 0 : j];
-    return bias;
-}
-
-bool fe_onnx_gemm(struct fe_onnx *g)
-{
-    const struct fe_onnx_value *x = fe_onnx_row_input(g, 0);
-    const bool turned = fe_onnx_int(g, "transB", 0);
-    const double alpha = fe_onnx_float(g, "alpha", 1);
-    const struct fe_onnx_tensor *w;
-    int64_t n_out;
-    bool ok;
-    if (!x || !read_matrix(g, x, turned, &w, &n_out))
-        return false;
-    if (fe_onnx_int(g, "transA", 0))
-        return fe_onnx_error(g, "transA would mix the rows of the batch");
-    const double *bias =
-        read_bias(g, n_out, fe_onnx_float(g, "beta", 1), &ok);
-    if (!ok)
-        return fe_onnx_error(g, "input 2 is no constant of numbers");
-    struct ir_value *y =
-        dense(g, fe_onnx_numbers(g, x), n_out, w->real, turned ? x->n : 1,
-              turned ? 1 : n_out, alpha == 1 ? bias : NULL);
-    const enum ir_dtype dtype = fe_onnx_dtype(x->type);
-    if (alpha != 1)
-        y = fe_onnx_map(g, ir_sprintf(&g->scratch, "%.17g x0 mul", alpha),
-                        dtype, y, NULL, NULL);
-    if (alpha != 1 && bias)
-        y = fe_onnx_map(g, "x0 x1 add", dtype, y,
-                        fe_onnx_vector(g, dtype, n_out, bias), NULL);
-    return fe_onnx_give_rows(g, 0, x->type, y, 1, &n_out);
 }

@@ -1,154 +1,166 @@
-/* onnx_math.c: ops that compute element by element, and those that reduce a
- * row's last dim. Broadcasting is numpy's, with the batch as the first dim.
- * Whole numbers are computed as f64, exact below 2^53.
+/* onnx_math.c: ops that compute element by element. Each is a program of the
+ * IR's `map`. Broadcasting is numpy's. Whole numbers are computed as f64, exact
+ * below 2^53.
  */
 #include "frontend/onnx.h"
 
 #include <math.h>
 #include <string.h>
 
-/* --------------------------------------------------------- broadcasting -- */
-
-/* Dims of the row that values broadcast to. */
-struct shape {
-    int rank;
-    int64_t dim[IR_MAX_RANK], n;
-};
-
-/* Widens `shape` to hold x. A constant counts as of the row's dims; a dim of
- * 1 in the batch's place is allowed. */
-static bool widen(struct fe_onnx *g, struct shape *shape,
-                  const struct fe_onnx_value *x)
-{
-    int rank = x->rank, skip = 0;
-    if (x->constant && rank == shape->rank + 1 && x->dim[0] == 1)
-        skip = 1;
-    rank -= skip;
-    if (rank > shape->rank || (!x->constant && rank != shape->rank))
-        return fe_onnx_error(g, "'%.200s' has %d dims besides the batch, "
-                             "another input has %d", x->name, rank,
-                             shape->rank);
-    for (int i = 0; i < rank; i++) {
-        int64_t *dim = &shape->dim[shape->rank - rank + i];
-        const int64_t own = x->dim[i + skip];
-        if (*dim != own && *dim != 1 && own != 1)
-            return fe_onnx_error(g, "'%.200s' has a dim of %lld where another "
-                                 "input has %lld", x->name, (long long)own,
-                                 (long long)*dim);
-        if (*dim == 1)
-            *dim = own;
-    }
-    shape->n = 1;
-    for (int i = 0; i < shape->rank; i++) {
-        if (shape->dim[i] < 1 ||
-            shape->n > IR_MAX_ELEMENTS / shape->dim[i])
-            return fe_onnx_error(g, "its result has too many elements, or "
-                                 "none");
-        shape->n *= shape->dim[i];
-    }
-    return true;
-}
-
-/* The shape of inputs 0 to n - 1, of which one at least is of the row. */
-static bool find_shape(struct fe_onnx *g, size_t n, struct shape *shape)
-{
-    const struct fe_onnx_value *first = NULL;
-    for (size_t i = 0; i < n; i++) {
-        const struct fe_onnx_value *x = fe_onnx_input(g, i);
-        if (!x)
-            return false;
-        if (!x->constant && (!first || x->rank > first->rank))
-            first = x;
-    }
-    if (!first)
-        return fe_onnx_error(g, "all of its inputs are constants");
-    shape->rank = first->rank;
-    memcpy(shape->dim, first->dim, sizeof shape->dim);
-    for (size_t i = 0; i < n; i++)
-        if (!widen(g, shape, fe_onnx_input(g, i)))
-            return false;
-    return true;
-}
-
-/* Which of x's elements is element k of the shape. */
-static int64_t element_of(const struct shape *shape,
-                          const struct fe_onnx_value *x, int64_t k)
-{
-    int64_t at = 0, stride = 1;
-    for (int i = 0; i < x->rank && i < shape->rank; i++) {
-        const int64_t size = shape->dim[shape->rank - 1 - i];
-        const int64_t own = x->dim[x->rank - 1 - i];
-        if (own > 1)
-            at += k % size * stride;
-        stride *= own;
-        k /= size;
-    }
-    return at;
-}
-
-/* x's numbers as n elements, or 1. */
-static struct ir_value *spread(struct fe_onnx *g, const struct shape *shape,
-                               const struct fe_onnx_value *x,
-                               enum ir_dtype dtype)
-{
-    struct ir_value *rows =
-        fe_onnx_convert(g, fe_onnx_numbers(g, x), dtype);
-    if (!rows || x->n == 1 || x->n == shape->n)
-        return rows;
-    if (!fe_onnx_take_elements(g, shape->n))
-        return NULL;
-    int32_t *index = ir_alloc_array(&g->scratch, (size_t)shape->n,
-                                    sizeof *index);
-    for (int64_t k = 0; k < shape->n; k++)
-        index[k] = (int32_t)element_of(shape, x, k);
-    return fe_onnx_gather(g, rows, shape->n, index);
-}
-
-static bool give_shape(struct fe_onnx *g, int type, struct ir_value *rows,
-                       const struct shape *shape)
-{
-    return fe_onnx_give_rows(g, 0, type, rows, shape->rank, shape->dim);
-}
-
 /* ---------------------------------------------------------------- unary -- */
 
-/* Programs of f32 and f64; of whole numbers where they are the same. */
+/* Programs of f32 and f64; of whole numbers where they are the same. In them
+ * "alpha" and "beta" stand for the attributes; with these come what they are
+ * when they are absent. */
 static const struct {
     const char *name, *program;
     bool to_bool;
+    double alpha, beta;
 } unaries[] = {
-    {"Neg", "x0 neg", false},
-    {"Abs", "x0 abs", false},
-    {"Sign", "x0 sign", false},
-    {"Exp", "x0 exp", false},
-    {"Log", "x0 log", false},
-    {"Sqrt", "x0 sqrt", false},
-    {"Reciprocal", "1 x0 div", false},
-    {"Floor", "x0 floor", false},
-    {"Ceil", "x0 neg floor neg", false},
-    {"Round", "x0 rint", false},
-    {"Relu", "x0 0 gt x0 x0 isnan x0 0 where where", false},
-    {"Sigmoid", "1 1 x0 neg exp add div", false},
-    {"Tanh", "x0 tanh", false},
-    {"Not", "1 x0 sub", true},
-    {"IsNaN", "x0 isnan", true},
+    {"Neg", "x0 neg", false, 0, 0},
+    {"Abs", "x0 abs", false, 0, 0},
+    {"Sign", "x0 sign", false, 0, 0},
+    {"Exp", "x0 exp", false, 0, 0},
+    {"Log", "x0 log", false, 0, 0},
+    {"Sqrt", "x0 sqrt", false, 0, 0},
+    {"Reciprocal", "1 x0 div", false, 0, 0},
+    {"Floor", "x0 floor", false, 0, 0},
+    {"Ceil", "x0 neg floor neg", false, 0, 0},
+    {"Round", "x0 rint", false, 0, 0},
+    {"Erf", "x0 erf", false, 0, 0},
+    {"Sin", "x0 sin", false, 0, 0},
+    {"Cos", "x0 cos", false, 0, 0},
+    {"Tan", "x0 sin x0 cos div", false, 0, 0},
+    {"Sinh", "x0 sign x0 abs expm1 x0 abs expm1 x0 abs expm1 1 add div add "
+             "mul 2 div", false, 0, 0},
+    {"Cosh", "x0 exp x0 neg exp add 2 div", false, 0, 0},
+    {"Asinh", "x0 sign x0 abs x0 x0 mul 1 x0 x0 mul 1 add sqrt add div add "
+              "log1p mul", false, 0, 0},
+    {"Acosh", "x0 1 sub x0 1 sub x0 1 add mul sqrt add log1p", false, 0, 0},
+    {"Atanh", "2 x0 mul 1 x0 sub div log1p 2 div", false, 0, 0},
+    {"Relu", "x0 0 gt x0 x0 isnan x0 0 where where", false, 0, 0},
+    {"Sigmoid", "1 1 x0 neg exp add div", false, 0, 0},
+    {"Tanh", "x0 tanh", false, 0, 0},
+    {"Softplus", "x0 0 max x0 abs neg exp log1p add", false, 0, 0},
+    {"Softsign", "x0 1 x0 abs add div", false, 0, 0},
+    {"Mish", "x0 x0 0 max x0 abs neg exp log1p add tanh mul", false, 0, 0},
+    {"HardSwish", "x0 x0 6 div 0.5 add 0 max 1 min mul", false, 0, 0},
+    {"LeakyRelu", "x0 0 lt alpha x0 mul x0 where", false, 0.01, 0},
+    {"ThresholdedRelu", "x0 alpha le 0 x0 where", false, 1, 0},
+    {"Elu", "x0 0 lt alpha x0 expm1 mul x0 where", false, 1, 0},
+    {"Celu", "x0 0 lt alpha x0 alpha div expm1 mul x0 where", false, 1, 0},
+    {"Swish", "x0 1 alpha x0 mul neg exp add div", false, 1, 0},
+    {"HardSigmoid", "alpha x0 mul beta add 0 lt 0 alpha x0 mul beta add 1 gt "
+                    "1 alpha x0 mul beta add where where", false, 0.2, 0.5},
+    {"Not", "1 x0 sub", true, 0, 0},
+    {"IsNaN", "x0 isnan", true, 0, 0},
 };
 
-bool fe_onnx_unary(struct fe_onnx *g)
+/* The program with the numbers of alpha and beta in it. */
+static const char *with_numbers(struct fe_onnx *g, const char *program,
+                                double alpha, double beta)
 {
-    const struct fe_onnx_value *x = fe_onnx_row_input(g, 0);
-    size_t i = 0;
+    struct ir_text text;
+    ir_text_init(&text);
+    while (*program) {
+        const size_t n = strcspn(program, " ");
+        if (n == 5 && !memcmp(program, "alpha", n))
+            ir_text_double(&text, alpha);
+        else if (n == 4 && !memcmp(program, "beta", n))
+            ir_text_double(&text, beta);
+        else
+            ir_text_append(&text, program, n);
+        program += n;
+        if (*program == ' ')
+            ir_text_puts(&text, " ");
+        program += *program == ' ';
+    }
+    const char *kept = ir_strdup(&g->scratch, text.data);
+    ir_text_release(&text);
+    return kept;
+}
+
+const char *fe_onnx_activation(struct fe_onnx *g, const char *name,
+                               const double *alpha, const double *beta)
+{
+    if (!strcmp(name, "ScaledTanh"))
+        return with_numbers(g, "alpha beta x0 mul tanh mul",
+                            alpha ? *alpha : 1, beta ? *beta : 1);
+    if (!strcmp(name, "Affine"))
+        return with_numbers(g, "alpha x0 mul beta add", alpha ? *alpha : 1,
+                            beta ? *beta : 0);
+    static const char *const allowed[] = {
+        "Relu", "Tanh", "Sigmoid", "LeakyRelu", "ThresholdedRelu",
+        "HardSigmoid", "Elu", "Softsign", "Softplus"};
+    for (size_t k = 0; k < sizeof allowed / sizeof *allowed; k++)
+        for (size_t i = 0; i < sizeof unaries / sizeof *unaries; i++)
+            if (!strcmp(name, allowed[k]) && !strcmp(name, unaries[i].name))
+                return with_numbers(g, unaries[i].program,
+                                    alpha ? *alpha : unaries[i].alpha,
+                                    beta ? *beta : unaries[i].beta);
+    return NULL;
+}
+
+static bool give_unary(struct fe_onnx *g, const char *program, bool to_bool)
+{
+    const struct fe_onnx_value *x = fe_onnx_number_input(g, 0);
     if (!x)
         return false;
-    while (strcmp(unaries[i].name, g->node->op_type) != 0)
-        i++;
-    const enum ir_dtype dtype = fe_onnx_dtype(x->type);
-    struct ir_value *y = fe_onnx_map(g, unaries[i].program, dtype,
-                                     fe_onnx_numbers(g, x), NULL, NULL);
-    if (!unaries[i].to_bool)
+    struct ir_value *y = fe_onnx_map(g, program, fe_onnx_dtype(x->type),
+                                     x->rows, NULL, NULL);
+    if (!to_bool)
         return fe_onnx_give_like(g, 0, x->type, y, x);
     return fe_onnx_give_like(g, 0, FE_ONNX_BOOL,
                              fe_onnx_convert(g, y, IR_F64), x);
+}
+
+bool fe_onnx_unary(struct fe_onnx *g)
+{
+    size_t i = 0;
+    while (strcmp(unaries[i].name, g->node->op_type) != 0)
+        i++;
+    return give_unary(g, with_numbers(
+        g, unaries[i].program, fe_onnx_float(g, "alpha", unaries[i].alpha),
+        fe_onnx_float(g, "beta", unaries[i].beta)), unaries[i].to_bool);
+}
+
+/* Those whose attributes have other names. */
+bool fe_onnx_selu(struct fe_onnx *g)
+{
+    const double alpha = fe_onnx_float(g, "alpha", 1.67326319217681884765625);
+    return give_unary(g, with_numbers(
+        g, "beta x0 0 gt x0 alpha x0 expm1 mul where mul", alpha,
+        fe_onnx_float(g, "gamma", 1.05070102214813232421875)), false);
+}
+
+bool fe_onnx_shrink(struct fe_onnx *g)
+{
+    const double lambda = fe_onnx_float(g, "lambd", 0.5);
+    const char *program = ir_sprintf(
+        &g->scratch, "x0 %.17g lt x0 %.17g add x0 %.17g gt x0 %.17g sub 0 "
+        "where where", -lambda, fe_onnx_float(g, "bias", 0), lambda,
+        fe_onnx_float(g, "bias", 0));
+    return give_unary(g, program, false);
+}
+
+bool fe_onnx_gelu(struct fe_onnx *g)
+{
+    if (fe_onnx_says(g, "approximate", "tanh", false))
+        return give_unary(g, "0.5 x0 mul 1 0.7978845608028654 x0 0.044715 x0 "
+                          "mul x0 mul x0 mul add mul tanh add mul", false);
+    if (!fe_onnx_says(g, "approximate", "none", true))
+        return fe_onnx_error(g, "approximate is not none or tanh");
+    return give_unary(g, "0.5 x0 mul 1 x0 0.7071067811865476 mul erf add mul",
+                      false);
+}
+
+bool fe_onnx_is_inf(struct fe_onnx *g)
+{
+    const bool below = fe_onnx_int(g, "detect_negative", 1);
+    const bool above = fe_onnx_int(g, "detect_positive", 1);
+    return give_unary(g, below && above ? "x0 abs inf eq"
+                         : below ? "x0 -inf eq"
+                         : above ? "x0 inf eq" : "x0 x0 lt", true);
 }
 
 /* --------------------------------------------------------------- binary -- */
@@ -162,6 +174,7 @@ static const struct {
     {"Mul", "x0 x1 mul", false},
     {"Div", "x0 x1 div", false},
     {"Pow", "x0 x1 pow", false},
+    {"PRelu", "x0 0 lt x1 x0 mul x0 where", false},
     {"Less", "x0 x1 lt", true},
     {"LessOrEqual", "x0 x1 le", true},
     {"Greater", "x0 x1 gt", true},
@@ -169,6 +182,7 @@ static const struct {
     {"Equal", "x0 x1 eq", true},
     {"And", "x0 x1 mul", true},
     {"Or", "x0 x1 max", true},
+    {"Xor", "x0 x1 sub abs", true},
 };
 
 /* Whole numbers are divided towards zero. */
@@ -197,249 +211,170 @@ static bool equal_strings(struct fe_onnx *g, const struct fe_onnx_value *x,
     return fe_onnx_give_like(g, 0, FE_ONNX_BOOL, equal, x);
 }
 
+/* Inputs 0 to n - 1, of numbers, and the shape of the result. */
+static bool read_inputs(struct fe_onnx *g, size_t n,
+                        struct fe_onnx_value **x, struct fe_onnx_shape *shape)
+{
+    for (size_t i = 0; i < n; i++) {
+        x[i] = fe_onnx_input(g, i);
+        if (!x[i])
+            return false;
+    }
+    return fe_onnx_broadcast(g, n, x, shape);
+}
+
+static bool same_types(struct fe_onnx *g, const struct fe_onnx_value *a,
+                       const struct fe_onnx_value *b)
+{
+    return a->type == b->type ||
+           fe_onnx_error(g, "its inputs are of types %s and %s",
+                         fe_onnx_type_name(a->type),
+                         fe_onnx_type_name(b->type));
+}
+
+static bool give_binary(struct fe_onnx *g, struct fe_onnx_value *const *x,
+                        const struct fe_onnx_shape *shape,
+                        const char *program, bool to_bool)
+{
+    const enum ir_dtype dtype = fe_onnx_dtype(x[0]->type);
+    struct ir_value *y =
+        fe_onnx_map(g, program, dtype, fe_onnx_spread(g, shape, x[0], dtype),
+                    fe_onnx_spread(g, shape, x[1], dtype), NULL);
+    if (to_bool)
+        return fe_onnx_give_shape(g, 0, FE_ONNX_BOOL,
+                                  fe_onnx_convert(g, y, IR_F64), shape);
+    return fe_onnx_give_shape(g, 0, x[0]->type, y, shape);
+}
+
 bool fe_onnx_binary(struct fe_onnx *g)
 {
-    const struct fe_onnx_value *a = fe_onnx_input(g, 0);
-    const struct fe_onnx_value *b = a ? fe_onnx_input(g, 1) : NULL;
-    struct shape shape;
+    struct fe_onnx_value *x[2];
+    struct fe_onnx_shape shape;
     size_t i = 0;
-    if (!b)
+    if (!read_inputs(g, 2, x, &shape))
         return false;
     while (strcmp(binaries[i].name, g->node->op_type) != 0)
         i++;
-    if (a->type == FE_ONNX_STRING || b->type == FE_ONNX_STRING) {
+    if (x[0]->type == FE_ONNX_STRING || x[1]->type == FE_ONNX_STRING) {
         if (strcmp(g->node->op_type, "Equal") != 0)
             return fe_onnx_error(g, "it is not defined for strings");
-        return a->constant ? equal_strings(g, b, a) : equal_strings(g, a, b);
+        return x[0]->constant ? equal_strings(g, x[1], x[0])
+                              : equal_strings(g, x[0], x[1]);
     }
-    if (a->type != b->type && strcmp(g->node->op_type, "Pow") != 0)
-        return fe_onnx_error(g, "its inputs are of types %s and %s",
-                             fe_onnx_type_name(a->type),
-                             fe_onnx_type_name(b->type));
-    if (!find_shape(g, 2, &shape))
+    return (!strcmp(g->node->op_type, "Pow") || same_types(g, x[0], x[1])) &&
+           give_binary(g, x, &shape, program_of(i, x[0]->type),
+                       binaries[i].to_bool);
+}
+
+/* What is left of a division: with fmod it has the dividend's sign, else the
+ * divisor's. */
+bool fe_onnx_mod(struct fe_onnx *g)
+{
+    struct fe_onnx_value *x[2];
+    struct fe_onnx_shape shape;
+    const bool fmod = fe_onnx_int(g, "fmod", 0);
+    if (!read_inputs(g, 2, x, &shape) || !same_types(g, x[0], x[1]))
         return false;
-    const enum ir_dtype dtype = fe_onnx_dtype(a->type);
-    struct ir_value *y =
-        fe_onnx_map(g, program_of(i, a->type), dtype,
-                    spread(g, &shape, a, dtype), spread(g, &shape, b, dtype),
-                    NULL);
-    if (binaries[i].to_bool)
-        return give_shape(g, FE_ONNX_BOOL, fe_onnx_convert(g, y, IR_F64),
-                          &shape);
-    return give_shape(g, a->type, y, &shape);
+    if (!fmod && !fe_onnx_is_whole(x[0]->type))
+        return fe_onnx_error(g, "numbers of type %s need fmod=1",
+                             fe_onnx_type_name(x[0]->type));
+    return give_binary(
+        g, x, &shape,
+        fmod ? "x0 x0 x1 div 0 lt x0 x1 div neg floor neg x0 x1 div floor "
+               "where x1 mul sub"
+             : "x0 x0 x1 div floor x1 mul sub", false);
 }
 
 /* Of any number of inputs, from the first on. */
 bool fe_onnx_variadic(struct fe_onnx *g)
 {
-    const char *program = !strcmp(g->node->op_type, "Sum") ? "x0 x1 add"
+    const bool mean = !strcmp(g->node->op_type, "Mean");
+    const char *program = mean || !strcmp(g->node->op_type, "Sum")
+                              ? "x0 x1 add"
                           : !strcmp(g->node->op_type, "Min")
                               ? "x0 isnan x0 x1 isnan x1 x0 x1 min where where"
                               : "x0 isnan x0 x1 isnan x1 x0 x1 max where where";
-    const struct fe_onnx_value *first = fe_onnx_input(g, 0);
-    struct shape shape;
-    if (!first || !find_shape(g, g->node->n_input, &shape))
+    const size_t n = g->node->n_input;
+    struct fe_onnx_value **x = ir_alloc_array(&g->scratch, n, sizeof *x);
+    struct fe_onnx_shape shape;
+    if (!read_inputs(g, n, x, &shape))
         return false;
-    const enum ir_dtype dtype = fe_onnx_dtype(first->type);
-    struct ir_value *y = spread(g, &shape, first, dtype);
-    for (size_t i = 1; y && i < g->node->n_input; i++) {
-        const struct fe_onnx_value *x = fe_onnx_input(g, i);
-        if (x->type != first->type)
-            return fe_onnx_error(g, "its inputs are of types %s and %s",
-                                 fe_onnx_type_name(first->type),
-                                 fe_onnx_type_name(x->type));
-        y = fe_onnx_map(g, program, dtype, y, spread(g, &shape, x, dtype),
-                        NULL);
+    const enum ir_dtype dtype = fe_onnx_dtype(x[0]->type);
+    struct ir_value *y = fe_onnx_spread(g, &shape, x[0], dtype);
+    for (size_t i = 1; y && i < n; i++) {
+        if (!same_types(g, x[0], x[i]))
+            return false;
+        y = fe_onnx_map(g, program, dtype, y,
+                        fe_onnx_spread(g, &shape, x[i], dtype), NULL);
     }
-    return give_shape(g, first->type, y, &shape);
+    if (mean && y)
+        y = fe_onnx_map(g, ir_sprintf(&g->scratch, "x0 %zu div", n), dtype, y,
+                        NULL, NULL);
+    return fe_onnx_give_shape(g, 0, x[0]->type, y, &shape);
 }
 
 bool fe_onnx_where(struct fe_onnx *g)
 {
-    struct shape shape;
-    if (!find_shape(g, 3, &shape))
+    struct fe_onnx_value *x[3];
+    struct fe_onnx_shape shape;
+    if (!read_inputs(g, 3, x, &shape))
         return false;
-    const struct fe_onnx_value *c = fe_onnx_input(g, 0);
-    const struct fe_onnx_value *a = fe_onnx_input(g, 1);
-    const struct fe_onnx_value *b = fe_onnx_input(g, 2);
-    if (c->type != FE_ONNX_BOOL || a->type != b->type)
+    if (x[0]->type != FE_ONNX_BOOL || x[1]->type != x[2]->type)
         return fe_onnx_error(g, "its inputs are of types %s, %s and %s",
-                             fe_onnx_type_name(c->type),
-                             fe_onnx_type_name(a->type),
-                             fe_onnx_type_name(b->type));
-    const enum ir_dtype dtype = fe_onnx_dtype(a->type);
-    struct ir_value *y = fe_onnx_map(
-        g, "x0 x1 x2 where", dtype, spread(g, &shape, c, dtype),
-        spread(g, &shape, a, dtype), spread(g, &shape, b, dtype));
-    return give_shape(g, a->type, y, &shape);
+                             fe_onnx_type_name(x[0]->type),
+                             fe_onnx_type_name(x[1]->type),
+                             fe_onnx_type_name(x[2]->type));
+    const enum ir_dtype dtype = fe_onnx_dtype(x[1]->type);
+    struct ir_value *y =
+        fe_onnx_map(g, "x0 x1 x2 where", dtype,
+                    fe_onnx_spread(g, &shape, x[0], dtype),
+                    fe_onnx_spread(g, &shape, x[1], dtype),
+                    fe_onnx_spread(g, &shape, x[2], dtype));
+    return fe_onnx_give_shape(g, 0, x[1]->type, y, &shape);
 }
 
-/* A bound of Clip, as an attribute or input 1 or 2; infinite when absent. */
-static bool read_bound(struct fe_onnx *g, const char *name, size_t input,
-                       double absent, double *bound)
+/* ----------------------------------------------------------------- clip -- */
+
+/* y held on one side of a bound, an attribute or input 1 or 2; NULL with a
+ * message. Comparisons let a NaN through. */
+static struct ir_value *hold(struct fe_onnx *g, struct ir_value *y,
+                             const char *name, size_t input, const char *than)
 {
-    *bound = fe_onnx_float(g, name, absent);
-    if (!fe_onnx_has_input(g, input))
-        return true;
-    const struct fe_onnx_tensor *t = fe_onnx_constant_input(g, input);
-    if (!t)
-        return false;
-    if (t->n != 1 || !t->real)
-        return fe_onnx_error(g, "the bound %s is no number", name);
-    *bound = t->real[0];
-    return !isnan(*bound) ||
-           fe_onnx_error(g, "the bound %s is a NaN", name);
+    const Onnx__AttributeProto *a = fe_onnx_attribute(g, name);
+    double bound = a ? (double)a->f : 0;
+    if (!a && !fe_onnx_has_input(g, input))
+        return y;
+    if (!a) {
+        const struct fe_onnx_value *x = fe_onnx_input(g, input);
+        if (!x)
+            return NULL;
+        if (x->n != 1 || x->type == FE_ONNX_STRING) {
+            fe_onnx_error(g, "the bound %s is no number", name);
+            return NULL;
+        }
+        if (!x->constant)
+            return fe_onnx_map(
+                g, ir_sprintf(&g->scratch, "x0 x1 %s x1 x0 where", than),
+                y->type.dtype, y,
+                fe_onnx_convert(g, fe_onnx_numbers(g, x), y->type.dtype),
+                NULL);
+        bound = x->constant->real[0];
+    }
+    if (isnan(bound)) {
+        fe_onnx_error(g, "the bound %s is a NaN", name);
+        return NULL;
+    }
+    return fe_onnx_map(g, ir_sprintf(&g->scratch, "x0 %.17g %s %.17g x0 where",
+                                     bound, than, bound),
+                       y->type.dtype, y, NULL, NULL);
 }
 
 bool fe_onnx_clip(struct fe_onnx *g)
 {
-    const struct fe_onnx_value *x = fe_onnx_row_input(g, 0);
-    double low, high;
-    if (!x || !read_bound(g, "min", 1, -HUGE_VAL, &low) ||
-        !read_bound(g, "max", 2, HUGE_VAL, &high))
+    const struct fe_onnx_value *x = fe_onnx_number_input(g, 0);
+    if (!x)
         return false;
-    /* Comparisons let a NaN through. */
-    const char *program = ir_sprintf(
-        &g->scratch, "x0 %.17g lt %.17g x0 where", low, low);
-    struct ir_value *y =
-        fe_onnx_map(g, program, fe_onnx_dtype(x->type), fe_onnx_numbers(g, x),
-                    NULL, NULL);
-    program = ir_sprintf(&g->scratch, "x0 %.17g gt %.17g x0 where", high,
-                         high);
-    y = fe_onnx_map(g, program, fe_onnx_dtype(x->type), y, NULL, NULL);
+    struct ir_value *y = hold(g, x->rows, "min", 1, "lt");
+    y = y ? hold(g, y, "max", 2, "gt") : NULL;
     return fe_onnx_give_like(g, 0, x->type, y, x);
-}
-
-/* --------------------------------------------------------------- reduce -- */
-
-/* The one axis that is reduced has to be all of a row of one dim. */
-static bool check_axis(struct fe_onnx *g, int64_t axis,
-                       const struct fe_onnx_value *x)
-{
-    if (x->rank != 1)
-        return fe_onnx_error(g, "only rows of one dim are read here, not of "
-                             "%d", x->rank);
-    return axis == 1 || axis == -1 ||
-           fe_onnx_error(g, "axis %lld is not that of the row",
-                         (long long)axis);
-}
-
-static bool give_reduced(struct fe_onnx *g, int type, struct ir_value *y)
-{
-    const int64_t one = 1;
-    return fe_onnx_give_rows(g, 0, type, y,
-                             fe_onnx_int(g, "keepdims", 1) ? 1 : 0, &one);
-}
-
-bool fe_onnx_softmax(struct fe_onnx *g)
-{
-    const struct fe_onnx_value *x = fe_onnx_row_input(g, 0);
-    if (!x || !check_axis(g, fe_onnx_int(g, "axis", 1), x))
-        return false;
-    struct ir_value *rows = fe_onnx_numbers(g, x);
-    return fe_onnx_give_like(g, 0, x->type,
-                             fe_onnx_op(g, IR_OP_softmax, 1, &rows, 0, NULL),
-                             x);
-}
-
-bool fe_onnx_arg_max(struct fe_onnx *g)
-{
-    const struct fe_onnx_value *x = fe_onnx_row_input(g, 0);
-    struct fe_onnx_value class;
-    if (!x || !check_axis(g, fe_onnx_int(g, "axis", 0), x))
-        return false;
-    if (fe_onnx_int(g, "select_last_index", 0))
-        return fe_onnx_error(g, "select_last_index is not read");
-    struct fe_onnx_tensor *labels =
-        fe_onnx_new_tensor(g, FE_ONNX_INT64, 1, &x->n);
-    for (int64_t i = 0; i < x->n; i++)
-        labels->real[i] = (double)(labels->whole[i] = i);
-    if (x->n < 2)
-        return fe_onnx_error(g, "it is of a single number");
-    if (!fe_onnx_class_of(g, fe_onnx_numbers(g, x), 0, labels, &class))
-        return false;
-    class.rank = fe_onnx_int(g, "keepdims", 1) ? 1 : 0;
-    class.dim[0] = 1;
-    return fe_onnx_give(g, 0, &class);
-}
-
-static const struct {
-    const char *name, *before, *kind, *after; /* programs may be NULL */
-} reductions[] = {
-    {"ReduceSum", NULL, "sum", NULL},
-    {"ReduceMean", NULL, "sum", "mean"},
-    {"ReduceMax", NULL, "max", NULL},
-    {"ReduceMin", NULL, "min", NULL},
-    {"ReduceL1", "x0 abs", "sum", NULL},
-    {"ReduceL2", "x0 x0 mul", "sum", "x0 sqrt"},
-    {"ReduceSumSquare", "x0 x0 mul", "sum", NULL},
-};
-
-static bool reduced_axis(struct fe_onnx *g, int64_t *axis)
-{
-    const Onnx__AttributeProto *a = fe_onnx_attribute(g, "axes");
-    const struct fe_onnx_tensor *t = NULL;
-    if (fe_onnx_has_input(g, 1) && !(t = fe_onnx_constant_input(g, 1)))
-        return false;
-    if (t && !t->whole)
-        return fe_onnx_error(g, "the axes are of type %s",
-                             fe_onnx_type_name(t->type));
-    if ((a ? (int64_t)a->n_ints : t ? t->n : 0) != 1)
-        return fe_onnx_error(g, "one axis is read, that of the row");
-    *axis = a ? a->ints[0] : t->whole[0];
-    return true;
-}
-
-/* What is stacked, added up or averaged. */
-static bool reduce_stack(struct fe_onnx *g, const struct fe_onnx_value *x)
-{
-    const bool mean = !strcmp(g->node->op_type, "ReduceMean");
-    const enum ir_dtype dtype = fe_onnx_dtype(x->type);
-    if ((!mean && strcmp(g->node->op_type, "ReduceSum") != 0) ||
-        fe_onnx_int(g, "keepdims", 1))
-        return fe_onnx_error(g, "what is stacked is only added up or "
-                             "averaged, without its dim");
-    struct ir_value *sum = NULL;
-    for (int64_t k = 0; k < x->stacked; k++) {
-        if (!fe_onnx_take_elements(g, x->n))
-            return false;
-        int32_t *index = ir_alloc_array(&g->scratch, (size_t)x->n,
-                                        sizeof *index);
-        for (int64_t i = 0; i < x->n; i++)
-            index[i] = (int32_t)(k * x->n + i);
-        struct ir_value *part = fe_onnx_gather(g, x->rows, x->n, index);
-        sum = k ? fe_onnx_map(g, "x0 x1 add", dtype, sum, part, NULL) : part;
-    }
-    if (mean)
-        sum = fe_onnx_map(g, ir_sprintf(&g->scratch, "x0 %lld div",
-                                        (long long)x->stacked),
-                          dtype, sum, NULL, NULL);
-    return fe_onnx_give_rows(g, 0, x->type, sum, 1, &x->n);
-}
-
-bool fe_onnx_reduce_op(struct fe_onnx *g)
-{
-    const struct fe_onnx_value *x = fe_onnx_any_input(g, 0);
-    int64_t axis = 0;
-    size_t i = 0;
-    if (!x || !reduced_axis(g, &axis))
-        return false;
-    if (x->stacked && axis == 0)
-        return reduce_stack(g, x);
-    x = fe_onnx_row_input(g, 0);
-    if (!x || !check_axis(g, axis, x))
-        return false;
-    while (strcmp(reductions[i].name, g->node->op_type) != 0)
-        i++;
-    const enum ir_dtype dtype = fe_onnx_dtype(x->type);
-    struct ir_value *y = fe_onnx_numbers(g, x);
-    if (reductions[i].before)
-        y = fe_onnx_map(g, reductions[i].before, dtype, y, NULL, NULL);
-    y = fe_onnx_reduce(g, y, reductions[i].kind);
-    const char *after = reductions[i].after;
-    if (after && !strcmp(after, "mean"))
-        after = ir_sprintf(&g->scratch, "x0 %lld div", (long long)x->n);
-    if (after)
-        y = fe_onnx_map(g, after, dtype, y, NULL, NULL);
-    return give_reduced(g, x->type, y);
 }

@@ -20,6 +20,33 @@ bool fe_onnx_take_elements(struct fe_onnx *g, int64_t n)
                          (long long)g->elements_limit);
 }
 
+/* The values of all ops; a net's may be many more than the file's bytes. */
+static bool take_values(struct fe_onnx *g, int64_t n)
+{
+    if (n >= 0 && n <= g->values_left) {
+        g->values_left -= n;
+        return true;
+    }
+    return fe_onnx_error(g, "the values of a row have more than %d elements",
+                         IR_MAX_VALUES);
+}
+
+int64_t fe_onnx_volume(struct fe_onnx *g, int rank, const int64_t *dim,
+                       int64_t least)
+{
+    int64_t n = 1;
+    for (int i = 0; i < rank; i++) {
+        if (dim[i] < least || dim[i] > IR_MAX_ELEMENTS ||
+            (dim[i] && n > IR_MAX_ELEMENTS / dim[i])) {
+            fe_onnx_error(g, "a result would have too many elements, or none "
+                          "(dim %d is %lld)", i, (long long)dim[i]);
+            return -1;
+        }
+        n *= dim[i];
+    }
+    return n;
+}
+
 /* ------------------------------------------------------------------ ops -- */
 
 struct ir_value *fe_onnx_op(struct fe_onnx *g, enum ir_op_kind kind, int n,
@@ -34,8 +61,10 @@ struct ir_value *fe_onnx_op(struct fe_onnx *g, enum ir_op_kind kind, int n,
     if (!op)
         return NULL;
     op->loc = ir_loc_file(g->module_path);
-    const int64_t volume = ir_type_volume(&op->result[0].type);
-    return fe_onnx_take_elements(g, volume) ? &op->result[0] : NULL;
+    for (int i = 0; i < op->n_results; i++)
+        if (!take_values(g, ir_type_volume(&op->result[i].type)))
+            return NULL;
+    return &op->result[0];
 }
 
 struct ir_value *fe_onnx_map(struct fe_onnx *g, const char *program,
@@ -57,29 +86,43 @@ struct ir_value *fe_onnx_convert(struct fe_onnx *g, struct ir_value *x,
     return fe_onnx_map(g, "x0", to, x, NULL, NULL);
 }
 
-/* A tensor of `dtype` in the module, of numbers that it can hold. */
-static const struct ir_tensor *tensor_of(struct fe_onnx *g,
-                                         enum ir_dtype dtype, int64_t n,
-                                         const double *numbers)
+const struct ir_tensor *fe_onnx_tensor(struct fe_onnx *g, enum ir_dtype dtype,
+                                       int rank, const int64_t *dim,
+                                       const double *numbers)
 {
-    void *data =
-        ir_alloc_array(&g->module->arena, (size_t)n, ir_dtype_bytes(dtype));
-    for (int64_t i = 0; i < n; i++)
+    struct ir_tensor *t = ir_alloc(&g->module->arena, sizeof *t);
+    t->type = (struct ir_type){.dtype = dtype, .rank = rank};
+    size_t n = 1;
+    for (int i = 0; i < rank; i++) {
+        t->type.dim[i] = dim[i];
+        n *= (size_t)dim[i];
+    }
+    void *data = ir_alloc_array(&g->module->arena, n, ir_dtype_bytes(dtype));
+    for (size_t i = 0; i < n; i++)
         if (dtype == IR_F64)
             ((double *)data)[i] = numbers[i];
         else if (dtype == IR_F32)
             ((float *)data)[i] = (float)numbers[i];
         else
             ((int32_t *)data)[i] = (int32_t)numbers[i];
-    return ir_tensor_view(g->module, dtype, n, data);
+    t->data = data;
+    return t;
 }
 
 struct ir_value *fe_onnx_vector(struct fe_onnx *g, enum ir_dtype dtype,
                                 int64_t n, const double *numbers)
 {
+    if (!fe_onnx_take_elements(g, n))
+        return NULL;
     const struct ir_attr attr =
-        ir_tensor_attr("value", tensor_of(g, dtype, n, numbers));
+        ir_tensor_attr("value", fe_onnx_tensor(g, dtype, 1, &n, numbers));
     return fe_onnx_op(g, IR_OP_constant, 0, NULL, 1, &attr);
+}
+
+struct ir_attr fe_onnx_list(struct fe_onnx *g, const char *name, int n,
+                            const int64_t *list)
+{
+    return ir_tensor_attr(name, ir_tensor_copy(g->module, IR_I64, n, list));
 }
 
 struct ir_value *fe_onnx_gather(struct fe_onnx *g, struct ir_value *x,
@@ -92,6 +135,8 @@ struct ir_value *fe_onnx_gather(struct fe_onnx *g, struct ir_value *x,
         is_same = index[i] == i;
     if (is_same)
         return x;
+    if (!fe_onnx_take_elements(g, n))
+        return NULL;
     const struct ir_attr attr = ir_tensor_attr(
         "index", ir_tensor_copy(g->module, IR_I32, n, index));
     return fe_onnx_op(g, IR_OP_gather, 1, &x, 1, &attr);
@@ -108,6 +153,83 @@ struct ir_value *fe_onnx_reduce(struct fe_onnx *g, struct ir_value *x,
 {
     const struct ir_attr attr = ir_string("kind", kind);
     return fe_onnx_op(g, IR_OP_reduce, 1, &x, 1, &attr);
+}
+
+struct ir_value *fe_onnx_reduce_slices(struct fe_onnx *g, struct ir_value *x,
+                                       const char *kind, int64_t size,
+                                       int64_t inner)
+{
+    const struct ir_attr attrs[] = {ir_string("kind", kind),
+                                    ir_int("size", size),
+                                    ir_int("inner", inner)};
+    if (x && size == ir_type_volume(&x->type))
+        return fe_onnx_reduce(g, x, kind);
+    return fe_onnx_op(g, IR_OP_reduce, 1, &x, 3, attrs);
+}
+
+/* ---------------------------------------------------------------- views -- */
+
+void fe_onnx_strides(int rank, const int64_t *dim, int64_t *stride)
+{
+    int64_t step = 1;
+    for (int i = rank; i-- > 0;) {
+        stride[i] = step;
+        step *= dim[i];
+    }
+}
+
+/* A view, also of rank 0, which is a vector of one then. */
+static struct ir_value *view(struct fe_onnx *g, struct ir_value *x, int rank,
+                             const int64_t *dim, const int64_t *stride,
+                             int64_t offset)
+{
+    const int64_t one = 1;
+    const struct ir_attr attrs[] = {
+        fe_onnx_list(g, "shape", rank ? rank : 1, rank ? dim : &one),
+        fe_onnx_list(g, "strides", rank ? rank : 1, rank ? stride : &one),
+        ir_int("offset", offset)};
+    return fe_onnx_op(g, IR_OP_view, 1, &x, 3, attrs);
+}
+
+struct ir_value *fe_onnx_shaped(struct fe_onnx *g, struct ir_value *x,
+                                int rank, const int64_t *dim)
+{
+    int64_t stride[IR_MAX_RANK];
+    if (!x)
+        return NULL;
+    bool same = x->type.rank == rank;
+    for (int i = 0; same && i < rank; i++)
+        same = x->type.dim[i] == dim[i];
+    if (same || (rank == 0 && x->type.rank == 1 && x->type.dim[0] == 1))
+        return x;
+    fe_onnx_strides(rank, dim, stride);
+    return view(g, x, rank, dim, stride, 0);
+}
+
+struct ir_value *fe_onnx_strided(struct fe_onnx *g, struct ir_value *x,
+                                 int rank, const int64_t *dim,
+                                 const int64_t *stride, int64_t offset)
+{
+    int64_t dense[IR_MAX_RANK], n = 1;
+    if (!x)
+        return NULL;
+    fe_onnx_strides(rank, dim, dense);
+    bool is_same = offset == 0;
+    for (int i = 0; i < rank; i++) {
+        is_same = is_same && (dim[i] == 1 || dense[i] == stride[i]);
+        n *= dim[i];
+    }
+    if (is_same && n == ir_type_volume(&x->type))
+        return fe_onnx_shaped(g, x, rank, dim);
+    return view(g, x, rank, dim, stride, offset);
+}
+
+struct ir_value *fe_onnx_part(struct fe_onnx *g, struct ir_value *x,
+                              int64_t first, int rank, const int64_t *dim)
+{
+    int64_t stride[IR_MAX_RANK];
+    fe_onnx_strides(rank, dim, stride);
+    return fe_onnx_strided(g, x, rank, dim, stride, first);
 }
 
 /* --------------------------------------------------------------- lookup -- */
@@ -147,8 +269,9 @@ struct ir_value *fe_onnx_lookup(struct fe_onnx *g, struct ir_value *x,
         value[i] = pair[i].value;
     }
     const struct ir_attr attrs[] = {
-        ir_tensor_attr("keys", tensor_of(g, x->type.dtype, n, key)),
-        ir_tensor_attr("values", tensor_of(g, to, n, value)),
+        ir_tensor_attr("keys",
+                       fe_onnx_tensor(g, x->type.dtype, 1, &n, key)),
+        ir_tensor_attr("values", fe_onnx_tensor(g, to, 1, &n, value)),
         ir_float("default", fallback)};
     return fe_onnx_op(g, IR_OP_lookup, 1, &x, 3, attrs);
 }

@@ -19,24 +19,31 @@ const char *fe_onnx_type_name(int type)
 
 bool fe_onnx_is_whole(int type)
 {
-    return type == FE_ONNX_INT64 || type == FE_ONNX_INT32 ||
-           type == FE_ONNX_UINT8 || type == FE_ONNX_INT8 ||
-           type == FE_ONNX_BOOL;
+    return type == FE_ONNX_INT64 || type == FE_ONNX_UINT64 ||
+           fe_onnx_bits(type) < 64;
+}
+
+int fe_onnx_bits(int type)
+{
+    switch (type) {
+    case FE_ONNX_BOOL:
+    case FE_ONNX_UINT8:
+    case FE_ONNX_INT8: return 8;
+    case FE_ONNX_UINT16:
+    case FE_ONNX_INT16: return 16;
+    case FE_ONNX_UINT32:
+    case FE_ONNX_INT32: return 32;
+    default: return 64;
+    }
 }
 
 /* Bytes of an element of raw_data; 0: not read. */
 static size_t raw_bytes(int type)
 {
-    switch (type) {
-    case FE_ONNX_FLOAT:
-    case FE_ONNX_INT32: return 4;
-    case FE_ONNX_DOUBLE:
-    case FE_ONNX_INT64: return 8;
-    case FE_ONNX_UINT8:
-    case FE_ONNX_INT8:
-    case FE_ONNX_BOOL: return 1;
-    default: return 0;
-    }
+    if (type == FE_ONNX_FLOAT)
+        return 4;
+    return type == FE_ONNX_DOUBLE || fe_onnx_is_whole(type)
+               ? (size_t)fe_onnx_bits(type) / 8 : 0;
 }
 
 struct fe_onnx_tensor *fe_onnx_new_tensor(struct fe_onnx *g, int type,
@@ -113,6 +120,8 @@ static bool count_data(struct fe_onnx *g, const Onnx__TensorProto *p,
     case FE_ONNX_FLOAT: *n = p->n_float_data; break;
     case FE_ONNX_DOUBLE: *n = p->n_double_data; break;
     case FE_ONNX_INT64: *n = p->n_int64_data; break;
+    case FE_ONNX_UINT32:
+    case FE_ONNX_UINT64: *n = p->n_uint64_data; break;
     case FE_ONNX_STRING: *n = p->n_string_data; break;
     default: *n = p->n_int32_data;
     }
@@ -158,7 +167,16 @@ static void read_raw(struct fe_onnx_tensor *t, const uint8_t *raw)
             t->real[i] = (double)single;
             break;
         case FE_ONNX_DOUBLE: memcpy(&t->real[i], at, 8); break;
+        case FE_ONNX_UINT64:
         case FE_ONNX_INT64: memcpy(&t->whole[i], at, 8); break;
+        case FE_ONNX_UINT32:
+            memcpy(&word, at, 4);
+            t->whole[i] = (uint32_t)word;
+            break;
+        case FE_ONNX_UINT16: t->whole[i] = at[0] | at[1] << 8; break;
+        case FE_ONNX_INT16:
+            t->whole[i] = (int16_t)(at[0] | at[1] << 8);
+            break;
         case FE_ONNX_INT32:
             memcpy(&word, at, 4);
             t->whole[i] = word;
@@ -176,6 +194,10 @@ static void read_typed(struct fe_onnx_tensor *t, const Onnx__TensorProto *p)
         case FE_ONNX_FLOAT: t->real[i] = (double)p->float_data[i]; break;
         case FE_ONNX_DOUBLE: t->real[i] = p->double_data[i]; break;
         case FE_ONNX_INT64: t->whole[i] = p->int64_data[i]; break;
+        case FE_ONNX_UINT32:
+        case FE_ONNX_UINT64:
+            t->whole[i] = (int64_t)p->uint64_data[i];
+            break;
         default: t->whole[i] = p->int32_data[i];
         }
 }

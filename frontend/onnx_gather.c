@@ -1,0 +1,265 @@
+/* onnx_gather.c: elements by numbers: of rows by constant ones, of a table by
+ * those of the row. */
+#include "frontend/onnx.h"
+
+#include <string.h>
+
+/* Indices of an axis, those below 0 counted from its end. */
+static const int64_t *read_indices(struct fe_onnx *g,
+                                   const struct fe_onnx_tensor *t,
+                                   int64_t size)
+{
+    if (!t->whole) {
+        fe_onnx_error(g, "the indices are of type %s",
+                      fe_onnx_type_name(t->type));
+        return NULL;
+    }
+    int64_t *list = ir_alloc_array(&g->scratch, (size_t)t->n, sizeof *list);
+    for (int64_t i = 0; i < t->n; i++) {
+        list[i] = t->whole[i] < 0 ? t->whole[i] + size : t->whole[i];
+        if (list[i] < 0 || list[i] >= size) {
+            fe_onnx_error(g, "index %lld is out of range (there are %lld "
+                          "elements)", (long long)t->whole[i],
+                          (long long)size);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+/* -------------------------------------------------------- from a constant -- */
+
+/* Labels as the elements of a table that they number. */
+static const struct fe_onnx_tensor *table_labels(
+    struct fe_onnx *g, const struct fe_onnx_tensor *table,
+    const struct fe_onnx_tensor *by)
+{
+    const int64_t n = by->n;
+    struct fe_onnx_tensor *labels = fe_onnx_new_tensor(g, table->type, 1, &n);
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t at = by->whole[i];
+        if (at < 0 || at >= table->n) {
+            fe_onnx_error(g, "index %lld is out of range (there are %lld)",
+                          (long long)at, (long long)table->n);
+            return NULL;
+        }
+        if (table->text)
+            labels->text[i] = table->text[at];
+        else
+            labels->real[i] = table->real[at];
+        if (table->whole)
+            labels->whole[i] = table->whole[at];
+    }
+    return labels;
+}
+
+bool fe_onnx_give_from_table(struct fe_onnx *g,
+                             const struct fe_onnx_tensor *table,
+                             const struct fe_onnx_value *index)
+{
+    if (index->n != 1 || !fe_onnx_is_whole(index->type))
+        return fe_onnx_error(g, "a table is looked up by %lld numbers of type "
+                             "%s, where one whole number is expected",
+                             (long long)index->n,
+                             fe_onnx_type_name(index->type));
+    struct fe_onnx_value value = *index;
+    value.type = table->type;
+    if (index->labels) {
+        value.labels = table_labels(g, table, index->labels);
+        return value.labels && fe_onnx_give(g, 0, &value);
+    }
+    if (table->text)
+        return fe_onnx_error(g, "strings are looked up by a number that is no "
+                             "class");
+    double *keys = ir_alloc_array(&g->scratch, (size_t)table->n, sizeof *keys);
+    for (int64_t i = 0; i < table->n; i++)
+        keys[i] = (double)i;
+    value.rows = fe_onnx_lookup(g, fe_onnx_numbers(g, index), table->n, keys,
+                                table->real, 0, fe_onnx_dtype(table->type));
+    return value.rows && fe_onnx_give(g, 0, &value);
+}
+
+/* Rows of a table [V][D..] of numbers, by numbers of the row. */
+static bool embed(struct fe_onnx *g, const struct fe_onnx_tensor *table,
+                  const struct fe_onnx_value *index)
+{
+    const enum ir_dtype dtype = fe_onnx_dtype(table->type);
+    struct fe_onnx_shape shape = fe_onnx_shape_of(index);
+    if (!table->real || !fe_onnx_is_whole(index->type) || table->n < 1)
+        return fe_onnx_error(g, "a table of type %s is looked up by numbers of "
+                             "type %s", fe_onnx_type_name(table->type),
+                             fe_onnx_type_name(index->type));
+    if (shape.rank + table->rank - 1 > IR_MAX_RANK)
+        return fe_onnx_error(g, "its result has %d dims (the limit is %d)",
+                             shape.rank + table->rank - 1, IR_MAX_RANK);
+    for (int i = 1; i < table->rank; i++)
+        shape.dim[shape.rank++] = table->dim[i];
+    if (!fe_onnx_size(g, &shape))
+        return false;
+    const int64_t dim[] = {table->dim[0], table->n / table->dim[0]};
+    const struct ir_attr attr = ir_tensor_attr(
+        "table", fe_onnx_tensor(g, dtype, table->rank > 1 ? 2 : 1, dim,
+                                table->real));
+    struct ir_value *numbers = fe_onnx_numbers(g, index);
+    numbers = numbers ? fe_onnx_shaped(g, numbers, 1, &index->n) : NULL;
+    return fe_onnx_give_shape(g, 0, table->type,
+                              fe_onnx_op(g, IR_OP_take, 1, &numbers, 1, &attr),
+                              &shape);
+}
+
+/* ---------------------------------------------------------- from the row -- */
+
+/* Whether the list is first, first + step... */
+static bool is_even(const int64_t *list, int64_t n)
+{
+    for (int64_t i = 2; i < n; i++)
+        if (list[i] - list[i - 1] != list[1] - list[0])
+            return false;
+    return n > 0;
+}
+
+/* The numbers of [outer][list][inner] in x, which is [outer][size][inner]. */
+static int32_t *list_elements(struct fe_onnx *g,
+                              const struct fe_onnx_value *x, int axis,
+                              int64_t n, const int64_t *list)
+{
+    const int64_t outer = fe_onnx_product(x, 0, axis), size = x->dim[axis];
+    const int64_t inner = fe_onnx_product(x, axis + 1, x->rank);
+    if (!fe_onnx_take_elements(g, outer * n * inner))
+        return NULL;
+    int32_t *index = ir_alloc_array(&g->scratch, (size_t)(outer * n * inner),
+                                    sizeof *index);
+    int64_t k = 0;
+    for (int64_t o = 0; o < outer; o++)
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t j = 0; j < inner; j++)
+                index[k++] = (int32_t)((o * size + list[i]) * inner + j);
+    return index;
+}
+
+/* Those of one axis that `list` names, n of them. */
+static bool take_axis(struct fe_onnx *g, const struct fe_onnx_value *x,
+                      int axis, int64_t n, const int64_t *list,
+                      struct fe_onnx_value *y)
+{
+    struct fe_onnx_shape shape = fe_onnx_shape_of(x);
+    int64_t stride[IR_MAX_RANK];
+    shape.dim[axis] = n;
+    shape.n = fe_onnx_volume(g, shape.rank, shape.dim, !x->constant);
+    if (shape.n < 0)
+        return false;
+    if (!is_even(list, n))
+        return fe_onnx_pick(g, x, &shape, list_elements(g, x, axis, n, list),
+                            y);
+    fe_onnx_strides(x->rank, x->dim, stride);
+    const int64_t offset = list[0] * stride[axis];
+    stride[axis] *= n > 1 ? list[1] - list[0] : 0;
+    return fe_onnx_view(g, x, &shape, stride, offset, y);
+}
+
+/* x's dims with the axis replaced by those of the indices. */
+static bool insert_dims(struct fe_onnx *g, const struct fe_onnx_value *x,
+                        int axis, const struct fe_onnx_value *index,
+                        struct fe_onnx_shape *shape)
+{
+    *shape = fe_onnx_shape_of(x);
+    shape->rank = x->rank - 1 + index->rank;
+    if (shape->rank > IR_MAX_RANK)
+        return fe_onnx_error(g, "its result has %d dims (the limit is %d)",
+                             shape->rank, IR_MAX_RANK);
+    for (int i = axis; i < shape->rank; i++)
+        shape->dim[i] = i < axis + index->rank
+                            ? index->dim[i - axis]
+                            : x->dim[i - index->rank + 1];
+    if (x->batched && x->batch > axis)
+        shape->batch += index->rank - 1;
+    shape->n = 1;
+    for (int i = 0; i < shape->rank; i++)
+        shape->n *= shape->dim[i];
+    return true;
+}
+
+bool fe_onnx_gather_op(struct fe_onnx *g)
+{
+    const struct fe_onnx_value *x = fe_onnx_input(g, 0);
+    const struct fe_onnx_value *index = x ? fe_onnx_input(g, 1) : NULL;
+    struct fe_onnx_value taken;
+    struct fe_onnx_shape shape;
+    int axis = 0;
+    if (!index ||
+        !fe_onnx_own_axis(g, x, fe_onnx_int(g, "axis", 0), &axis))
+        return false;
+    if (x->constant && !index->constant && axis == 0)
+        return x->rank == 1 && (index->n == 1 || x->type == FE_ONNX_STRING)
+                   ? fe_onnx_give_from_table(g, x->constant, index)
+                   : embed(g, x->constant, index);
+    if (!index->constant)
+        return fe_onnx_error(g, "only elements of rows by constant indices "
+                             "are read, or those of a table's first dim");
+    const int64_t *list = read_indices(g, index->constant, x->dim[axis]);
+    return list && take_axis(g, x, axis, index->n, list, &taken) &&
+           insert_dims(g, x, axis, index, &shape) &&
+           fe_onnx_give_shaped(g, 0, &taken, &shape);
+}
+
+bool fe_onnx_array_feature_extractor(struct fe_onnx *g)
+{
+    const struct fe_onnx_value *x = fe_onnx_input(g, 0);
+    const struct fe_onnx_value *index = x ? fe_onnx_input(g, 1) : NULL;
+    struct fe_onnx_value taken;
+    if (!index)
+        return false;
+    if (x->constant && !index->constant) { /* with a dim of 1 in front */
+        struct fe_onnx_value by = *index;
+        by.rank = 2;
+        by.dim[0] = by.dim[1] = 1;
+        by.batch = 1;
+        return fe_onnx_give_from_table(g, x->constant, &by);
+    }
+    if (!index->constant || x->rank < 1 ||
+        (x->batched && x->batch == x->rank - 1))
+        return fe_onnx_error(g, "only elements of rows by constant indices "
+                             "are read, or those of a list by a class");
+    const int64_t *list =
+        read_indices(g, index->constant, x->dim[x->rank - 1]);
+    return list && take_axis(g, x, x->rank - 1, index->n, list, &taken) &&
+           fe_onnx_give(g, 0, &taken);
+}
+
+/* Element [i0]..[index][..] for each element of the constant indices. */
+bool fe_onnx_gather_elements(struct fe_onnx *g)
+{
+    const struct fe_onnx_value *x = fe_onnx_input(g, 0);
+    const struct fe_onnx_tensor *index =
+        x ? fe_onnx_constant_input(g, 1) : NULL;
+    struct fe_onnx_value y;
+    int axis;
+    if (!index ||
+        !fe_onnx_own_axis(g, x, fe_onnx_int(g, "axis", 0), &axis))
+        return false;
+    const int64_t *list = read_indices(g, index, x->dim[axis]);
+    if (!list)
+        return false;
+    struct fe_onnx_shape shape = fe_onnx_shape_of(x);
+    int64_t stride[IR_MAX_RANK], at[IR_MAX_RANK] = {0};
+    bool fits = index->rank == x->rank;
+    for (int i = 0; fits && i < x->rank; i++) {
+        fits = i == axis || index->dim[i] <= x->dim[i];
+        shape.dim[i] = index->dim[i];
+    }
+    if (!fits || !fe_onnx_size(g, &shape) ||
+        !fe_onnx_take_elements(g, shape.n))
+        return fe_onnx_error(g, "the indices' dims are not those of "
+                             "'%.200s'", x->name);
+    fe_onnx_strides(x->rank, x->dim, stride);
+    int32_t *from = ir_alloc_array(&g->scratch, (size_t)shape.n, sizeof *from);
+    for (int64_t k = 0; k < shape.n; k++) {
+        int64_t place = 0;
+        for (int i = 0; i < x->rank; i++)
+            place += (i == axis ? list[k] : at[i]) * stride[i];
+        from[k] = (int32_t)place;
+        for (int i = x->rank; i-- > 0 && ++at[i] == shape.dim[i];)
+            at[i] = 0;
+    }
+    return fe_onnx_pick(g, x, &shape, from, &y) && fe_onnx_give(g, 0, &y);
+}

@@ -1,0 +1,139 @@
+/* onnx_ops.c: the table of ops: the list of what is read. */
+#include "frontend/onnx.h"
+
+#include <string.h>
+
+static const struct fe_onnx_op_info ops[] = {
+    {"TreeEnsembleRegressor", true, 1, 1, 1, fe_onnx_tree_regressor,
+     "aggregate_function:s base_values:F base_values_as_tensor:t n_targets:i "
+     "nodes_falsenodeids:I nodes_featureids:I nodes_hitrates:F "
+     "nodes_hitrates_as_tensor:t nodes_missing_value_tracks_true:I "
+     "nodes_modes:S nodes_nodeids:I nodes_treeids:I nodes_truenodeids:I "
+     "nodes_values:F nodes_values_as_tensor:t post_transform:s target_ids:I "
+     "target_nodeids:I target_treeids:I target_weights:F "
+     "target_weights_as_tensor:t"},
+    {"TreeEnsembleClassifier", true, 1, 1, 2, fe_onnx_tree_classifier,
+     "base_values:F base_values_as_tensor:t class_ids:I class_nodeids:I "
+     "class_treeids:I class_weights:F class_weights_as_tensor:t "
+     "classlabels_int64s:I classlabels_strings:S nodes_falsenodeids:I "
+     "nodes_featureids:I nodes_hitrates:F nodes_hitrates_as_tensor:t "
+     "nodes_missing_value_tracks_true:I nodes_modes:S nodes_nodeids:I "
+     "nodes_treeids:I nodes_truenodeids:I nodes_values:F "
+     "nodes_values_as_tensor:t post_transform:s"},
+    {"TreeEnsemble", true, 1, 1, 1, fe_onnx_tree_ensemble,
+     "aggregate_function:i leaf_targetids:I leaf_weights:t "
+     "membership_values:t n_targets:i nodes_falseleafs:I "
+     "nodes_falsenodeids:I nodes_featureids:I nodes_hitrates:t "
+     "nodes_missing_value_tracks_true:I nodes_modes:t nodes_splits:t "
+     "nodes_trueleafs:I nodes_truenodeids:I post_transform:i tree_roots:I"},
+    {"LinearClassifier", true, 1, 1, 2, fe_onnx_linear_classifier,
+     "classlabels_ints:I classlabels_strings:S coefficients:F intercepts:F "
+     "multi_class:i post_transform:s"},
+    {"LinearRegressor", true, 1, 1, 1, fe_onnx_linear_regressor,
+     "coefficients:F intercepts:F post_transform:s targets:i"},
+    {"Scaler", true, 1, 1, 1, fe_onnx_scaler, "offset:F scale:F"},
+    {"Imputer", true, 1, 1, 1, fe_onnx_imputer,
+     "imputed_value_floats:F imputed_value_int64s:I replaced_value_float:f "
+     "replaced_value_int64:i"},
+    {"Normalizer", true, 1, 1, 1, fe_onnx_normalizer, "norm:s"},
+    {"Binarizer", true, 1, 1, 1, fe_onnx_binarizer, "threshold:f"},
+    {"OneHotEncoder", true, 1, 1, 1, fe_onnx_one_hot_encoder,
+     "cats_int64s:I cats_strings:S zeros:i"},
+    {"LabelEncoder", true, 1, 1, 1, fe_onnx_label_encoder,
+     "classes_strings:S default_float:f default_int64:i default_string:s "
+     "default_tensor:t keys_floats:F keys_int64s:I keys_strings:S "
+     "keys_tensor:t values_floats:F values_int64s:I values_strings:S "
+     "values_tensor:t"},
+    {"CategoryMapper", true, 1, 1, 1, fe_onnx_category_mapper,
+     "cats_int64s:I cats_strings:S default_int64:i default_string:s"},
+    {"FeatureVectorizer", true, 1, IR_MAX_OPERANDS, 1,
+     fe_onnx_feature_vectorizer, "inputdimensions:I"},
+    {"ArrayFeatureExtractor", true, 2, 2, 1, fe_onnx_array_feature_extractor,
+     ""},
+    {"ZipMap", true, 1, 1, 1, fe_onnx_zip_map,
+     "classlabels_int64s:I classlabels_strings:S"},
+    {"Constant", false, 0, 0, 1, fe_onnx_constant,
+     "value:t value_float:f value_floats:F value_int:i value_ints:I "
+     "value_string:s value_strings:S"},
+    {"Identity", false, 1, 1, 1, fe_onnx_identity, ""},
+    {"Dropout", false, 1, 3, 1, fe_onnx_identity, "seed:i ratio:f is_test:i"},
+    {"Cast", false, 1, 1, 1, fe_onnx_cast, "to:i saturate:i"},
+    {"Reshape", false, 1, 2, 1, fe_onnx_reshape, "shape:I allowzero:i"},
+    {"Shape", false, 1, 1, 1, fe_onnx_shape, "start:i end:i"},
+    {"ConstantOfShape", false, 1, 1, 1, fe_onnx_constant_of_shape, "value:t"},
+    {"Flatten", false, 1, 1, 1, fe_onnx_flatten, "axis:i"},
+    {"Unsqueeze", false, 1, 2, 1, fe_onnx_unsqueeze, "axes:I"},
+    {"Squeeze", false, 1, 2, 1, fe_onnx_squeeze, "axes:I"},
+    {"Concat", false, 1, IR_MAX_OPERANDS, 1, fe_onnx_concat_op, "axis:i"},
+    {"Split", false, 1, 2, IR_MAX_OPERANDS, fe_onnx_split,
+     "axis:i split:I num_outputs:i"},
+    {"Slice", false, 1, 5, 1, fe_onnx_slice, "axes:I starts:I ends:I"},
+    {"Gather", false, 2, 2, 1, fe_onnx_gather_op, "axis:i"},
+    {"Transpose", false, 1, 1, 1, fe_onnx_transpose, "perm:I"},
+    {"Neg", false, 1, 1, 1, fe_onnx_unary, ""},
+    {"Abs", false, 1, 1, 1, fe_onnx_unary, ""},
+    {"Sign", false, 1, 1, 1, fe_onnx_unary, ""},
+    {"Exp", false, 1, 1, 1, fe_onnx_unary, ""},
+    {"Log", false, 1, 1, 1, fe_onnx_unary, ""},
+    {"Sqrt", false, 1, 1, 1, fe_onnx_unary, ""},
+    {"Reciprocal", false, 1, 1, 1, fe_onnx_unary, ""},
+    {"Floor", false, 1, 1, 1, fe_onnx_unary, ""},
+    {"Ceil", false, 1, 1, 1, fe_onnx_unary, ""},
+    {"Round", false, 1, 1, 1, fe_onnx_unary, ""},
+    {"Relu", false, 1, 1, 1, fe_onnx_unary, ""},
+    {"Sigmoid", false, 1, 1, 1, fe_onnx_unary, ""},
+    {"Tanh", false, 1, 1, 1, fe_onnx_unary, ""},
+    {"Not", false, 1, 1, 1, fe_onnx_unary, ""},
+    {"IsNaN", false, 1, 1, 1, fe_onnx_unary, ""},
+    {"Add", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
+    {"Sub", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
+    {"Mul", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
+    {"Div", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
+    {"Pow", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
+    {"Less", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
+    {"LessOrEqual", false, 2, 2, 1, fe_onnx_binary, ""},
+    {"Greater", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
+    {"GreaterOrEqual", false, 2, 2, 1, fe_onnx_binary, ""},
+    {"Equal", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
+    {"And", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
+    {"Or", false, 2, 2, 1, fe_onnx_binary, "broadcast:i"},
+    {"Min", false, 1, IR_MAX_OPERANDS, 1, fe_onnx_variadic, ""},
+    {"Max", false, 1, IR_MAX_OPERANDS, 1, fe_onnx_variadic, ""},
+    {"Sum", false, 1, IR_MAX_OPERANDS, 1, fe_onnx_variadic, ""},
+    {"Clip", false, 1, 3, 1, fe_onnx_clip, "min:f max:f"},
+    {"Where", false, 3, 3, 1, fe_onnx_where, ""},
+    {"Softmax", false, 1, 1, 1, fe_onnx_softmax, "axis:i"},
+    {"ArgMax", false, 1, 1, 1, fe_onnx_arg_max,
+     "axis:i keepdims:i select_last_index:i"},
+    {"ReduceSum", false, 1, 2, 1, fe_onnx_reduce_op,
+     "axes:I keepdims:i noop_with_empty_axes:i"},
+    {"ReduceMean", false, 1, 2, 1, fe_onnx_reduce_op,
+     "axes:I keepdims:i noop_with_empty_axes:i"},
+    {"ReduceMax", false, 1, 2, 1, fe_onnx_reduce_op,
+     "axes:I keepdims:i noop_with_empty_axes:i"},
+    {"ReduceMin", false, 1, 2, 1, fe_onnx_reduce_op,
+     "axes:I keepdims:i noop_with_empty_axes:i"},
+    {"ReduceL1", false, 1, 2, 1, fe_onnx_reduce_op,
+     "axes:I keepdims:i noop_with_empty_axes:i"},
+    {"ReduceL2", false, 1, 2, 1, fe_onnx_reduce_op,
+     "axes:I keepdims:i noop_with_empty_axes:i"},
+    {"ReduceSumSquare", false, 1, 2, 1, fe_onnx_reduce_op,
+     "axes:I keepdims:i noop_with_empty_axes:i"},
+    {"MatMul", false, 2, 2, 1, fe_onnx_matmul, ""},
+    {"Gemm", false, 2, 3, 1, fe_onnx_gemm,
+     "alpha:f beta:f transA:i transB:i broadcast:i"},
+};
+enum { N_OPS = sizeof ops / sizeof *ops };
+
+const struct fe_onnx_op_info *fe_onnx_find_op(const Onnx__NodeProto *node)
+{
+    const char *domain = node->domain ? node->domain : "";
+    const char *name = node->op_type ? node->op_type : "";
+    const bool ml = !strcmp(domain, "ai.onnx.ml");
+    if (!ml && *domain && strcmp(domain, "ai.onnx") != 0)
+        return NULL;
+    for (int i = 0; i < N_OPS; i++)
+        if (ops[i].ml == ml && !strcmp(ops[i].name, name))
+            return &ops[i];
+    return NULL;
+}
