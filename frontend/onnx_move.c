@@ -406,13 +406,18 @@ static bool join_rows(struct fe_onnx *g, struct fe_onnx_value *const *x,
 {
     struct ir_value **parts = ir_alloc_array(&g->scratch, n, sizeof *parts);
     int64_t dim[IR_MAX_RANK];
-    int rank = 0, at = 0;
+    int rank = 1, at = 0;
+    bool flat = fe_onnx_product(x[0], 0, axis) == 1;
     for (size_t i = 0; i < n; i++) {
-        at = axis;
-        rank = bare_dims(x[i], shape, &at, dim);
-        parts[i] = fe_onnx_shaped(g, fe_onnx_numbers(g, x[i]), rank, dim);
+        parts[i] = fe_onnx_numbers(g, x[i]);
         if (!parts[i])
             return false;
+        flat = flat && parts[i]->type.rank <= 1;
+    }
+    for (size_t i = 0; !flat && i < n; i++) {
+        at = axis;
+        rank = bare_dims(x[i], shape, &at, dim);
+        parts[i] = fe_onnx_shaped(g, parts[i], rank, dim);
     }
     return fe_onnx_give_shape(g, 0, x[0]->type,
                               rank == 1 ? fe_onnx_concat(g, (int)n, parts)

@@ -137,7 +137,7 @@ bool fe_onnx_class_of(struct fe_onnx *g, struct ir_value *scores,
     if (!scores)
         return false;
     *class = (struct fe_onnx_value){.type = labels->type, .n = 1,
-                                    .labels = labels};
+                                    .is_row = true, .labels = labels};
     if (ir_type_volume(&scores->type) == 1) {
         const struct ir_attr attr = ir_float("bound", bound);
         class->rows = fe_onnx_op(g, IR_OP_above, 1, &scores, 1, &attr);
@@ -159,7 +159,8 @@ bool fe_onnx_give_classes(struct fe_onnx *g,
     if (!scores)
         return false;
     struct fe_onnx_value all = {.type = FE_ONNX_FLOAT, .rows = scores,
-                                .rank = 1, .is_probability = true};
+                                .rank = 1, .is_row = true,
+                                .is_probability = true};
     all.dim[0] = all.n = ir_type_volume(&scores->type);
     return fe_onnx_give(g, 0, class) && fe_onnx_give(g, 1, &all);
 }

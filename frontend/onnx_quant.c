@@ -70,7 +70,7 @@ static struct ir_value *saturate(struct fe_onnx *g,
                                  struct ir_value *x, int type,
                                  const struct fe_onnx_value *zero)
 {
-    double low, high;
+    double low = 0, high = 0;
     if (!x || !type_range(g, type, &low, &high))
         return NULL;
     x = fe_onnx_convert(g, x, IR_F64);

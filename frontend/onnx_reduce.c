@@ -41,7 +41,7 @@ static struct ir_value *softmax(struct fe_onnx *g, struct ir_value *x,
 bool fe_onnx_softmax(struct fe_onnx *g)
 {
     const struct fe_onnx_value *x = fe_onnx_number_input(g, 0);
-    struct slices s;
+    struct slices s = {1, 1};
     return x && find_slices(g, x, &s) &&
            fe_onnx_give_like(g, 0, x->type, softmax(g, x->rows, &s), x);
 }
@@ -73,7 +73,7 @@ static struct ir_value *map_slices(struct fe_onnx *g, const char *program,
 bool fe_onnx_log_softmax(struct fe_onnx *g)
 {
     const struct fe_onnx_value *x = fe_onnx_number_input(g, 0);
-    struct slices s;
+    struct slices s = {1, 1};
     if (!x || !find_slices(g, x, &s))
         return false;
     struct ir_value *most =
@@ -174,7 +174,7 @@ bool fe_onnx_arg_max(struct fe_onnx *g)
 bool fe_onnx_hardmax(struct fe_onnx *g)
 {
     const struct fe_onnx_value *x = fe_onnx_number_input(g, 0);
-    struct slices s;
+    struct slices s = {1, 1};
     if (!x || !find_slices(g, x, &s))
         return false;
     struct ir_value *first = find_extreme(g, x, &s, false, false);
