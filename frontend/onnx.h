@@ -514,7 +514,7 @@ fe_onnx_builder fe_onnx_scaler, fe_onnx_imputer, fe_onnx_normalizer,
     fe_onnx_binarizer, fe_onnx_one_hot_encoder, fe_onnx_label_encoder,
     fe_onnx_category_mapper, fe_onnx_feature_vectorizer, fe_onnx_zip_map;
 /* onnx_shape.c */
-fe_onnx_builder fe_onnx_constant, fe_onnx_identity, fe_onnx_cast,
+fe_onnx_builder fe_onnx_constant, fe_onnx_identity, fe_onnx_dropout, fe_onnx_cast,
     fe_onnx_cast_like, fe_onnx_reshape, fe_onnx_flatten, fe_onnx_unsqueeze,
     fe_onnx_squeeze, fe_onnx_shape, fe_onnx_size_op,
     fe_onnx_constant_of_shape, fe_onnx_range;

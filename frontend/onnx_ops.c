@@ -56,7 +56,7 @@ static const struct fe_onnx_op_info ops[] = {
      "value:t value_float:f value_floats:F value_int:i value_ints:I "
      "value_string:s value_strings:S"},
     {"Identity", false, 1, 1, 1, fe_onnx_identity, ""},
-    {"Dropout", false, 1, 3, 1, fe_onnx_identity, "seed:i ratio:f is_test:i"},
+    {"Dropout", false, 1, 3, 1, fe_onnx_dropout, "seed:i ratio:f is_test:i"},
     {"Cast", false, 1, 1, 1, fe_onnx_cast, "to:i saturate:i"},
     {"CastLike", false, 2, 2, 1, fe_onnx_cast_like, "saturate:i"},
     {"Reshape", false, 1, 2, 1, fe_onnx_reshape, "shape:I allowzero:i"},

@@ -51,6 +51,19 @@ bool fe_onnx_identity(struct fe_onnx *g)
     return x && fe_onnx_give(g, 0, x);
 }
 
+/* Nothing is dropped but in training. */
+bool fe_onnx_dropout(struct fe_onnx *g)
+{
+    if (fe_onnx_has_input(g, 2)) {
+        const struct fe_onnx_tensor *training = fe_onnx_constant_input(g, 2);
+        if (!training)
+            return false;
+        if (training->n != 1 || !training->real || training->real[0] != 0)
+            return fe_onnx_error(g, "training_mode is not read");
+    }
+    return fe_onnx_identity(g);
+}
+
 /* ----------------------------------------------------------------- cast -- */
 
 static double cast_number(double v, int to)

@@ -135,6 +135,14 @@ static Onnx__TensorProto *tensor(const struct test *t, int side, int i)
                                       t->value[side][i]);
 }
 
+static bool is_of_type(const Onnx__TensorProto *value,
+                       const Onnx__ValueInfoProto *input)
+{
+    return input->type &&
+           input->type->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE &&
+           input->type->tensor_type->elem_type == value->data_type;
+}
+
 /* The model's bytes with the inputs from `first` on as initializers. */
 static uint8_t *bind(const struct test *t, int first, size_t *size)
 {
@@ -145,7 +153,8 @@ static uint8_t *bind(const struct test *t, int first, size_t *size)
     Onnx__GraphProto *graph = model->graph;
     for (int i = first; i < t->n_inputs; i++) {
         Onnx__TensorProto *value = tensor(t, 0, i);
-        if (!value || (size_t)i >= graph->n_input)
+        if (!value || (size_t)i >= graph->n_input ||
+            !is_of_type(value, graph->input[i]))
             continue;
         free(value->name);
         value->name = strdup(graph->input[i]->name);
