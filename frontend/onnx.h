@@ -332,7 +332,10 @@ bool fe_onnx_size(struct fe_onnx *g, struct fe_onnx_shape *shape);
 bool fe_onnx_give_shape(struct fe_onnx *g, size_t i, int type,
                         struct ir_value *rows,
                         const struct fe_onnx_shape *shape);
-/* x with other dims, of as many elements in the same order. */
+/* Gives x other dims, of as many elements in the same order. */
+void fe_onnx_reshaped(struct fe_onnx *g, struct fe_onnx_value *x,
+                      const struct fe_onnx_shape *shape);
+/* The same of a copy, which output i becomes. */
 bool fe_onnx_give_shaped(struct fe_onnx *g, size_t i,
                          const struct fe_onnx_value *x,
                          const struct fe_onnx_shape *shape);

@@ -165,22 +165,28 @@ bool fe_onnx_give_shape(struct fe_onnx *g, size_t i, int type,
     return rows && fe_onnx_give(g, i, &value);
 }
 
-bool fe_onnx_give_shaped(struct fe_onnx *g, size_t i,
-                         const struct fe_onnx_value *x,
-                         const struct fe_onnx_shape *shape)
+void fe_onnx_reshaped(struct fe_onnx *g, struct fe_onnx_value *x,
+                      const struct fe_onnx_shape *shape)
 {
-    struct fe_onnx_value shaped = *x;
-    shaped.rank = shape->rank;
-    shaped.batched = shape->batched;
-    shaped.batch = shape->batch;
-    memcpy(shaped.dim, shape->dim, sizeof shaped.dim);
+    x->rank = shape->rank;
+    x->batched = shape->batched;
+    x->batch = shape->batch;
+    memcpy(x->dim, shape->dim, sizeof x->dim);
     if (x->constant) {
         struct fe_onnx_tensor *t = ir_alloc(&g->scratch, sizeof *t);
         *t = *x->constant;
         t->rank = shape->rank;
         memcpy(t->dim, shape->dim, sizeof t->dim);
-        shaped.constant = t;
+        x->constant = t;
     }
+}
+
+bool fe_onnx_give_shaped(struct fe_onnx *g, size_t i,
+                         const struct fe_onnx_value *x,
+                         const struct fe_onnx_shape *shape)
+{
+    struct fe_onnx_value shaped = *x;
+    fe_onnx_reshaped(g, &shaped, shape);
     return fe_onnx_give(g, i, &shaped);
 }
 

@@ -208,6 +208,30 @@ bool fe_onnx_expand(struct fe_onnx *g)
     return fe_onnx_size(g, &shape) && give_view(g, 0, x, &shape, stride, 0);
 }
 
+/* Dim i comes `times` times: y as [outer][times][rest]. */
+static bool repeat_dim(struct fe_onnx *g, struct fe_onnx_value *y, int i,
+                       int64_t times)
+{
+    if (times == 1)
+        return true;
+    if (times < 1 || times > IR_MAX_ELEMENTS ||
+        (y->batched && i == y->batch))
+        return fe_onnx_error(g, "dim %d cannot be repeated %lld times", i,
+                             (long long)times);
+    const int64_t outer = fe_onnx_product(y, 0, i), rest = y->n / outer;
+    struct fe_onnx_shape parts = {.rank = 3, .dim = {outer, times, rest}};
+    struct fe_onnx_shape whole = fe_onnx_shape_of(y);
+    const int64_t stride[] = {rest, 0, 1};
+    struct fe_onnx_value repeated;
+    whole.dim[i] *= times;
+    if (!fe_onnx_size(g, &whole) || !fe_onnx_size(g, &parts) ||
+        !fe_onnx_view(g, y, &parts, stride, 0, &repeated))
+        return false;
+    *y = repeated;
+    fe_onnx_reshaped(g, y, &whole);
+    return true;
+}
+
 bool fe_onnx_tile(struct fe_onnx *g)
 {
     bool ok;
@@ -218,28 +242,11 @@ bool fe_onnx_tile(struct fe_onnx *g)
     if (times->n != x->rank)
         return fe_onnx_error(g, "%lld repeats of %d dims",
                              (long long)times->n, x->rank);
-    /* Along each dim that is repeated, one more. */
-    struct fe_onnx_shape whole = fe_onnx_shape_of(x), parts = {0};
-    int64_t own[IR_MAX_RANK], stride[IR_MAX_RANK];
-    fe_onnx_strides(x->rank, x->dim, own);
-    for (int i = 0; i < x->rank; i++) {
-        const int64_t n = times->whole[i];
-        if (n < 1 || n > IR_MAX_ELEMENTS ||
-            (n > 1 && x->batched && i == x->batch))
-            return fe_onnx_error(g, "dim %d cannot be repeated %lld times", i,
-                                 (long long)n);
-        whole.dim[i] *= n;
-        for (int part = n == 1; part < 2; part++) {
-            if (parts.rank == IR_MAX_RANK)
-                return fe_onnx_error(g, "too many dims are repeated");
-            stride[parts.rank] = part ? own[i] : 0;
-            parts.dim[parts.rank++] = part ? x->dim[i] : n;
-        }
-    }
-    struct fe_onnx_value y;
-    return fe_onnx_size(g, &whole) && fe_onnx_size(g, &parts) &&
-           fe_onnx_view(g, x, &parts, stride, 0, &y) &&
-           fe_onnx_give_shaped(g, 0, &y, &whole);
+    struct fe_onnx_value y = *x;
+    for (int i = 0; i < x->rank; i++)
+        if (!repeat_dim(g, &y, i, times->whole[i]))
+            return false;
+    return fe_onnx_give(g, 0, &y);
 }
 
 /* [N][C][H][W] with blocks of pixels as channels, or the other way round. */

@@ -143,6 +143,23 @@ static bool is_of_type(const Onnx__TensorProto *value,
            input->type->tensor_type->elem_type == value->data_type;
 }
 
+/* Whether all inputs before n, and all outputs, are numbers. */
+static bool is_numeric(const struct test *t, int n)
+{
+    bool good = true;
+    for (int i = 0; i < n + t->n_outputs; i++) {
+        Onnx__TensorProto *p =
+            i < n ? tensor(t, 0, i) : tensor(t, 1, i - n);
+        size_t count;
+        double *v = p ? numbers_of(p, &count) : NULL;
+        good = good && v;
+        free(v);
+        if (p)
+            onnx__tensor_proto__free_unpacked(p, NULL);
+    }
+    return good;
+}
+
 /* The model's bytes with the inputs from `first` on as initializers. */
 static uint8_t *bind(const struct test *t, int first, size_t *size)
 {
@@ -382,7 +399,11 @@ static void run_test(struct run *run, const struct test *t)
         uint8_t *bytes = bind(t, first, &size);
         struct ir_module *m =
             bytes ? fe_import_bytes(bytes, size, t->name, &diag) : NULL;
-        if (m)
+        if (m && !is_numeric(t, first)) {
+            snprintf(refusal, sizeof refusal, "strings are not compared here");
+            ir_module_free(m);
+            m = NULL;
+        } else if (m)
             wrong |= !check_module(run, m, t, first, outputs);
         else if (diag.n_messages)
             snprintf(refusal, sizeof refusal, "%s", diag.message[0]);
