@@ -1,13 +1,12 @@
 /* onnx.c: an ONNX model (ModelProto) -> module.
  *
- * What is read: graphs whose first dim everywhere is the batch, of the ops of
- * ai.onnx.ml and of the plain ones that converters put around them. The bytes
- * are decoded (onnx_wire.c), then the graph is built node by node from the
- * table in onnx_graph.c: each name of the graph becomes a constant or a value
- * of the row, and the outputs become the module's (onnx_io.c).
+ * What is read: trees and linear models of ai.onnx.ml, and nets, on static dims
+ * but for the batch. The bytes are decoded (onnx_wire.c), then the graph is
+ * built node by node from the table in onnx_ops.c: each name of the graph
+ * becomes a constant or a value of the row, and the outputs become the module's
+ * (onnx_io.c).
  *
- * Control flow, functions, sparse tensors and data in other files are not
- * read; a file's paths are never followed.
+ * Control flow, functions and sparse tensors are not read.
  */
 #include "frontend/onnx.h"
 
@@ -78,8 +77,10 @@ static struct ir_module *build(struct fe_onnx *g, const struct ir_file *file)
     g->raw = g->leaf = NULL;
     g->module = ir_module_new(fe_name_of(&g->scratch, file->path));
     g->module_path = ir_strdup(&g->module->arena, file->path);
-    g->elements_limit = FREE_ELEMENTS + 16 * (int64_t)file->size;
-    g->elements_left = g->elements_limit;
+    g->elements_limit = g->elements_left = FREE_ELEMENTS;
+    fe_onnx_allow_elements(g, file->size);
+    for (int i = 0; i < g->n_files; i++)
+        fe_onnx_allow_elements(g, g->files[i].file.size);
     g->values_left = IR_MAX_VALUES;
     set_facts(g);
     if (fe_onnx_build(g) && ir_verify(g->module, g->diag))
@@ -109,13 +110,16 @@ static struct ir_module *build_any(struct fe_onnx *g,
 struct ir_module *fe_import_onnx(struct ir_file file, struct ir_diag *diag)
 {
     struct fe_onnx g = {.diag = diag, .path = file.path,
-                        .n_messages = diag->n_messages};
+                        .n_messages = diag->n_messages,
+                        .is_memory = file.borrowed};
     ir_arena_init(&g.scratch);
+    ir_arena_init(&g.files_arena);
     Onnx__ModelProto *model = fe_onnx_decode(&file, diag);
     g.model = model;
     struct ir_module *module =
         model && start(&g) ? build_any(&g, &file) : NULL;
     fe_onnx_discard(model);
+    fe_onnx_close_files(&g);
     ir_arena_release(&g.scratch);
     ir_file_close(&file);
     return module;

@@ -119,6 +119,13 @@ enum fe_onnx_batch {
     FE_ONNX_WHOLE  /* one is all that the inputs hold */
 };
 
+/* A file beside the model that has data of tensors. */
+enum { FE_ONNX_MAX_FILES = 64 };
+struct fe_onnx_file {
+    const char *name;
+    struct ir_file file;
+};
+
 struct fe_onnx {
     struct ir_diag *diag;
     unsigned n_messages; /* that were there before */
@@ -140,6 +147,10 @@ struct fe_onnx {
     struct fe_onnx_words *words; /* of the columns, newest first */
     int64_t elements_left, elements_limit; /* of what is computed here */
     int64_t values_left;                   /* elements of the row's values */
+    bool is_memory; /* the model is no file, and so has none beside it */
+    int n_files;
+    struct fe_onnx_file files[FE_ONNX_MAX_FILES];
+    struct ir_arena files_arena; /* which outlives the scratch arena */
     int n_ensembles;
     struct ir_value *raw, *leaf; /* of the last ensemble */
 };
@@ -207,6 +218,14 @@ bool fe_onnx_check_ops(struct fe_onnx *g);
 /* Reads and builds the whole graph. */
 bool fe_onnx_build(struct fe_onnx *g);
 
+/* ----------------------------------------------------- onnx_external.c -- */
+
+/* A tensor's data of so many bytes, in a file beside the model; NULL with a
+ * message. It stays mapped until fe_onnx_close_files(). */
+const uint8_t *fe_onnx_external(struct fe_onnx *g, const Onnx__TensorProto *p,
+                                const char *what, int64_t bytes);
+void fe_onnx_close_files(struct fe_onnx *g);
+
 /* --------------------------------------------------------- onnx_fold.c -- */
 
 /* Builds the node, whose inputs are all constants, and makes constants of what
@@ -241,6 +260,8 @@ bool fe_onnx_build_outputs(struct fe_onnx *g);
 /* Takes n elements, of what is computed here and of tensors, from what the
  * file's size allows in all. */
 bool fe_onnx_take_elements(struct fe_onnx *g, int64_t n);
+/* Allows more of them, for so many bytes that were read. */
+void fe_onnx_allow_elements(struct fe_onnx *g, size_t bytes);
 /* The product of dims, each at least `least`; -1 with a message when it is
  * more than a value may have. */
 int64_t fe_onnx_volume(struct fe_onnx *g, int rank, const int64_t *dim,

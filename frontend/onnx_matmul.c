@@ -42,7 +42,9 @@ static bool by_constant(struct fe_onnx *g, const struct fe_onnx_value *x,
 {
     const int last = x->rank - 1;
     const int64_t k = x->dim[last], n = w->rank > 1 ? w->dim[1] : 1;
-    if (k != w->dim[0] || (x->batched && x->batch == last))
+    if (x->batched && x->batch == last)
+        return fe_onnx_error(g, "it would mix the rows of the batch");
+    if (k != w->dim[0])
         return fe_onnx_error(g, "the matrix has %d dims, %lld x %lld, a row "
                              "has %lld elements", w->rank,
                              (long long)w->dim[0], (long long)n,

@@ -20,6 +20,12 @@ bool fe_onnx_take_elements(struct fe_onnx *g, int64_t n)
                          (long long)g->elements_limit);
 }
 
+void fe_onnx_allow_elements(struct fe_onnx *g, size_t bytes)
+{
+    g->elements_limit += 16 * (int64_t)bytes;
+    g->elements_left += 16 * (int64_t)bytes;
+}
+
 /* The values of all ops; a net's may be many more than the file's bytes. */
 static bool take_values(struct fe_onnx *g, int64_t n)
 {

@@ -1,6 +1,5 @@
 /* onnx_tensor.c: TensorProto -> a constant. Numbers become doubles, whole
- * ones also int64. Data in another file, half precision and complex numbers
- * are refused by name. A tensor is as large as its data: nothing is believed
+ * ones also int64. Half precision and complex numbers are refused by name. A tensor is as large as its data: nothing is believed
  * of its dims before they were compared. */
 #include "frontend/onnx.h"
 
@@ -128,15 +127,15 @@ static bool count_data(struct fe_onnx *g, const Onnx__TensorProto *p,
     return true;
 }
 
-static bool check_tensor(struct fe_onnx *g, const Onnx__TensorProto *p,
-                         const char *what)
+static bool is_external(const Onnx__TensorProto *p)
 {
-    if (p->n_external_data || p->data_location)
-        return fe_onnx_error(
-            g, "%s keeps its data in another file ('%.200s'), and other files "
-            "are not read; save the model as one file", what,
-            p->n_external_data && p->external_data[0]->value
-                ? p->external_data[0]->value : "");
+    return p->n_external_data || p->data_location;
+}
+
+static bool check_tensor(struct fe_onnx *g, const Onnx__TensorProto *p,
+                         const char *what, const uint8_t **raw)
+{
+    *raw = p->has_raw_data ? p->raw_data.data : NULL;
     if (p->segment)
         return fe_onnx_error(g, "%s is a segment of a tensor, which is not "
                              "read", what);
@@ -146,11 +145,19 @@ static bool check_tensor(struct fe_onnx *g, const Onnx__TensorProto *p,
                              (int)p->data_type);
     int64_t n = 0;
     size_t given = 0;
-    if (!read_dims(g, p, what, &n) || !count_data(g, p, what, &given))
+    if (!read_dims(g, p, what, &n))
         return false;
-    return given == (size_t)n ||
-           fe_onnx_error(g, "%s: the data has %zu elements, its dims multiply "
-                         "to %lld", what, given, (long long)n);
+    if (is_external(p) && p->data_type == FE_ONNX_STRING)
+        return fe_onnx_error(g, "%s has strings in another file", what);
+    if (is_external(p)) {
+        *raw = fe_onnx_external(g, p, what,
+                                n * (int64_t)raw_bytes(p->data_type));
+        return *raw != NULL;
+    }
+    return count_data(g, p, what, &given) &&
+           (given == (size_t)n ||
+            fe_onnx_error(g, "%s: the data has %zu elements, its dims "
+                          "multiply to %lld", what, given, (long long)n));
 }
 
 /* ----------------------------------------------------------------- data -- */
@@ -217,14 +224,15 @@ struct fe_onnx_tensor *fe_onnx_read_tensor(struct fe_onnx *g,
                                            const Onnx__TensorProto *p,
                                            const char *what)
 {
-    if (!check_tensor(g, p, what))
+    const uint8_t *raw;
+    if (!check_tensor(g, p, what, &raw))
         return NULL;
     struct fe_onnx_tensor *t = fe_onnx_new_tensor(g, p->data_type,
                                                   (int)p->n_dims, p->dims);
     if (t->type == FE_ONNX_STRING)
         return read_strings(g, t, p, what) ? t : NULL;
-    if (p->has_raw_data)
-        read_raw(t, p->raw_data.data);
+    if (raw || p->has_raw_data)
+        read_raw(t, raw);
     else
         read_typed(t, p);
     for (int64_t i = 0; t->whole && i < t->n; i++)

@@ -1,0 +1,131 @@
+/* onnx_external.c: tensors whose data is in another file. That file has to be
+ * beside the model: its name is a name, not a path, and it is a file itself, no
+ * link. What is read of it is checked against its size first. A model that is
+ * bytes in memory has no folder, and so no such files.
+ */
+#include "frontend/onnx.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+/* The value of a key, or NULL. A key that is not known may change what is
+ * read. */
+static bool read_entries(struct fe_onnx *g, const Onnx__TensorProto *p,
+                         const char *what, const char **location,
+                         const char **offset, const char **length)
+{
+    *location = *offset = *length = NULL;
+    for (size_t i = 0; i < p->n_external_data; i++) {
+        const char *key = p->external_data[i]->key;
+        const char *value = p->external_data[i]->value;
+        const char **to = !key ? NULL
+                          : !strcmp(key, "location") ? location
+                          : !strcmp(key, "offset") ? offset
+                          : !strcmp(key, "length") ? length : NULL;
+        if (!to && key && !strcmp(key, "checksum"))
+            continue;
+        if (!to || !value || *to)
+            return fe_onnx_error(g, "%s: its external data has a key '%.100s' "
+                                 "that is not known, comes twice or has no "
+                                 "value", what, key ? key : "");
+        *to = value;
+    }
+    return *location != NULL ||
+           fe_onnx_error(g, "%s has its data in another file, and does not "
+                         "say in which", what);
+}
+
+/* A number of bytes, or `fallback` without a text. */
+static bool read_number(struct fe_onnx *g, const char *what, const char *name,
+                        const char *text, int64_t fallback, int64_t *number)
+{
+    *number = fallback;
+    return !text ||
+           (ir_parse_int(text, text + strlen(text), number) && *number >= 0) ||
+           fe_onnx_error(g, "%s: the %s of its data is '%.60s', which is no "
+                         "number of bytes", what, name, text);
+}
+
+/* The path of the file of that name beside the model; NULL with a message. */
+static const char *find_path(struct fe_onnx *g, const char *what,
+                             const char *name)
+{
+    const char *slash = strrchr(g->path, '/');
+    struct stat info;
+    if (g->is_memory) {
+        fe_onnx_error(g, "%s keeps its data in the file '%.200s', and a model "
+                      "in memory has none beside it", what, name);
+        return NULL;
+    }
+    if (!*name || strpbrk(name, "/\\") || !strcmp(name, ".") ||
+        !strcmp(name, "..") || strlen(name) > 255) {
+        fe_onnx_error(g, "%s keeps its data in '%.200s': only files beside the "
+                      "model are read, by their names", what, name);
+        return NULL;
+    }
+    const char *path =
+        ir_sprintf(&g->files_arena, "%.*s%s",
+                   slash ? (int)(slash - g->path + 1) : 0, g->path, name);
+    if (lstat(path, &info) != 0 || !S_ISREG(info.st_mode)) {
+        fe_onnx_error(g, "%s keeps its data in '%.200s', and there is no such "
+                      "file beside the model", what, name);
+        return NULL;
+    }
+    return path;
+}
+
+/* The file of that name, opened once. */
+static const struct ir_file *open_file(struct fe_onnx *g, const char *what,
+                                       const char *name)
+{
+    for (int i = 0; i < g->n_files; i++)
+        if (!strcmp(g->files[i].name, name))
+            return &g->files[i].file;
+    if (g->n_files == FE_ONNX_MAX_FILES) {
+        fe_onnx_error(g, "its data is in more than %d files",
+                      FE_ONNX_MAX_FILES);
+        return NULL;
+    }
+    const char *path = find_path(g, what, name);
+    struct fe_onnx_file *file = &g->files[g->n_files];
+    if (!path || !ir_file_open(&file->file, path, g->diag))
+        return NULL;
+    file->name = ir_strdup(&g->files_arena, name);
+    g->n_files++;
+    fe_onnx_allow_elements(g, file->file.size);
+    return &file->file;
+}
+
+const uint8_t *fe_onnx_external(struct fe_onnx *g, const Onnx__TensorProto *p,
+                                const char *what, int64_t bytes)
+{
+    const char *location, *offset_text, *length_text;
+    int64_t offset, length;
+    if (!read_entries(g, p, what, &location, &offset_text, &length_text) ||
+        !read_number(g, what, "offset", offset_text, 0, &offset) ||
+        !read_number(g, what, "length", length_text, bytes, &length))
+        return NULL;
+    if (length != bytes) {
+        fe_onnx_error(g, "%s: its data has %lld bytes, its dims and type take "
+                      "%lld", what, (long long)length, (long long)bytes);
+        return NULL;
+    }
+    const struct ir_file *file = open_file(g, what, location);
+    if (!file)
+        return NULL;
+    if (offset > (int64_t)file->size ||
+        bytes > (int64_t)file->size - offset) {
+        fe_onnx_error(g, "%s: its data is %lld bytes at %lld of '%.200s', "
+                      "which has %zu", what, (long long)bytes,
+                      (long long)offset, location, file->size);
+        return NULL;
+    }
+    return file->data + offset;
+}
+
+void fe_onnx_close_files(struct fe_onnx *g)
+{
+    for (int i = 0; i < g->n_files; i++)
+        ir_file_close(&g->files[i].file);
+    ir_arena_release(&g->files_arena);
+}
