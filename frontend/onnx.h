@@ -82,13 +82,20 @@ struct fe_onnx_words {
 };
 
 /* Among the numbers of a constant: as many as there are rows, which only the
- * caller of the library knows. Shape gives it; it may be moved about and stand
- * in a new shape, and nothing can be computed with it. */
+ * caller of the library knows; FE_ONNX_BATCH - (k - 1) stands for k times as
+ * many. Shape gives it; it may be moved about, multiplied, and stand in a new
+ * shape, and nothing else can be computed with it. */
 #define FE_ONNX_BATCH (-INT64_C(0x5eedba7c0ffee000))
+/* The k of such a number, or 0. */
+static inline int64_t fe_onnx_batches(int64_t number)
+{
+    return number <= FE_ONNX_BATCH && number > FE_ONNX_BATCH - IR_MAX_ELEMENTS
+               ? FE_ONNX_BATCH - number + 1 : 0;
+}
 
 /* What a name of the graph stands for: a constant, or something of each row.
- * All dims are counted, also the batch's, of which a row has one. A value need
- * have no batch: docs/formats.md says when that is. */
+ * All dims are counted, also the batch's, as a row has it. A value need have no
+ * batch: docs/formats.md says when that is. */
 struct fe_onnx_value {
     const char *name;
     int type;                              /* enum fe_onnx_type */
@@ -99,7 +106,10 @@ struct fe_onnx_value {
     int rank;
     int64_t dim[IR_MAX_RANK], n;
     bool batched;
-    int batch; /* which dim is the batch, when batched; its size is 1 */
+    int batch; /* which dim is the batch, when batched */
+    /* That dim has the size that a row has of it: 1, or more where a reshape
+     * made one of it and of others. Then it is [ahead + 1][batch][the rest]. */
+    int64_t ahead;
     /* A copy without its batch, which has come first: fe_onnx_row_input()
      * gives those, and fe_onnx_give() puts the batch back. */
     bool is_row;
@@ -329,12 +339,13 @@ struct fe_onnx_words *fe_onnx_new_words(struct fe_onnx *g);
 
 /* ---------------------------------------------------------- onnx_dims.c -- */
 
-/* The dims of a result, with the batch. */
+/* The dims of a result, with the batch, as a value has them. */
 struct fe_onnx_shape {
     int rank;
     int64_t dim[IR_MAX_RANK], n;
     bool batched;
     int batch;
+    int64_t ahead;
 };
 
 struct fe_onnx_shape fe_onnx_shape_of(const struct fe_onnx_value *x);
@@ -348,6 +359,8 @@ struct ir_value *fe_onnx_spread(struct fe_onnx *g,
                                 const struct fe_onnx_shape *shape,
                                 const struct fe_onnx_value *x,
                                 enum ir_dtype dtype);
+/* Whether dim i is the batch and nothing else: the IR does not have it. */
+bool fe_onnx_is_bare_batch(const struct fe_onnx_shape *shape, int i);
 /* Sets n from the dims; false with a message when it is too large. */
 bool fe_onnx_size(struct fe_onnx *g, struct fe_onnx_shape *shape);
 bool fe_onnx_give_shape(struct fe_onnx *g, size_t i, int type,

@@ -1,6 +1,6 @@
 /* onnx_dims.c: dims and where the batch is among them; what moves elements
- * without computing anything. The batch is a dim of size 1 here, as a row is
- * one of it; it may stand anywhere, and no op may mix it with another dim. */
+ * without computing anything. The batch is a dim of the size that a row has of
+ * it, mostly 1; it may stand anywhere, and no op may compute across it. */
 #include "frontend/onnx.h"
 
 #include <string.h>
@@ -8,7 +8,8 @@
 struct fe_onnx_shape fe_onnx_shape_of(const struct fe_onnx_value *x)
 {
     struct fe_onnx_shape shape = {.rank = x->rank, .n = x->n,
-                                  .batched = x->batched, .batch = x->batch};
+                                  .batched = x->batched, .batch = x->batch,
+                                  .ahead = x->ahead};
     memcpy(shape.dim, x->dim, sizeof shape.dim);
     return shape;
 }
@@ -93,11 +94,12 @@ static bool widen(struct fe_onnx *g, struct fe_onnx_shape *shape,
             *dim = own;
         if (!x->batched || at != x->batch)
             continue;
-        if (shape->batched && shape->batch != i)
+        if (shape->batched && (shape->batch != i || shape->ahead != x->ahead))
             return fe_onnx_error(g, "the batch of '%.200s' is another dim "
                                  "than that of another input", x->name);
         shape->batched = true;
         shape->batch = i;
+        shape->ahead = x->ahead;
     }
     return true;
 }
@@ -115,11 +117,18 @@ bool fe_onnx_broadcast(struct fe_onnx *g, size_t n,
     for (size_t i = 0; i < n; i++)
         if (!widen(g, shape, x[i]))
             return false;
-    if (shape->batched && shape->dim[shape->batch] != 1)
-        return fe_onnx_error(g, "an input has a dim of %lld where another has "
-                             "the batch",
-                             (long long)shape->dim[shape->batch]);
+    for (size_t i = 0; i < n; i++)
+        if (x[i]->batched &&
+            x[i]->dim[x[i]->batch] != shape->dim[shape->batch])
+            return fe_onnx_error(g, "an input has a dim of %lld where another "
+                                 "has the batch",
+                                 (long long)shape->dim[shape->batch]);
     return fe_onnx_size(g, shape);
+}
+
+bool fe_onnx_is_bare_batch(const struct fe_onnx_shape *shape, int i)
+{
+    return shape->batched && i == shape->batch && shape->dim[i] == 1;
 }
 
 /* x's dims as the IR has them: without the batch and without dims of 1 in
@@ -130,7 +139,7 @@ static int bare_dims(const struct fe_onnx_shape *shape,
     int rank = 0;
     for (int i = 0; i < shape->rank; i++) {
         const int at = own_dim(shape, x, i);
-        if (at < 0 || (shape->batched && i == shape->batch) ||
+        if (at < 0 || fe_onnx_is_bare_batch(shape, i) ||
             (rank == 0 && x->dim[at] == 1))
             continue;
         dim[rank++] = x->dim[at];
@@ -160,7 +169,8 @@ bool fe_onnx_give_shape(struct fe_onnx *g, size_t i, int type,
 {
     struct fe_onnx_value value = {
         .type = type, .rows = rows, .rank = shape->rank, .n = shape->n,
-        .batched = shape->batched, .batch = shape->batch};
+        .batched = shape->batched, .batch = shape->batch,
+        .ahead = shape->ahead};
     memcpy(value.dim, shape->dim, sizeof value.dim);
     return rows && fe_onnx_give(g, i, &value);
 }
@@ -171,6 +181,7 @@ void fe_onnx_reshaped(struct fe_onnx *g, struct fe_onnx_value *x,
     x->rank = shape->rank;
     x->batched = shape->batched;
     x->batch = shape->batch;
+    x->ahead = shape->ahead;
     memcpy(x->dim, shape->dim, sizeof x->dim);
     if (x->constant) {
         struct fe_onnx_tensor *t = ir_alloc(&g->scratch, sizeof *t);
@@ -240,7 +251,7 @@ static void start_picking(const struct fe_onnx_value *x,
     *y = (struct fe_onnx_value){
         .type = x->type, .rank = shape->rank, .n = shape->n,
         .batched = shape->batched, .batch = shape->batch,
-        .labels = x->labels, .index = x->index};
+        .ahead = shape->ahead, .labels = x->labels, .index = x->index};
     memcpy(y->dim, shape->dim, sizeof y->dim);
 }
 
@@ -291,7 +302,7 @@ bool fe_onnx_view(struct fe_onnx *g, const struct fe_onnx_value *x,
     start_picking(x, shape, y);
     int rank = 0;
     for (int i = 0; i < shape->rank; i++)
-        if (!(shape->batched && i == shape->batch) &&
+        if (!fe_onnx_is_bare_batch(shape, i) &&
             (rank || shape->dim[i] != 1)) {
             dim[rank] = shape->dim[i];
             step[rank++] = stride[i];

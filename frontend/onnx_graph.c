@@ -202,7 +202,7 @@ struct fe_onnx_value *fe_onnx_row_input(struct fe_onnx *g, size_t i)
     struct fe_onnx_value *row = ir_alloc(&g->scratch, sizeof *row);
     *row = *value;
     row->is_row = true;
-    if (value->batched ? value->batch != 0
+    if (value->batched ? value->batch != 0 || value->dim[0] != 1
                        : value->rank && value->dim[0] != 1) {
         fe_onnx_error(g, "input %zu, '%.200s', has no batch as its first dim",
                       i, value->name);
@@ -266,7 +266,7 @@ bool fe_onnx_give_like(struct fe_onnx *g, size_t i, int type,
 {
     struct fe_onnx_value value = {
         .type = type, .rows = rows, .rank = like->rank, .n = like->n,
-        .batched = like->batched, .batch = like->batch,
+        .batched = like->batched, .batch = like->batch, .ahead = like->ahead,
         .is_row = like->is_row};
     memcpy(value.dim, like->dim, sizeof value.dim);
     return rows && fe_onnx_give(g, i, &value);

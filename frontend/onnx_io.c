@@ -344,7 +344,8 @@ static void add_raw_and_leaf(struct fe_onnx *g)
  * torn apart for who gave the batch's size. */
 static bool check_output(struct fe_onnx *g, struct fe_onnx_value *value)
 {
-    if (g->batch == FE_ONNX_FIRST && !(value->batched && value->batch == 0))
+    if (g->batch == FE_ONNX_FIRST &&
+        !(value->batched && value->batch == 0 && value->ahead == 0))
         return fe_onnx_error(g, "the output '%.200s' has no batch as its first "
                              "dim", value->name);
     if (!value->constant)

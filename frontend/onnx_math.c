@@ -246,6 +246,37 @@ static bool give_binary(struct fe_onnx *g, struct fe_onnx_value *const *x,
     return fe_onnx_give_shape(g, 0, x[0]->type, y, shape);
 }
 
+/* The k of a list of numbers that has the batch's size among them, or 0. */
+static bool has_batch(const struct fe_onnx_value *x)
+{
+    const struct fe_onnx_tensor *t = x->constant;
+    for (int64_t i = 0; t && t->whole && i < t->n; i++)
+        if (fe_onnx_batches(t->whole[i]))
+            return true;
+    return false;
+}
+
+/* k times the batch's size, times or over a number, for each of a list. */
+static bool scale_batch(struct fe_onnx *g, const struct fe_onnx_tensor *a,
+                        const struct fe_onnx_tensor *b, bool divide)
+{
+    struct fe_onnx_tensor *y =
+        fe_onnx_new_tensor(g, FE_ONNX_INT64, a->n > 1 ? a->rank : b->rank,
+                           a->n > 1 ? a->dim : b->dim);
+    for (int64_t i = 0; i < y->n; i++) {
+        const int64_t u = a->whole[a->n > 1 ? i : 0];
+        const int64_t v = b->whole[b->n > 1 ? i : 0];
+        const int64_t k = fe_onnx_batches(u), by = k || divide ? v : u;
+        const int64_t times = k ? k : fe_onnx_batches(v);
+        if (!times || by < 1 || by > IR_MAX_ELEMENTS ||
+            (divide ? !k || times % by : times * by > IR_MAX_ELEMENTS))
+            return fe_onnx_error(g, "it computes with the size of the batch");
+        y->whole[i] = FE_ONNX_BATCH - ((divide ? times / by : times * by) - 1);
+        y->real[i] = (double)y->whole[i];
+    }
+    return fe_onnx_give_constant(g, y);
+}
+
 bool fe_onnx_binary(struct fe_onnx *g)
 {
     struct fe_onnx_value *x[2];
@@ -253,6 +284,12 @@ bool fe_onnx_binary(struct fe_onnx *g)
     size_t i = 0;
     if (!read_inputs(g, 2, x, &shape))
         return false;
+    const bool divide = !strcmp(g->node->op_type, "Div");
+    if ((divide || !strcmp(g->node->op_type, "Mul")) && x[0]->constant &&
+        x[1]->constant && x[0]->constant->whole && x[1]->constant->whole &&
+        (has_batch(x[0]) || has_batch(x[1])) &&
+        (x[0]->n == 1 || x[1]->n == 1 || x[0]->n == x[1]->n))
+        return scale_batch(g, x[0]->constant, x[1]->constant, divide);
     while (strcmp(binaries[i].name, g->node->op_type) != 0)
         i++;
     if (x[0]->type == FE_ONNX_STRING || x[1]->type == FE_ONNX_STRING) {

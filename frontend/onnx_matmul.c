@@ -58,7 +58,7 @@ static bool by_constant(struct fe_onnx *g, const struct fe_onnx_value *x,
         return fe_onnx_error(g, "its result has too many elements, or none");
     *y = (struct fe_onnx_value){.type = x->type, .rank = shape.rank,
                                 .n = shape.n, .batched = x->batched,
-                                .batch = x->batch};
+                                .batch = x->batch, .ahead = x->ahead};
     memcpy(y->dim, shape.dim, sizeof y->dim);
     y->rows = fe_onnx_gemm_op(g, fe_onnx_numbers(g, x), k, n,
                               w->constant->real, NULL);
@@ -126,6 +126,7 @@ static bool place_batch(struct fe_onnx *g, const struct fe_onnx_value *a,
     if (row || column) {
         shape->batched = true;
         shape->batch = row ? n_lead : shape->rank - 1;
+        shape->ahead = row ? a->ahead : b->ahead;
     }
     return true;
 }
@@ -161,7 +162,7 @@ bool fe_onnx_multiply(struct fe_onnx *g, const struct fe_onnx_value *x,
         return false;
     *y = (struct fe_onnx_value){.type = x->type, .rank = shape.rank,
                                 .n = shape.n, .batched = shape.batched,
-                                .batch = shape.batch};
+                                .batch = shape.batch, .ahead = shape.ahead};
     memcpy(y->dim, shape.dim, sizeof y->dim);
     y->rows = fe_onnx_op(g, IR_OP_matmul, 2, of, 0, NULL);
     return y->rows != NULL;

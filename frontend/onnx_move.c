@@ -195,7 +195,9 @@ bool fe_onnx_expand(struct fe_onnx *g)
         const int64_t dim = from < 0 ? 1 : x->dim[from];
         int64_t wanted = at < 0 ? 1 : to->whole[at];
         const bool batch = x->batched && i == shape.batch;
-        if (wanted == FE_ONNX_BATCH ||
+        if (fe_onnx_batches(wanted) && !batch)
+            wanted = fe_onnx_batches(wanted);
+        else if (fe_onnx_batches(wanted) == dim ||
             (batch && g->batch == FE_ONNX_FIRST && wanted == g->batch_size))
             wanted = 1;
         if (wanted < 1 || (dim != 1 && wanted != 1 && dim != wanted) ||
@@ -321,11 +323,13 @@ static bool check_parts(struct fe_onnx *g, struct fe_onnx_value *const *x,
         shape->dim[axis] += x[i]->dim[axis];
         if (!x[i]->batched)
             continue;
-        if (shape->batched && shape->batch != x[i]->batch)
+        if (shape->batched && (shape->batch != x[i]->batch ||
+                               shape->ahead != x[i]->ahead))
             return fe_onnx_error(g, "the batch of input %zu is another dim "
                                  "than that of another", i);
         shape->batched = true;
         shape->batch = x[i]->batch;
+        shape->ahead = x[i]->ahead;
     }
     if (shape->batched && shape->batch == axis)
         return fe_onnx_error(g, "axis %d is the batch", axis);
@@ -390,7 +394,7 @@ static int bare_dims(const struct fe_onnx_value *x,
 {
     int rank = 0, at = 0;
     for (int i = 0; i < x->rank; i++) {
-        if (shape->batched && i == shape->batch)
+        if (fe_onnx_is_bare_batch(shape, i))
             continue;
         if (i == *axis)
             at = rank;

@@ -105,7 +105,7 @@ static struct ir_value *constant_pad(struct fe_onnx *g,
     int64_t dim[IR_MAX_RANK], before[IR_MAX_RANK], after[IR_MAX_RANK];
     int rank = 0;
     for (int i = 0; i < x->rank; i++) {
-        if (x->batched && i == x->batch)
+        if (x->batched && i == x->batch && x->dim[i] == 1)
             continue;
         before[rank] = p->before[i];
         after[rank] = p->after[i];

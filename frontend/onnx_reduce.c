@@ -149,6 +149,7 @@ static bool give_class(struct fe_onnx *g, const struct fe_onnx_value *x,
     memcpy(class.dim, shape->dim, sizeof class.dim);
     class.batched = shape->batched;
     class.batch = shape->batch;
+    class.ahead = shape->ahead;
     return fe_onnx_give(g, 0, &class);
 }
 

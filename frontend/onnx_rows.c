@@ -309,6 +309,12 @@ struct ir_value *fe_onnx_numbers(struct fe_onnx *g,
                       value->name);
         return NULL;
     }
+    for (int64_t i = 0; value->constant && value->constant->whole &&
+                        i < value->n; i++)
+        if (fe_onnx_batches(value->constant->whole[i])) {
+            fe_onnx_error(g, "it computes with the size of the batch");
+            return NULL;
+        }
     if (value->constant)
         return fe_onnx_vector(g, fe_onnx_dtype(value->type), value->n,
                               value->constant->real);

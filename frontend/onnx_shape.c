@@ -115,6 +115,11 @@ static struct fe_onnx_tensor *cast_tensor(struct fe_onnx *g,
 {
     struct fe_onnx_tensor *c = fe_onnx_new_tensor(g, to, t->rank, t->dim);
     for (int64_t i = 0; i < t->n; i++) {
+        if (t->whole && fe_onnx_batches(t->whole[i]) &&
+            to != FE_ONNX_INT64 && to != FE_ONNX_INT32) {
+            fe_onnx_error(g, "it computes with the size of the batch");
+            return NULL;
+        }
         if (to == FE_ONNX_STRING) {
             c->text[i] = t->text ? t->text[i] : number_text(g, t, i);
             continue;
@@ -206,36 +211,51 @@ bool fe_onnx_cast_like(struct fe_onnx *g)
 
 /* --------------------------------------------------------------- shapes -- */
 
-/* Whether a number of a new shape stands for the batch's size. */
+/* How many elements of a row come before its batch, in the order of rows that
+ * are one behind the other. This is what a reshape must not change. */
+static int64_t before_batch(const struct fe_onnx_value *x)
+{
+    return fe_onnx_product(x, 0, x->batch) * (x->ahead + 1);
+}
+
+/* Whether a number of a new shape stands for the batch's size, or some times
+ * it. */
 static bool is_batch(const struct fe_onnx *g, int64_t given)
 {
-    return given == FE_ONNX_BATCH ||
+    return fe_onnx_batches(given) ||
            (g->batch == FE_ONNX_FIRST && given == g->batch_size);
 }
 
 /* Which of the new dims is the batch of x, n when none can be told: the one that
- * says so, the open one, or one of 1. What stands before it has to hold as many
- * elements as before. */
+ * says so, the open one, or one of 1. */
 static int64_t find_batch(const struct fe_onnx *g,
                           const struct fe_onnx_value *x, int64_t n,
-                          const int64_t *given)
+                          const int64_t *given, bool zeros)
 {
-    int64_t others = 1, open = n;
+    int64_t open = n;
     for (int64_t i = 0; i < n; i++) {
-        if (given[i] == FE_ONNX_BATCH ||
-            (given[i] == 0 && i == x->batch))
+        if (fe_onnx_batches(given[i]) ||
+            (given[i] == 0 && i == x->batch && !zeros))
             return i;
-        const int64_t dim = given[i] == 0 && i < x->rank ? x->dim[i]
-                                                         : given[i];
         if (given[i] == -1)
             open = i;
-        else if (dim > 0 && others <= IR_MAX_ELEMENTS)
-            others *= dim;
     }
-    if (open < n && others == x->n)
-        return open;
     for (int64_t i = 0; i < n; i++)
-        if (is_batch(g, given[i]) || given[i] == 1)
+        if (g->batch == FE_ONNX_FIRST && is_batch(g, given[i]))
+            return i;
+    /* [1, -1] of [N, ..] is what exporters make of a batch of 1. */
+    if (open < n) {
+        int64_t others = 1;
+        for (int64_t i = 0; i < n && others <= IR_MAX_ELEMENTS; i++)
+            others *= i == open ? 1
+                      : given[i] == 0 && i < x->rank && !zeros ? x->dim[i]
+                      : given[i] > 0 ? given[i] : 1;
+        if (open > 0 && given[0] == 1 && others != x->n)
+            return 0;
+        return open;
+    }
+    for (int64_t i = 0; i < n; i++)
+        if (given[i] == 1)
             return i;
     return n;
 }
@@ -247,15 +267,15 @@ static bool new_shape(struct fe_onnx *g, const struct fe_onnx_value *x,
 {
     int open = -1;
     const int64_t batch = x->batched && given->n
-                              ? find_batch(g, x, given->n, given->whole)
+                              ? find_batch(g, x, given->n, given->whole, zeros)
                               : given->n;
     *shape = (struct fe_onnx_shape){.rank = (int)given->n, .n = 1,
                                     .batched = batch < given->n,
                                     .batch = (int)batch};
     for (int i = 0; i < shape->rank; i++) {
-        const int64_t v = given->whole[i];
+        const int64_t v = given->whole[i], k = fe_onnx_batches(v);
         int64_t *dim = &shape->dim[i];
-        *dim = i == batch || v == FE_ONNX_BATCH ? 1
+        *dim = k ? k : i == batch && is_batch(g, v) ? 1
                : v == 0 && !zeros && i < x->rank ? x->dim[i] : v;
         if (*dim == -1 && open < 0) {
             open = i;
@@ -274,16 +294,22 @@ static bool new_shape(struct fe_onnx *g, const struct fe_onnx_value *x,
     return true;
 }
 
-/* Whether a batch in the new shape has as many elements before it as it had. */
-static bool keeps_rows(const struct fe_onnx_value *x,
-                       const struct fe_onnx_shape *shape)
+/* Puts the batch of x where it has as many elements before it as it had; false
+ * when the new dims do not let it. */
+static bool keep_rows(const struct fe_onnx_value *x,
+                      struct fe_onnx_shape *shape)
 {
     if (!x->batched)
         return true;
     int64_t n = 1;
     for (int i = 0; i < shape->batch && i < shape->rank; i++)
         n *= shape->dim[i];
-    return shape->batched && n == fe_onnx_product(x, 0, x->batch);
+    const int64_t before = before_batch(x);
+    if (!shape->batched || before % n ||
+        shape->dim[shape->batch] % (before / n))
+        return false;
+    shape->ahead = before / n - 1;
+    return true;
 }
 
 bool fe_onnx_reshape(struct fe_onnx *g)
@@ -300,7 +326,7 @@ bool fe_onnx_reshape(struct fe_onnx *g)
                              IR_MAX_RANK);
     if (!new_shape(g, x, given, fe_onnx_int(g, "allowzero", 0), &shape))
         return false;
-    if (shape.n != x->n || !keeps_rows(x, &shape))
+    if (shape.n != x->n || !keep_rows(x, &shape))
         return fe_onnx_error(g, "a row has %lld elements, which the new shape "
                              "mixes with those of others or leaves out",
                              (long long)x->n);
@@ -322,10 +348,10 @@ bool fe_onnx_flatten(struct fe_onnx *g)
                            fe_onnx_product(x, axis, x->rank)},
         .n = x->n, .batched = x->batched,
         .batch = x->batched && x->batch >= axis};
-    if (x->batched && shape.dim[shape.batch] != 1)
-        return fe_onnx_error(g, "axis %lld: only what is flattened row by row "
-                             "is read", (long long)given);
-    return fe_onnx_give_shaped(g, 0, x, &shape);
+    return (keep_rows(x, &shape) ||
+            fe_onnx_error(g, "axis %lld: only what is flattened row by row "
+                          "is read", (long long)given)) &&
+           fe_onnx_give_shaped(g, 0, x, &shape);
 }
 
 bool fe_onnx_unsqueeze(struct fe_onnx *g)
@@ -414,7 +440,8 @@ bool fe_onnx_shape(struct fe_onnx *g)
     start = clamp(start < 0 ? start + x->rank : start, 0, x->rank);
     end = clamp(end < 0 ? end + x->rank : end, start, x->rank);
     for (int i = 0; i < x->rank; i++)
-        dim[i] = x->batched && i == x->batch ? FE_ONNX_BATCH : x->dim[i];
+        dim[i] = x->batched && i == x->batch ? FE_ONNX_BATCH - (x->dim[i] - 1)
+                                             : x->dim[i];
     return give_numbers(g, 1, end - start, dim + start);
 }
 
@@ -426,7 +453,7 @@ bool fe_onnx_size_op(struct fe_onnx *g)
                      : give_numbers(g, 0, x->n, &x->n));
 }
 
-/* A batch's dim is 1: what is the same for all rows fits any number. */
+/* A batch's dim is as a row has it: what is the same for all fits. */
 bool fe_onnx_constant_of_shape(struct fe_onnx *g)
 {
     bool ok;
@@ -444,7 +471,8 @@ bool fe_onnx_constant_of_shape(struct fe_onnx *g)
         return fe_onnx_error(g, "a value of %lld elements for %lld dims",
                              (long long)value->n, (long long)shape->n);
     for (int64_t i = 0; i < shape->n; i++)
-        dim[i] = shape->whole[i] == FE_ONNX_BATCH ? 1 : shape->whole[i];
+        dim[i] = fe_onnx_batches(shape->whole[i])
+                     ? fe_onnx_batches(shape->whole[i]) : shape->whole[i];
     const int64_t n = fe_onnx_volume(g, (int)shape->n, dim, 0);
     if (n < 0 || !fe_onnx_take_elements(g, n))
         return false;

@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""Small PyTorch models through torch.onnx, and PyTorch's own answers.
+
+    apt install python3-torch       or any PyTorch; then with that Python:
+    ./export_torch.py [--rows 2000] [--out DIR]
+"""
+import argparse
+import pathlib
+
+import numpy as np
+import torch
+from torch import nn
+
+import recording
+
+
+class Residual(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(c, c, 3, padding=1, bias=False), nn.BatchNorm2d(c),
+            nn.ReLU(), nn.Conv2d(c, c, 3, padding=1, groups=c, bias=False),
+            nn.BatchNorm2d(c))
+
+    def forward(self, x):
+        return torch.relu(x + self.body(x))
+
+
+class Sequence(nn.Module):
+    """A recurrent layer over [N, T, I], its last step to a dense layer."""
+
+    def __init__(self, kind, **options):
+        super().__init__()
+        self.layer = kind(3, 5, batch_first=True, **options)
+        self.head = nn.Linear(10 if options.get("bidirectional") else 5, 2)
+
+    def forward(self, x):
+        y, _ = self.layer(x)
+        return self.head(y[:, -1])
+
+
+class Words(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(12, 6)
+        self.layer = nn.GRU(6, 4, num_layers=2, batch_first=True)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        _, h = self.layer(self.words(x))
+        return torch.log_softmax(self.head(h[-1]), 1)
+
+
+class Encoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attend = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.norm = nn.LayerNorm(8)
+        self.feed = nn.Sequential(nn.Linear(8, 16), nn.SiLU(),
+                                  nn.Linear(16, 8))
+
+    def forward(self, x):
+        x = self.norm(x + self.attend(x, x, x, need_weights=False)[0])
+        return (x + self.feed(x)).mean(1)
+
+
+class Viewed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.head = nn.Linear(4 * 3 * 3, 10)
+
+    def forward(self, x):
+        y = nn.functional.max_pool2d(torch.relu(self.conv(x)), 2)
+        return torch.softmax(self.head(y.view(y.size(0), -1)), 1)
+
+
+def models():
+    """Name, model, shape of a row, rows' axis, opset, whether it is fixed."""
+    yield "mlp", nn.Sequential(
+        nn.Linear(6, 16), nn.ReLU(), nn.BatchNorm1d(16), nn.Linear(16, 8),
+        nn.Tanh(), nn.Linear(8, 3)), (6,), {}
+    yield "mlp_functions", nn.Sequential(
+        nn.Linear(6, 16), nn.ELU(), nn.Linear(16, 16), nn.Hardswish(),
+        nn.Linear(16, 16), nn.SELU(), nn.Linear(16, 16), nn.PReLU(),
+        nn.Linear(16, 16), nn.Softplus(), nn.Linear(16, 4), nn.Sigmoid()), \
+        (6,), dict(opset=14)
+    yield "cnn_view", Viewed(), (1, 8, 8), {}
+    yield "cnn_residual", nn.Sequential(
+        nn.Conv2d(3, 6, 3, stride=2, padding=1), Residual(6), Residual(6),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)), \
+        (3, 10, 10), dict(unfolded=True)
+    yield "cnn_opset9", nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.LeakyReLU(),
+        nn.MaxPool2d(2, ceil_mode=True), nn.Conv2d(4, 4, (1, 3)),
+        nn.Flatten(), nn.LazyLinear(3)), (2, 7, 9), dict(opset=9)
+    yield "cnn_fixed", nn.Sequential(
+        nn.Conv2d(1, 3, 5), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(),
+        nn.Linear(12, 3)), (1, 8, 8), dict(fixed=True)
+    yield "unet", nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(4, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.ReLU(),
+        nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
+        nn.ConvTranspose2d(4, 2, 2, stride=2), nn.PixelUnshuffle(2)), \
+        (2, 8, 8), {}
+    yield "conv1d", nn.Sequential(
+        nn.ConstantPad1d((4, 0), 0), nn.Conv1d(3, 6, 3, dilation=2),
+        nn.ReLU(), nn.ReflectionPad1d(2), nn.Conv1d(6, 2, 5, stride=2)), \
+        (3, 16), {}
+    yield "lstm", Sequence(nn.LSTM), (7, 3), {}
+    yield "lstm_both", Sequence(nn.LSTM, bidirectional=True, num_layers=2), \
+        (7, 3), {}
+    yield "gru", Sequence(nn.GRU), (7, 3), {}
+    yield "rnn", Sequence(nn.RNN, nonlinearity="relu"), (7, 3), {}
+    yield "words", Words(), (9,), dict(words=12)
+    yield "encoder", Encoder(), (6, 8), dict(opset=14)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, default=12)
+    parser.add_argument("--out", type=pathlib.Path, default=recording.HERE)
+    args = parser.parse_args()
+    torch.manual_seed(3)
+    torch.set_num_threads(1)
+    lines = []
+    for name, model, shape, how in models():
+        words = how.get("words")
+        x = torch.randint(words, (args.rows, *shape)) if words \
+            else torch.randn(args.rows, *shape)
+        model(x)  # for lazy layers; norms see some rows
+        model.eval()
+        name = f"torch_{name}"
+        path = args.out / f"{name}.onnx"
+        torch.onnx.export(
+            model, x[:1 if how.get("fixed") else 2], str(path),
+            input_names=["x"], output_names=["y"],
+            opset_version=how.get("opset", 13),
+            dynamic_axes=None if how.get("fixed")
+            else {"x": {0: "batch"}, "y": {0: "batch"}},
+            do_constant_folding=not how.get("unfolded"),
+            training=torch.onnx.TrainingMode.PRESERVE
+            if how.get("unfolded") else torch.onnx.TrainingMode.EVAL)
+        with torch.no_grad():
+            y = model(x).numpy()
+        rows = recording.rows_of([x.numpy()], [0]).astype(np.float32)
+        answers = [("value", y.reshape(len(y), -1))]
+        recording.write(args.out / f"{name}.rec", rows, answers)
+        lines.append(recording.manifest_line(args.out, name, answers, 3e-5))
+    recording.add_to_manifest(args.out, f"# torch {torch.__version__}", lines)
+    print(f"{len(lines)} models")
+
+
+main()
