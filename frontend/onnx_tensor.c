@@ -1,6 +1,7 @@
-/* onnx_tensor.c: TensorProto -> a constant. Numbers become doubles, whole
- * ones also int64. Half precision and complex numbers are refused by name. A tensor is as large as its data: nothing is believed
- * of its dims before they were compared. */
+/* onnx_tensor.c: TensorProto -> a constant. Numbers become doubles, whole ones
+ * also int64. Half precision and complex numbers are refused by name. A tensor
+ * is as large as its data: nothing is believed of its dims before they were
+ * compared. */
 #include "frontend/onnx.h"
 
 #include <string.h>
