@@ -259,7 +259,7 @@ const struct fe_onnx_op_info *fe_onnx_find_op(const Onnx__NodeProto *node);
 
 /* ------------------------------------------------------------ onnx_io.c -- */
 
-/* What the inputs' dims say of the batch; FE_ONNX_FIRST only has to be tried. */
+/* What the inputs' dims say of the batch; FE_ONNX_FIRST has to be tried. */
 enum fe_onnx_batch fe_onnx_find_batch(struct fe_onnx *g);
 /* Columns of the graph's inputs; outputs of its outputs. */
 bool fe_onnx_build_inputs(struct fe_onnx *g);
@@ -551,8 +551,8 @@ fe_onnx_builder fe_onnx_scaler, fe_onnx_imputer, fe_onnx_normalizer,
     fe_onnx_binarizer, fe_onnx_one_hot_encoder, fe_onnx_label_encoder,
     fe_onnx_category_mapper, fe_onnx_feature_vectorizer, fe_onnx_zip_map;
 /* onnx_shape.c */
-fe_onnx_builder fe_onnx_constant, fe_onnx_identity, fe_onnx_dropout, fe_onnx_cast,
-    fe_onnx_cast_like, fe_onnx_reshape, fe_onnx_flatten, fe_onnx_unsqueeze,
+fe_onnx_builder fe_onnx_constant, fe_onnx_identity, fe_onnx_dropout,
+    fe_onnx_cast, fe_onnx_cast_like, fe_onnx_reshape, fe_onnx_flatten, fe_onnx_unsqueeze,
     fe_onnx_squeeze, fe_onnx_shape, fe_onnx_size_op,
     fe_onnx_constant_of_shape, fe_onnx_range;
 /* onnx_move.c */

@@ -27,7 +27,7 @@ static const int64_t *read_indices(struct fe_onnx *g,
     return list;
 }
 
-/* -------------------------------------------------------- from a constant -- */
+/* ------------------------------------------------------- from a constant -- */
 
 /* Labels as the elements of a table that they number. */
 static const struct fe_onnx_tensor *table_labels(

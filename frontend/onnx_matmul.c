@@ -33,7 +33,7 @@ static bool is_real_type(int type)
     return type == FE_ONNX_FLOAT || type == FE_ONNX_DOUBLE;
 }
 
-/* --------------------------------------------------- a constant on the right -- */
+/* ----------------------------------------------- a constant on the right -- */
 
 /* x[..][K] times w[K][N] or w[K]. */
 static bool by_constant(struct fe_onnx *g, const struct fe_onnx_value *x,
@@ -65,7 +65,7 @@ static bool by_constant(struct fe_onnx *g, const struct fe_onnx_value *x,
     return y->rows != NULL;
 }
 
-/* ------------------------------------------------------------- two values -- */
+/* ------------------------------------------------------------ two values -- */
 
 /* The dims before a matrix, as a value of its own for broadcasting. */
 static struct fe_onnx_value leading(const struct fe_onnx_value *x)

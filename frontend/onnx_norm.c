@@ -125,7 +125,7 @@ bool fe_onnx_batch_normalization(struct fe_onnx *g)
                     channels(g, x, a.n, a.shift)), x);
 }
 
-/* --------------------------------------------------- of the row's numbers -- */
+/* -------------------------------------------------- of the row's numbers -- */
 
 /* The rows as [n / size][size], each less its mean and over its deviation. */
 struct normal {
@@ -230,7 +230,7 @@ bool fe_onnx_rms_normalization(struct fe_onnx *g)
     return layer(g, false);
 }
 
-/* [n] as [n][1].. below the first dim of x; of [groups] each number repeated. */
+/* [n] as [n][1].. below the first dim of x; of [groups] each one repeated. */
 static struct fe_onnx_value *per_channel(struct fe_onnx *g, size_t i,
                                          const struct fe_onnx_value *x)
 {

@@ -1,5 +1,5 @@
-/* onnx_quant.c: whole numbers that stand for reals: q = round(x / scale) + zero.
- * Products of them are summed as f64, which is exact as long as a sum stays
+/* onnx_quant.c: whole numbers that stand for reals: q = round(x / scale) +
+ * zero. Products of them are summed as f64, which is exact as long as a sum stays
  * below 2^53; scales are f32, as the standard has them.
  */
 #include "frontend/onnx.h"

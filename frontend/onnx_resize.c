@@ -16,7 +16,6 @@ struct resize {
     enum { PREFER_FLOOR, PREFER_CEIL, FLOOR, CEIL } round;
     double cubic_a, outside;
     bool exclude_outside;
-    bool is_sized[IR_MAX_RANK]; /* axes that have a size or scale of their own */
     double scale[IR_MAX_RANK], start[IR_MAX_RANK], end[IR_MAX_RANK];
     int64_t out[IR_MAX_RANK];
 };

@@ -226,8 +226,8 @@ static bool is_batch(const struct fe_onnx *g, int64_t given)
            (g->batch == FE_ONNX_FIRST && given == g->batch_size);
 }
 
-/* Which of the new dims is the batch of x, n when none can be told: the one that
- * says so, the open one, or one of 1. */
+/* Which of the new dims is the batch of x, n when none can be told: the one
+ * that says so, the open one, or one of 1. */
 static int64_t find_batch(const struct fe_onnx *g,
                           const struct fe_onnx_value *x, int64_t n,
                           const int64_t *given, bool zeros)

@@ -7,8 +7,8 @@
  * onnx_node/record.py writes it. Each model is imported and computed, and has
  * to give what the test expects, as closely as ONNX's own runner asks: to
  * 1e-3 relative, and 1e-7. What an importer may refuse is listed: FILE is a
- * Markdown table of ops with what passes and why the rest does not, and the test
- * fails when it is not true; --update writes it.
+ * Markdown table of ops with what passes and why the rest does not, and the
+ * test fails when it is not true; --update writes it.
  *
  * These tests give weights as inputs. Where a model is refused as it is, all
  * inputs but the first are made initializers, as they are in models.
