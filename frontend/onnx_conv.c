@@ -15,38 +15,43 @@ struct conv {
     bool spreads; /* some of spread is not 1 */
     const struct fe_onnx_tensor *weights; /* [M][C / groups][k1].. */
     const double *bias;                   /* [M], or NULL */
+    struct ir_attr attrs[7]; /* of the op, the same for each item */
+    int n_attrs;
 };
+
+static void set_attrs(struct fe_onnx *g, enum ir_dtype dtype, struct conv *c)
+{
+    const struct fe_onnx_window *w = &c->window;
+    const struct fe_onnx_tensor *t = c->weights;
+    struct ir_attr *to = c->attrs;
+    *to++ = ir_tensor_attr(
+        "weights", fe_onnx_tensor(g, dtype, t->rank, t->dim, t->real));
+    *to++ = fe_onnx_list(g, "strides", w->n, w->stride);
+    *to++ = fe_onnx_list(g, "pads", 2 * w->n, w->pad);
+    *to++ = fe_onnx_list(g, "dilations", w->n, w->dilation);
+    *to++ = ir_int("groups", c->groups);
+    if (c->bias)
+        *to++ = ir_tensor_attr("bias",
+                               fe_onnx_tensor(g, dtype, 1, t->dim, c->bias));
+    if (c->spreads)
+        *to++ = fe_onnx_list(g, "input_dilations", w->n, c->spread);
+    c->n_attrs = (int)(to - c->attrs);
+}
 
 static struct ir_value *conv_item(struct fe_onnx *g, struct ir_value *x,
                                   const void *context)
 {
     const struct conv *c = context;
-    const struct fe_onnx_window *w = &c->window;
-    const enum ir_dtype dtype = x->type.dtype;
-    struct ir_attr attrs[7] = {
-        ir_tensor_attr("weights",
-                       fe_onnx_tensor(g, dtype, c->weights->rank,
-                                      c->weights->dim, c->weights->real)),
-        fe_onnx_list(g, "strides", w->n, w->stride),
-        fe_onnx_list(g, "pads", 2 * w->n, w->pad),
-        fe_onnx_list(g, "dilations", w->n, w->dilation),
-        ir_int("groups", c->groups)};
-    int n = 5;
-    if (c->bias)
-        attrs[n++] = ir_tensor_attr(
-            "bias", fe_onnx_tensor(g, dtype, 1, c->weights->dim, c->bias));
-    if (c->spreads)
-        attrs[n++] = fe_onnx_list(g, "input_dilations", w->n, c->spread);
-    return fe_onnx_op(g, IR_OP_conv, 1, &x, n, attrs);
+    return fe_onnx_op(g, IR_OP_conv, 1, &x, c->n_attrs, c->attrs);
 }
 
 /* The result of a convolution of x, with x's batch in front. */
 static bool build_conv(struct fe_onnx *g, const struct fe_onnx_value *x,
-                       const struct conv *c, struct fe_onnx_value *y)
+                       struct conv *c, struct fe_onnx_value *y)
 {
-    if (x->dim[0] > 1 &&
-        !fe_onnx_take_elements(g, x->dim[0] * c->weights->n))
+    if (!fe_onnx_take_elements(g, c->weights->n))
         return false;
+    set_attrs(g, x->rows->type.dtype, c);
     *y = *x;
     if (!fe_onnx_each_item(g, x, x->rank - 1, x->dim + 1, conv_item, c,
                            &y->rows))

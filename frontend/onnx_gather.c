@@ -94,7 +94,7 @@ static bool embed(struct fe_onnx *g, const struct fe_onnx_tensor *table,
                              shape.rank + table->rank - 1, IR_MAX_RANK);
     for (int i = 1; i < table->rank; i++)
         shape.dim[shape.rank++] = table->dim[i];
-    if (!fe_onnx_size(g, &shape))
+    if (!fe_onnx_size(g, &shape) || !fe_onnx_take_elements(g, table->n))
         return false;
     const int64_t dim[] = {table->dim[0], table->n / table->dim[0]};
     const struct ir_attr attr = ir_tensor_attr(

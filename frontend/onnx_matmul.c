@@ -10,7 +10,7 @@ struct ir_value *fe_onnx_gemm_op(struct fe_onnx *g, struct ir_value *x,
                                  const double *bias)
 {
     const int64_t dim[] = {k, n};
-    if (!x)
+    if (!x || !fe_onnx_take_elements(g, k * n))
         return NULL;
     const int64_t rows = ir_type_volume(&x->type) / k;
     const int64_t shape[] = {rows, k};

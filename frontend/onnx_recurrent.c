@@ -215,10 +215,11 @@ static double *turned(struct fe_onnx *g, const double *m, int64_t rows,
     return t;
 }
 
-/* What the input and the biases give to the gates of all steps. The hidden
- * gate's recurrent bias stays apart where the reset gate goes over it. */
+/* What the input and the biases give to the gates, of all steps of all items.
+ * The hidden gate's recurrent bias stays apart where the reset gate goes over
+ * it. */
 static struct ir_value *gates_of(struct fe_onnx *g, const struct layer *l,
-                                 int d, struct ir_value *x)
+                                 int d)
 {
     const int64_t n = l->n_gates * l->hidden, k = l->inputs;
     const double *w = l->w + d * n * k;
@@ -226,10 +227,8 @@ static struct ir_value *gates_of(struct fe_onnx *g, const struct layer *l,
     double *bias = ir_alloc_array(&g->scratch, (size_t)n, sizeof *bias);
     for (int64_t i = 0; b && i < n; i++)
         bias[i] = b[i] + (l->reset_after && i >= 2 * l->hidden ? 0 : b[n + i]);
-    struct ir_value *z =
-        fe_onnx_gemm_op(g, x, k, n, turned(g, w, n, k), b ? bias : NULL);
-    const int64_t dim[] = {l->steps, n};
-    return fe_onnx_shaped(g, z, 2, dim);
+    return fe_onnx_gemm_op(g, l->x->rows, k, n, turned(g, w, n, k),
+                           b ? bias : NULL);
 }
 
 /* The states that direction d of item i starts with. */
@@ -288,28 +287,47 @@ static int scan_attrs(struct fe_onnx *g, const struct layer *l, int d,
 
 /* The scan of direction d over item i: its op, or NULL. */
 static struct ir_op *scan(struct fe_onnx *g, const struct layer *l, int d,
-                          int64_t item)
+                          int64_t item, struct ir_value *gates, int n_attrs,
+                          const struct ir_attr *attrs)
 {
-    const struct fe_onnx_value *x = l->x;
-    const int64_t dim[] = {l->steps, l->inputs}, one = 1;
-    const int64_t across = l->by_batch ? l->inputs : l->items * l->inputs;
-    const int64_t first =
-        item * l->inputs * (l->by_batch ? l->steps : 1);
-    const int64_t stride[] = {across, 1};
-    struct ir_value *rows = fe_onnx_strided(g, x->rows, 2, dim, stride, first);
+    const int64_t n = l->n_gates * l->hidden, dim[] = {l->steps, n}, one = 1;
+    const int64_t stride[] = {l->by_batch ? n : l->items * n, 1};
     struct ir_value *operands[3] = {
-        rows ? gates_of(g, l, d, rows) : NULL, NULL, NULL};
-    if (!operands[0] || !(operands[1] = start_of(g, l, d, item)))
-        return NULL;
+        fe_onnx_strided(g, gates, 2, dim, stride,
+                        item * n * (l->by_batch ? l->steps : 1)),
+        start_of(g, l, d, item), NULL};
     if (l->lengths)
         operands[2] = fe_onnx_convert(
             g, fe_onnx_part(g, l->lengths->rows, item, 1, &one),
-            rows->type.dtype);
-    struct ir_attr attrs[16];
-    const int n = scan_attrs(g, l, d, rows->type.dtype, attrs);
+            gates->type.dtype);
     struct ir_value *y = fe_onnx_op(g, IR_OP_scan, l->lengths ? 3 : 2,
-                                    operands, n, attrs);
+                                    operands, n_attrs, attrs);
     return y ? y->op : NULL;
+}
+
+/* The results of all items of direction d: by result, from `part` on. */
+static bool scan_items(struct fe_onnx *g, const struct layer *l, int d,
+                       struct ir_value **part[1 + MAX_STATES])
+{
+    struct ir_attr attrs[16];
+    struct ir_value *gates = gates_of(g, l, d);
+    if (!gates)
+        return false;
+    const int n = scan_attrs(g, l, d, gates->type.dtype, attrs);
+    for (int64_t i = 0; i < l->items; i++) {
+        struct ir_op *op = scan(g, l, d, i, gates, n, attrs);
+        const int64_t at = d * l->items + i;
+        if (!op)
+            return false;
+        part[0][at] = &op->result[0];
+        for (int s = 0; s < l->n_states; s++) {
+            part[1 + s][at] = fe_onnx_part(g, &op->result[1], s * l->hidden,
+                                           1, &l->hidden);
+            if (!part[1 + s][at])
+                return false;
+        }
+    }
+    return true;
 }
 
 /* Parts of directions and items in the order of an output: `per` elements of
@@ -373,19 +391,9 @@ static bool build_layer(struct fe_onnx *g, struct layer *l)
     struct ir_value **part[1 + MAX_STATES];
     for (int k = 0; k <= l->n_states; k++)
         part[k] = ir_alloc_array(&g->scratch, (size_t)many, sizeof **part);
-    for (int64_t i = 0; i < many; i++) {
-        struct ir_op *op =
-            scan(g, l, (int)(i / l->items), i % l->items);
-        if (!op)
+    for (int d = 0; d < l->n_directions; d++)
+        if (!scan_items(g, l, d, part))
             return false;
-        part[0][i] = &op->result[0];
-        for (int s = 0; s < l->n_states; s++) {
-            part[1 + s][i] = fe_onnx_part(g, &op->result[1], s * l->hidden, 1,
-                                          &l->hidden);
-            if (!part[1 + s][i])
-                return false;
-        }
-    }
     if (!give_sequence(g, l, part[0]))
         return false;
     const int64_t by_direction[] = {l->n_directions, l->items, l->hidden};

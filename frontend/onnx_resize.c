@@ -223,7 +223,7 @@ static double cubic(double a, double t)
 
 static int64_t held(double at, int64_t n)
 {
-    return at < 0 ? 0 : at > (double)(n - 1) ? n - 1 : (int64_t)at;
+    return !(at > 0) ? 0 : at > (double)(n - 1) ? n - 1 : (int64_t)at;
 }
 
 static struct place find_place(const struct resize *r, int d, int64_t in,

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What an op takes of the budget besides its tensors. */
+enum { ELEMENTS_OF_OP = 16 };
+
 /* --------------------------------------------------------------- budget -- */
 
 bool fe_onnx_take_elements(struct fe_onnx *g, int64_t n)
@@ -62,6 +65,8 @@ struct ir_value *fe_onnx_op(struct fe_onnx *g, enum ir_op_kind kind, int n,
     for (int i = 0; i < n; i++)
         if (!operands[i])
             return NULL;
+    if (!fe_onnx_take_elements(g, ELEMENTS_OF_OP))
+        return NULL;
     struct ir_op *op =
         ir_add_op(g->module, kind, n, operands, n_attrs, attrs, g->diag);
     if (!op)
