@@ -90,11 +90,9 @@ static const double *read_weights(struct fe_onnx *g, size_t i, int rank,
     for (int d = 0; fits && d < rank; d++)
         fits = t->dim[d] == dim[d];
     if (t && !fits)
-        *ok = fe_onnx_error(g, "input %zu does not have the dims of %lld "
-                            "directions, %lld hidden and %lld inputs", i,
-                            (long long)dim[0],
-                            (long long)(rank == 3 ? dim[2] : dim[1]),
-                            (long long)dim[rank - 1]);
+        *ok = fe_onnx_error(g, "input %zu is not %lld x %lld x %lld", i,
+                            (long long)dim[0], (long long)dim[1],
+                            rank == 3 ? (long long)dim[2] : 1);
     return *ok ? t->real : NULL;
 }
 

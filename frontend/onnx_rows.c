@@ -58,6 +58,21 @@ int64_t fe_onnx_volume(struct fe_onnx *g, int rank, const int64_t *dim,
 
 /* ------------------------------------------------------------------ ops -- */
 
+/* The op; what is wrong with it is said of the node. */
+static struct ir_op *add_op(struct fe_onnx *g, enum ir_op_kind kind, int n,
+                            struct ir_value *const *operands, int n_attrs,
+                            const struct ir_attr *attrs)
+{
+    struct ir_diag diag;
+    ir_diag_init(&diag);
+    struct ir_op *op = ir_add_op(g->module, kind, n, operands, n_attrs, attrs,
+                                 &diag);
+    if (!op)
+        fe_onnx_error(g, "%s", diag.n_messages ? diag.message[0] : "");
+    ir_diag_release(&diag);
+    return op;
+}
+
 struct ir_value *fe_onnx_op(struct fe_onnx *g, enum ir_op_kind kind, int n,
                             struct ir_value *const *operands, int n_attrs,
                             const struct ir_attr *attrs)
@@ -67,8 +82,7 @@ struct ir_value *fe_onnx_op(struct fe_onnx *g, enum ir_op_kind kind, int n,
             return NULL;
     if (!fe_onnx_take_elements(g, ELEMENTS_OF_OP))
         return NULL;
-    struct ir_op *op =
-        ir_add_op(g->module, kind, n, operands, n_attrs, attrs, g->diag);
+    struct ir_op *op = add_op(g, kind, n, operands, n_attrs, attrs);
     if (!op)
         return NULL;
     op->loc = ir_loc_file(g->module_path);
