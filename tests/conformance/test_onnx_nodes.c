@@ -1,6 +1,6 @@
 /* test_onnx_nodes.c: the tests that the ONNX standard has for each of its ops.
  *
- *   test_onnx_nodes PREDICTOR DATA... [--table FILE] [--update]
+ *   test_onnx_nodes PREDICTOR [--each N] DATA... [--table FILE] [--update]
  *
  * DATA is a folder with a folder for each test (model.onnx and
  * test_data_set_0/{input,output}_I.pb), or a file that holds many of them, as
@@ -8,7 +8,8 @@
  * to give what the test expects, as closely as ONNX's own runner asks: to
  * 1e-3 relative, and 1e-7. What an importer may refuse is listed: FILE is a
  * Markdown table of ops with what passes and why the rest does not, and the
- * test fails when it is not true; --update writes it.
+ * test fails when it is not true; --update writes it. --each N takes every Nth
+ * test only: compiling all takes minutes.
  *
  * These tests give weights as inputs. Where a model is refused as it is, all
  * inputs but the first are made initializers, as they are in models.
@@ -51,6 +52,7 @@ struct op {
 struct run {
     const struct predictor *predictor;
     struct op op[512];
+    int each, index; /* of the tests that are taken: index % each == 0 */
     int n_ops, n_tests, n_passed, n_refused, n_wrong, n_absent;
 };
 
@@ -385,6 +387,8 @@ static void run_test(struct run *run, const struct test *t)
 {
     char name[64], outputs[MAX_VALUES][128], refusal[1024] = "";
     bool passed = false, wrong = false;
+    if (run->index++ % run->each)
+        return;
     if (!read_names(t, name, outputs)) {
         printf("%s: no model\n", t->name);
         run->n_wrong++;
@@ -634,15 +638,15 @@ static bool run_data(struct run *run, const char *path)
 
 int main(int argc, char **argv)
 {
-    static struct run run;
+    static struct run run = {.each = 1};
     const char *table = NULL;
     bool update = false, good = true;
     for (int i = 0; argc > 1 && i < predictor_count; i++)
         if (!strcmp(predictors[i].name, argv[1]))
             run.predictor = &predictors[i];
     if (!run.predictor) {
-        printf("usage: test_onnx_nodes PREDICTOR DATA... [--table FILE] "
-               "[--update]\n");
+        printf("usage: test_onnx_nodes PREDICTOR [--each N] DATA... [--table "
+               "FILE] [--update]\n");
         return 2;
     }
     for (int i = 2; i < argc; i++) {
@@ -650,6 +654,9 @@ int main(int argc, char **argv)
             update = true;
         else if (!strcmp(argv[i], "--table") && i + 1 < argc)
             table = argv[++i];
+        else if (!strcmp(argv[i], "--each") && i + 1 < argc &&
+                 atoi(argv[i + 1]) > 0)
+            run.each = atoi(argv[++i]);
         else
             good = run_data(&run, argv[i]) && good;
     }
