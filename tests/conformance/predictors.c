@@ -63,9 +63,7 @@ static bool compile(struct predictor_state *s, const struct predictor *p,
                                         .row_strategy = p->row_strategy};
     struct ir_module *module = ir_module_clone(s->module);
     bool good = pass_run_all(module, &passes, diag);
-    *absent = !good && 
-              (strstr(diag->message[0], "cannot be had") ||
-               strstr(diag->message[0], "cannot be compiled yet"));
+    *absent = !good && strstr(diag->message[0], "cannot be had");
     good = good && load(s, module, diag);
     ir_module_free(module);
     if (!good)
