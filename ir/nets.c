@@ -313,8 +313,8 @@ bool ir_verify_conv(const struct ir_module *module, const struct ir_op *op,
 {
     (void)module;
     if (op->n_operands > 1 && !ir_attr_int_or(op, "channels_last", 0))
-        return bad(op, diag, "an epilogue has %d operands, but channels are "
-                   "not last", op->n_operands);
+        return bad(op, diag, "%d operands (it takes 1, but for an epilogue "
+                   "with channels_last)", op->n_operands);
     return ir_check_epilogue(op, 1, diag);
 }
 
