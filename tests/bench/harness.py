@@ -281,6 +281,7 @@ def about_run(args):
             "system": f"Linux {platform.release().split('-')[0]}",
             "commit": git_commit(), "treenail_sha256": digest.hexdigest(),
             "rounds": args.rounds, "seconds": args.seconds,
+            "note": args.note,
             "command": "tests/bench/run " + " ".join(sys.argv[1:])}
 
 
@@ -325,6 +326,8 @@ def parse_args():
                         help="seconds after which a peer is given up")
     parser.add_argument("--results", type=pathlib.Path,
                         default=BUILD / "results")
+    parser.add_argument("--note", default="",
+                        help="a sentence for the report, about the machine")
     parser.add_argument("--fresh", action="store_true",
                         help="measure again what there are results of")
     parser.add_argument("--docs", action="store_true",

@@ -316,7 +316,7 @@ TEXT = """\
 # Benchmarks: treenail and its peers
 
 Made by `{command}` on {date}: {cpu}, {cores} cores, {system},
-treenail of commit {commit}. Times are medians of {rounds} interleaved turns.
+treenail of commit {commit}. Times are medians of {rounds} interleaved turns.{note}
 [tests/bench/README.md](../../tests/bench/README.md) tells what is measured and
 how; [results.json](results.json) has every number.
 
@@ -376,8 +376,10 @@ def write(results_folder, folder):
         times.append(f"### {title(batch, threads)}\n\n![]({name})\n\n"
                      + all_times(results, batch, threads))
     plot_compile(folder / "compile.svg", results)
+    about = dict(results[-1]["about"])
+    about["note"] = "\n" + about["note"] if about.get("note") else ""
     text = TEXT.format(
-        **results[-1]["about"], summary=summary(results),
+        **about, summary=summary(results),
         peers=peers_summary(results), scaling=scaling(results),
         cases=case_table(results), times="\n".join(times),
         compiling=compile_table(results), exactness=exactness(results),
