@@ -24,6 +24,10 @@
 #define TILE_LEAST 64
 #define TILE_MOST 1024
 
+/* Tables of `oblivious` are as large as the leaves for symmetric trees; 15 leaves
+ * that 14 different tests lead to would take 2^14 entries. */
+#define TABLE_MOST_TIMES 32
+
 /* So many rows are a tile, whatever the cost model says: it is not that right. */
 #define FEW_MOST 64
 
@@ -39,6 +43,10 @@ static int32_t largest_tree(const struct ir_forest *f)
 
 bool pass_in_bounds(const struct ir_forest *f, enum ir_strategy s)
 {
+    const int64_t leaf_bytes = (int64_t)f->n_leaves * f->leaf_width *
+                               (int64_t)ir_dtype_bytes(f->sum_dtype);
+    if (s == IR_OBLIVIOUS)
+        return ir_table_bytes(f) <= TABLE_MOST_TIMES * leaf_bytes;
     if (s == IR_SELECT)
         return f->n_nodes <= SELECT_MAX_NODES &&
                largest_tree(f) <= SELECT_MAX_TREE_NODES;
