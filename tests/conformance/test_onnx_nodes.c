@@ -172,10 +172,15 @@ static uint8_t *bind(const struct test *t, int first, size_t *size)
     Onnx__GraphProto *graph = model->graph;
     for (int i = first; i < t->n_inputs; i++) {
         Onnx__TensorProto *value = tensor(t, 0, i);
-        if (!value || (size_t)i >= graph->n_input ||
-            !is_of_type(value, graph->input[i]))
+        if (!value)
             continue;
-        free(value->name);
+        if ((size_t)i >= graph->n_input ||
+            !is_of_type(value, graph->input[i])) {
+            onnx__tensor_proto__free_unpacked(value, NULL);
+            continue;
+        }
+        if (value->name != protobuf_c_empty_string)
+            free(value->name);
         value->name = strdup(graph->input[i]->name);
         graph->initializer = ir_realloc_array(
             graph->initializer, graph->n_initializer + 1, sizeof value);
