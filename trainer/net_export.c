@@ -417,8 +417,8 @@ static const char *const activation_program[TR_N_ACTIVATIONS] = {
     [TR_RELU] = "x0 0 max",
     [TR_LEAKY_RELU] = "x0 0 gt x0 x0 0.01 mul where",
     [TR_ELU] = "x0 0 gt x0 x0 expm1 where",
-    [TR_GELU] = "x0 0.5 mul 1 x0 x0 mul 0.044715 mul 1 add x0 mul "
-                "0.7978845608028654 mul tanh add mul",
+    [TR_GELU] = ("x0 0.5 mul 1 x0 x0 mul 0.044715 mul 1 add x0 mul "
+                 "0.7978845608028654 mul tanh add mul"),
     [TR_SILU] = "x0 1 x0 neg exp add div",
     [TR_SOFTPLUS] = "x0 0 max x0 abs neg exp log1p add",
     [TR_SIGMOID] = "1 1 x0 neg exp add div",
