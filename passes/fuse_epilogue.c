@@ -15,21 +15,13 @@ struct fuser {
     int *uses; /* by value id */
 };
 
-/* The number i when the word is "xi", or -1. */
-static int operand_number(const char *word, size_t length)
-{
-    if (length != 2 || word[0] != 'x' || word[1] < '0' || word[1] > '9')
-        return -1;
-    return word[1] - '0';
-}
-
 /* Appends `program`, operand i of which is to[i], or for to[i] < 0 `inner`. */
 static void put_program(struct ir_text *text, const char *program,
                         const int *to, const char *inner)
 {
     for (const char *word = program; *word;) {
         const size_t length = strcspn(word, " ");
-        const int i = operand_number(word, length);
+        const int i = pass_operand_number(word, length);
         if (length > 0 && text->length > 0)
             ir_text_puts(text, " ");
         if (i < 0)
@@ -40,27 +32,6 @@ static void put_program(struct ir_text *text, const char *program,
             ir_text_printf(text, "x%d", to[i]);
         word += length + strspn(word + length, " ");
     }
-}
-
-static int count_operand(const char *program, int wanted)
-{
-    int n = 0;
-    for (const char *word = program; *word;) {
-        const size_t length = strcspn(word, " ");
-        n += operand_number(word, length) == wanted;
-        word += length + strspn(word + length, " ");
-    }
-    return n;
-}
-
-static bool is_valid(const char *program)
-{
-    struct ir_step steps[IR_MAX_STEPS];
-    struct ir_diag ignored;
-    ir_diag_init(&ignored);
-    const bool valid = ir_program_parse(program, NULL, steps, &ignored) >= 0;
-    ir_diag_release(&ignored);
-    return valid;
 }
 
 /* Whether x can be read beside each element of y. */
@@ -94,7 +65,7 @@ static bool is_taken(const struct fuser *f, const struct ir_op *map, int i)
             return false;
     /* What is computed once before is not to be computed twice. */
     return !ir_find_attr(op, "epilogue") ||
-           count_operand(ir_attr_string(map, "program"), i) == 1;
+           pass_count_operand(ir_attr_string(map, "program"), i) == 1;
 }
 
 static bool take(struct fuser *f, struct ir_op *map, int i,
@@ -115,7 +86,7 @@ static bool take(struct fuser *f, struct ir_op *map, int i,
     put_program(&program, ir_attr_string(map, "program"), to,
                 before ? before->s : "x0");
     bool good = true;
-    if (is_valid(program.data)) {
+    if (pass_is_program(program.data)) {
         struct ir_attr *attrs = ir_alloc_array(
             &f->scratch, (size_t)op->n_attrs + 1, sizeof(*attrs));
         int kept = 0;

@@ -79,14 +79,6 @@ static void put_operand(struct map *map, struct ir_value *x)
     put_word(map, (const char[]){'x', (char)('0' + i)}, 2);
 }
 
-/* The number i when the word is "xi", or -1. */
-static int operand_number(const char *word, size_t length)
-{
-    if (length != 2 || word[0] != 'x' || word[1] < '0' || word[1] > '9')
-        return -1;
-    return word[1] - '0';
-}
-
 /* Appends `program` over `x`; operand `inner` (or -1) is replaced by the
  * program of the map that defines it. That map has already taken in what it
  * could, so this goes one level deep. */
@@ -95,7 +87,7 @@ static void put_program(struct map *map, const char *program,
 {
     for (const char *word = program; *word;) {
         const size_t length = strcspn(word, " ");
-        const int i = operand_number(word, length);
+        const int i = pass_operand_number(word, length);
         if (i < 0 && length > 0)
             put_word(map, word, length);
         else if (i >= 0 && i == inner)
@@ -105,27 +97,6 @@ static void put_program(struct map *map, const char *program,
             put_operand(map, x[i]);
         word += length + strspn(word + length, " ");
     }
-}
-
-static int count_operand(const char *program, int wanted)
-{
-    int n = 0;
-    for (const char *word = program; *word;) {
-        const size_t length = strcspn(word, " ");
-        n += operand_number(word, length) == wanted;
-        word += length + strspn(word + length, " ");
-    }
-    return n;
-}
-
-static bool is_valid(const char *program)
-{
-    struct ir_step steps[IR_MAX_STEPS];
-    struct ir_diag ignored;
-    ir_diag_init(&ignored);
-    const bool valid = ir_program_parse(program, NULL, steps, &ignored) >= 0;
-    ir_diag_release(&ignored);
-    return valid;
 }
 
 /* Whether operand i of the old map, now `x`, can be taken in: a map of one
@@ -159,13 +130,13 @@ static bool fuse(const struct rewriter *w, const char *program, int n,
 {
     for (int i = 0; i < n; i++) {
         if (!ir_type_equal(&x[i]->type, &x[0]->type) ||
-            !is_fusible(w, i, x[i]) || count_operand(program, i) != 1)
+            !is_fusible(w, i, x[i]) || pass_count_operand(program, i) != 1)
             continue;
         *map = (struct map){.n = 0};
         ir_text_init(&map->program);
         put_program(map, program, x, i);
         if (!map->too_many && keeps_type(map, n, x) &&
-            is_valid(map->program.data))
+            pass_is_program(map->program.data))
             return true;
         ir_text_release(&map->program);
     }

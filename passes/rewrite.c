@@ -113,3 +113,33 @@ int *pass_count_uses(struct ir_module *module, struct ir_arena *arena)
         uses[module->outputs[i].value->id]++;
     return uses;
 }
+
+/* ---------------------------------------------------- programs of maps -- */
+
+int pass_operand_number(const char *word, size_t length)
+{
+    if (length != 2 || word[0] != 'x' || word[1] < '0' || word[1] > '9')
+        return -1;
+    return word[1] - '0';
+}
+
+int pass_count_operand(const char *program, int wanted)
+{
+    int n = 0;
+    for (const char *word = program; *word;) {
+        const size_t length = strcspn(word, " ");
+        n += pass_operand_number(word, length) == wanted;
+        word += length + strspn(word + length, " ");
+    }
+    return n;
+}
+
+bool pass_is_program(const char *program)
+{
+    struct ir_step steps[IR_MAX_STEPS];
+    struct ir_diag ignored;
+    ir_diag_init(&ignored);
+    const bool valid = ir_program_parse(program, NULL, steps, &ignored) >= 0;
+    ir_diag_release(&ignored);
+    return valid;
+}

@@ -49,4 +49,10 @@ int *pass_count_uses(struct ir_module *module, struct ir_arena *arena);
 /* Whether a batch strategy works on codes, and in whole blocks of rows. */
 bool pass_has_code_tiles(const char *strategy);
 
+/* Words of a map's program: the number i when the word is "xi", or -1; how many
+ * are "x<wanted>"; whether all of it is a program. */
+int pass_operand_number(const char *word, size_t length);
+int pass_count_operand(const char *program, int wanted);
+bool pass_is_program(const char *program);
+
 #endif
