@@ -107,17 +107,27 @@ static bool read_axis(struct fe_onnx *g, const struct fe_onnx_value *x,
            fe_onnx_error(g, "block_size is not read");
 }
 
-bool fe_onnx_quantize(struct fe_onnx *g)
+/* x, and the scale and zero point (NULL: none) along its axis. */
+static bool read_linear(struct fe_onnx *g, const struct fe_onnx_value **x,
+                        const struct fe_onnx_value **scale,
+                        const struct fe_onnx_value **zero)
 {
-    const struct fe_onnx_value *x = fe_onnx_number_input(g, 0);
     int axis;
     bool ok;
-    if (!x || !read_axis(g, x, &axis))
+    *x = fe_onnx_number_input(g, 0);
+    if (!*x || !read_axis(g, *x, &axis))
         return false;
-    const struct fe_onnx_value *scale = along(g, 1, x, axis);
-    const struct fe_onnx_value *zero =
-        scale ? zero_along(g, 2, x, axis, &ok) : NULL;
-    if (!scale || !ok)
+    *scale = along(g, 1, *x, axis);
+    if (!*scale)
+        return false;
+    *zero = zero_along(g, 2, *x, axis, &ok);
+    return ok;
+}
+
+bool fe_onnx_quantize(struct fe_onnx *g)
+{
+    const struct fe_onnx_value *x, *scale, *zero;
+    if (!read_linear(g, &x, &scale, &zero))
         return false;
     const int64_t asked = fe_onnx_int(g, "output_dtype", 0);
     const int type = zero ? zero->type : asked ? (int)asked : FE_ONNX_UINT8;
@@ -131,15 +141,8 @@ bool fe_onnx_quantize(struct fe_onnx *g)
 
 bool fe_onnx_dequantize(struct fe_onnx *g)
 {
-    const struct fe_onnx_value *x = fe_onnx_number_input(g, 0);
-    int axis;
-    bool ok;
-    if (!x || !read_axis(g, x, &axis))
-        return false;
-    const struct fe_onnx_value *scale = along(g, 1, x, axis);
-    const struct fe_onnx_value *zero =
-        scale ? zero_along(g, 2, x, axis, &ok) : NULL;
-    if (!scale || !ok)
+    const struct fe_onnx_value *x, *scale, *zero;
+    if (!read_linear(g, &x, &scale, &zero))
         return false;
     const struct fe_onnx_shape shape = fe_onnx_shape_of(x);
     return fe_onnx_give_shape(

@@ -311,20 +311,10 @@ bool ir_infer_reduce(const struct ir_module *module, struct ir_op *op,
 
 /* ------------------------------------------------------------------- rules */
 
-/* What inference already checked, for ops that have no further rules. */
-#define NO_MORE_RULES(name)                                                   \
-    bool ir_verify_##name(const struct ir_module *module,                     \
-                          const struct ir_op *op, struct ir_diag *diag)       \
-    {                                                                         \
-        (void)module;                                                         \
-        (void)op;                                                             \
-        (void)diag;                                                           \
-        return true;                                                          \
-    }
-NO_MORE_RULES(input)
-NO_MORE_RULES(softmax)
-NO_MORE_RULES(argmax)
-NO_MORE_RULES(reduce)
+IR_NO_MORE_RULES(input)
+IR_NO_MORE_RULES(softmax)
+IR_NO_MORE_RULES(argmax)
+IR_NO_MORE_RULES(reduce)
 
 bool ir_check_program(const struct ir_op *op, const char *program,
                       int n_operands, struct ir_diag *diag)

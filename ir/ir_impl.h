@@ -43,6 +43,17 @@ ir_infer_fn ir_infer_map_op; /* shared by all MAP ops */
 ir_verify_fn ir_verify_map_op;
 ir_eval_fn ir_eval_map_op;
 
+/* The rules of an op that has none beyond what inference checks. */
+#define IR_NO_MORE_RULES(name)                                                \
+    bool ir_verify_##name(const struct ir_module *module,                     \
+                          const struct ir_op *op, struct ir_diag *diag)       \
+    {                                                                         \
+        (void)module;                                                         \
+        (void)op;                                                             \
+        (void)diag;                                                           \
+        return true;                                                          \
+    }
+
 extern ir_infer_fn *const ir_infer_table[IR_N_OPS];
 extern ir_verify_fn *const ir_verify_table[IR_N_OPS];
 extern ir_eval_fn *const ir_eval_table[IR_N_OPS];

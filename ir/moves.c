@@ -7,17 +7,6 @@
 
 #define bad(...) ir_op_error(__VA_ARGS__)
 
-/* What inference already checked, for ops that have no further rules. */
-#define NO_MORE_RULES(name)                                                   \
-    bool ir_verify_##name(const struct ir_module *module,                     \
-                          const struct ir_op *op, struct ir_diag *diag)       \
-    {                                                                         \
-        (void)module;                                                         \
-        (void)op;                                                             \
-        (void)diag;                                                           \
-        return true;                                                          \
-    }
-
 static const int64_t *ints(const struct ir_op *op, const char *name)
 {
     return ir_attr_tensor(op, name)->data;
@@ -89,7 +78,7 @@ bool ir_infer_concat(const struct ir_module *module, struct ir_op *op,
     return ir_check_size(op, &type, diag);
 }
 
-NO_MORE_RULES(concat)
+IR_NO_MORE_RULES(concat)
 
 /* How many pieces each operand is in: one for each place before the axis. */
 static int64_t count_pieces(const struct ir_op *op)
@@ -203,7 +192,7 @@ bool ir_infer_pad(const struct ir_module *module, struct ir_op *op,
     return ir_check_size(op, &type, diag);
 }
 
-NO_MORE_RULES(pad)
+IR_NO_MORE_RULES(pad)
 
 void ir_eval_pad(struct ir_eval_context *c, const struct ir_op *op)
 {
@@ -248,7 +237,7 @@ bool ir_infer_take(const struct ir_module *module, struct ir_op *op,
     return ir_check_size(op, &type, diag);
 }
 
-NO_MORE_RULES(take)
+IR_NO_MORE_RULES(take)
 
 /* The row of n that the number v is of: cut off to a whole number, one below 0
  * counted from the end, and then the nearest that there is; 0 for a NaN. */

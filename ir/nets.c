@@ -12,17 +12,6 @@
 
 #define bad(...) ir_op_error(__VA_ARGS__)
 
-/* What inference already checked, for ops that have no further rules. */
-#define NO_MORE_RULES(name)                                                   \
-    bool ir_verify_##name(const struct ir_module *module,                     \
-                          const struct ir_op *op, struct ir_diag *diag)       \
-    {                                                                         \
-        (void)module;                                                         \
-        (void)op;                                                             \
-        (void)diag;                                                           \
-        return true;                                                          \
-    }
-
 static const int64_t *ints(const struct ir_op *op, const char *name)
 {
     const struct ir_tensor *t = ir_attr_tensor(op, name);
@@ -163,7 +152,7 @@ bool ir_infer_matmul(const struct ir_module *module, struct ir_op *op,
     return ir_check_size(op, &op->result[0].type, diag);
 }
 
-NO_MORE_RULES(matmul)
+IR_NO_MORE_RULES(matmul)
 
 /* ----------------------------------------------------------- conv and pool */
 
@@ -334,7 +323,7 @@ bool ir_infer_pool(const struct ir_module *module, struct ir_op *op,
     return infer_windows(op, &type, diag);
 }
 
-NO_MORE_RULES(pool)
+IR_NO_MORE_RULES(pool)
 
 /* -------------------------------------------------------------------- scan */
 
