@@ -254,7 +254,7 @@ struct be_artifact *be_compile(const struct ir_module *source,
         be_free(a);
         return NULL;
     }
-    be_library_emit(e, source, options->n_golden ? options->n_golden : 16);
+    be_library_emit(e, source, options->n_golden);
     char *message = NULL;
     if (LLVMVerifyModule(e->llvm, LLVMReturnStatusAction, &message))
         ir_bug("LLVM's verifier: %s", message);

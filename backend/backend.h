@@ -22,7 +22,9 @@ struct be_options {
     const char *target; /* a name of target.c's table, or NULL: the first */
     const char *cpus;   /* ISA levels separated by commas; NULL: all of the
                            target (x86-64-v2,x86-64-v3,x86-64-v4) */
-    int n_golden;       /* rows embedded for the self-test; default 16 */
+    int n_golden;       /* rows embedded for the self-test; 0: 16, or of a
+                           net fewer: as many as fit in 64 KiB and are quickly
+                           evaluated, at least one */
 };
 
 /* ------------------------------------------------------------ compile.c -- */

@@ -308,6 +308,18 @@ static LLVMValueRef outputs(struct be_emitter *e)
     return array;
 }
 
+/* How many rows are embedded when nobody asked for a number: those of images
+ * take room, and the interpreter evaluates a large net for seconds. */
+static int golden_count(const struct ir_module *source)
+{
+    enum { most = 16, most_bytes = 65536 };
+    const int64_t most_work = INT64_C(1) << 30;
+    const int64_t by_bytes = most_bytes / (8 * ir_row_elements(source) + 1);
+    const int64_t by_work = most_work / (ir_module_work(source) + 1);
+    const int64_t n = by_bytes < by_work ? by_bytes : by_work;
+    return n > most ? most : n > 1 ? (int)n : 1;
+}
+
 /* Golden rows: some derived from the model, the rest drawn; the interpreter
  * evaluates the module as it was imported. */
 static void golden(struct be_emitter *e, const struct ir_module *source, int n,
@@ -388,6 +400,8 @@ void be_library_emit(struct be_emitter *e, const struct ir_module *source,
                               one_row ? 4 : 7, level, run,
                               be_scratch_bytes(e) > 0);
     }
+    if (n_golden == 0)
+        n_golden = golden_count(source);
     golden(e, source, n_golden, &rows, &out);
 
     const char *isa[8];

@@ -67,7 +67,7 @@ int cli_build_library(struct rt_library *library,
                       const struct ir_module *source,
                       const struct cli_build *build, struct ir_diag *diag)
 {
-    const struct be_options backend = {.cpus = build->cpus, .n_golden = 16};
+    const struct be_options backend = {.cpus = build->cpus};
     const struct pass_options passes = {.strategy = build->strategy,
                                         .row_strategy = build->row_strategy,
                                         .few_rows = build->few_rows,

@@ -51,7 +51,8 @@ static const struct cli_option table[] = {
             "is done one by one"),
     CLI_TUNE(tune),
     CLI_INT(golden, "golden", 0, "N", 1, 65536,
-            "rows embedded for the self-test (default 16)"),
+            "rows embedded for the self-test (default 16, of large\n"
+            "nets fewer)"),
     CLI_TEXT(print_after, "print-after", 0, "P",
              "print the IR after these passes, or all"),
     CLI_FLAG(verify_each, "verify-each", 0, "check the IR after each pass"),

@@ -22,12 +22,14 @@ struct options {
 
 static const struct cli_option table[] = {
     CLI_INT(rows, "rows", 0, "N", 0, 1e12,
-            "rows drawn at random (default 10000)"),
+            "rows drawn at random (default 10000, of large nets\n"
+            "fewer)"),
     CLI_INT(seed, "seed", 0, "S", 0, 9007199254740992.0,
             "of the rows (default 1)"),
     CLI_INT(max_derived, "max-derived", 0, "N", 0, 1e12,
             "rows derived from the model, at most; spread\n"
-            "over all of them (default 50000)"),
+            "over all of them (default 50000, of large\n"
+            "nets fewer)"),
     CLI_TEXT(library, "library", 0, "LIB",
              "check this library instead of compiling one"),
     CLI_TEXT(outputs, "outputs", 0, "A,B",
@@ -110,17 +112,28 @@ static bool verify_data(struct verify *v, const char *path,
     return n >= 0;
 }
 
+/* Of large nets so few that the interpreter takes a minute or so. */
+static int64_t default_rows(const struct ir_module *module, int64_t usual)
+{
+    const int64_t quick = (INT64_C(1) << 35) / (ir_module_work(module) + 1);
+    return quick < 16 ? 16 : quick < usual ? quick : usual;
+}
+
 static bool verify_all(struct verify *v, const char *data,
                        struct ir_diag *diag)
 {
     const struct options *o = v->options;
     if (data && !verify_data(v, data, diag))
         return false;
-    struct ir_probe *probe = pass_probe_new(v->compare.module,
-                                            (uint64_t)o->seed);
+    const struct ir_module *module = v->compare.module;
+    struct ir_probe *probe = pass_probe_new(module, (uint64_t)o->seed);
+    const int64_t most_rows = o->rows < 0 ? default_rows(module, 10000)
+                                          : o->rows;
+    const int64_t most_derived =
+        o->max_derived < 0 ? default_rows(module, 50000) : o->max_derived;
     const int64_t derived = ir_probe_count(probe);
-    v->n_derived = derived < o->max_derived ? derived : o->max_derived;
-    v->n_drawn = o->rows;
+    v->n_derived = derived < most_derived ? derived : most_derived;
+    v->n_drawn = most_rows;
     verify_probe(v, probe, v->n_derived, 0, derived, "derived");
     verify_probe(v, probe, v->n_drawn, derived, v->n_drawn, "drawn");
     ir_probe_free(probe);
@@ -214,7 +227,7 @@ static int open_library(struct rt_library *library,
 
 static int run(int argc, char **argv)
 {
-    struct options o = {.rows = 10000, .seed = 1, .max_derived = 50000};
+    struct options o = {.rows = -1, .seed = 1, .max_derived = -1};
     struct cli_line line;
     if (!cli_parse(&cli_verify, argc, argv, &o, &line))
         return line.exit_code;

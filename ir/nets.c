@@ -496,3 +496,12 @@ int64_t ir_op_work(const struct ir_op *op)
         return 0;
     }
 }
+
+int64_t ir_module_work(const struct ir_module *module)
+{
+    int64_t work = 0;
+    for (int i = 0; i < module->n_ops; i++)
+        if (__builtin_add_overflow(work, ir_op_work(module->ops[i]), &work))
+            return INT64_MAX;
+    return work;
+}

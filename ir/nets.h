@@ -57,6 +57,8 @@ struct ir_slices ir_slices_of(const struct ir_op *op);
 /* The steps of an op's inner loops for a row, multiply-adds for the most part;
  * at most INT64_MAX. */
 int64_t ir_op_work(const struct ir_op *op);
+/* The same of all ops. */
+int64_t ir_module_work(const struct ir_module *module);
 
 /* The shape that a map on these operands has: dims that fit from the last on, 1
  * fitting any, and operands of one element fitting all. The dtype is the first

@@ -96,6 +96,8 @@ static bool listed(const char *names, const char *wanted)
 
 /* Numbers that one copy of the rows, or of an output's answers, may take. */
 #define MAX_NUMBERS ((int64_t)1 << 24)
+/* The steps of the interpreter for all of them. */
+#define MAX_WORK ((int64_t)1 << 31)
 
 /* The rows and what the module said of them before the first pass. */
 struct answers {
@@ -117,7 +119,9 @@ static int64_t choose_row_count(const struct ir_module *module,
         const int64_t n = ir_type_volume(&module->outputs[i].value->type);
         widest = n > widest ? n : widest;
     }
-    const int64_t most = MAX_NUMBERS / (widest > 0 ? widest : 1);
+    const int64_t by_room = MAX_NUMBERS / (widest > 0 ? widest : 1);
+    const int64_t by_work = MAX_WORK / (ir_module_work(module) + 1);
+    const int64_t most = by_room < by_work ? by_room : by_work;
     const int64_t wanted = options->diff_rows > 0 ? options->diff_rows : 256;
     return wanted < most ? wanted : most > 0 ? most : 1;
 }
