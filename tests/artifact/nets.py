@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Nets compiled for each ISA level have the interpreter's bits: here by `verify`,
-and for other CPUs by the rows that a library carries, under qemu. And they need
-nothing: no memcpy, no memset, no expf."""
+and for other CPUs by the rows that a library carries, under qemu and in node. And
+they need nothing: no memcpy, no memset, no expf."""
 import shutil
 import unittest
 
@@ -52,6 +52,15 @@ class Nets(Case):
 
     def test_aarch64(self):
         self.selftest("aarch64-linux-gnu", ["qemu-aarch64"])
+
+    def test_wasm(self):
+        if not shutil.which("node"):
+            self.skipTest("node is absent")
+        for name, path in list(self.files("f32"))[::4]:
+            module = compile_model(path, self.folder / "m.wasm", "--target",
+                                   "wasm32", "--name", "m")
+            with self.subTest(name):
+                run("node", HERE / "score_rows.mjs", module, "0", input=b"")
 
 
 if __name__ == "__main__":
