@@ -197,6 +197,12 @@ bool be_by_codes(const struct be_forest *forest, bool one_row)
            (one_row && s == IR_OBLIVIOUS);
 }
 
+bool be_by_raw(const struct be_forest *forest, bool one_row)
+{
+    const enum ir_strategy s = forest->by[one_row];
+    return s == IR_RAW8 || s == IR_RAW16;
+}
+
 static bool uses(const struct be_forest *forest, enum ir_strategy s)
 {
     return forest->by[0] == s || forest->by[1] == s;
@@ -237,6 +243,10 @@ static void emit_strategies(struct be_emitter *e, struct be_forest *forest)
         be_match_emit(e, forest, 16);
     if (uses(forest, IR_MATCH32))
         be_match_emit(e, forest, 32);
+    if (uses(forest, IR_RAW8))
+        be_raw_emit(e, forest, 8);
+    if (uses(forest, IR_RAW16))
+        be_raw_emit(e, forest, 16);
     emit_quantise(e, forest);
     if (uses(forest, IR_BRANCH))
         be_branch_emit(e, forest);
@@ -390,16 +400,17 @@ static void lower_tile(struct be_emitter *e, struct be_forest *forest)
         finish_margins(e, forest, sums, to);
 }
 
-/* The row `index` of the tile as contiguous numbers of the forest's dtype: the
- * caller's own when they are that already, else a copy. */
+/* The row `index` of the tile as contiguous numbers of a dtype that is not
+ * wider than the forest's: the caller's own when they are that already, else a
+ * copy. */
 static LLVMValueRef contiguous_row(struct be_emitter *e,
                                    const struct be_forest *forest,
-                                   LLVMValueRef index)
+                                   LLVMValueRef index, enum ir_dtype dtype)
 {
     const struct ir_forest *f = &forest->f;
     const struct be_layout *layout = e->one_row ? e->layout_one : e->layout;
     const struct be_view x = be_view_of(e, forest->op->operand[0]);
-    if (x.dense_columns && x.dtype == f->in_dtype)
+    if (x.dense_columns && x.dtype == dtype)
         return be_view_at(e, &x, index, be_i64(e, 0));
     LLVMValueRef copy = be_offset(
         e, e->workspace, be_i64(e, layout->work[forest->number]));
@@ -407,8 +418,8 @@ static LLVMValueRef contiguous_row(struct be_emitter *e,
     be_loop_begin(e, &loop, be_i64(e, 0), be_i64(e, f->n_features), 1);
     LLVMValueRef v = be_load(e, be_type(e, x.dtype),
                              be_view_at(e, &x, index, loop.index));
-    be_store(e, be_convert(e, v, x.dtype, f->in_dtype),
-             be_at(e, be_type(e, f->in_dtype), copy, loop.index));
+    be_store(e, be_convert(e, v, x.dtype, dtype),
+             be_at(e, be_type(e, dtype), copy, loop.index));
     be_loop_end(e, &loop);
     return copy;
 }
@@ -430,8 +441,22 @@ static void add_by_codes(struct be_emitter *e, struct be_forest *forest,
     be_call(e, forest->one[by][level], args, 2);
 }
 
-/* Row by row, as batches are done or as one row is: by branch, walk, match, or
- * one row by oblivious. */
+/* The row `index` of the tile, by its own numbers. */
+static void add_by_raw(struct be_emitter *e, struct be_forest *forest,
+                       enum ir_strategy by, LLVMValueRef index,
+                       LLVMValueRef margin)
+{
+    const struct be_view x = be_view_of(e, forest->op->operand[0]);
+    const enum ir_dtype dtype =
+        x.dtype == IR_F32 ? IR_F32 : forest->f.in_dtype;
+    LLVMValueRef args[] = {contiguous_row(e, forest, index, dtype), margin};
+    be_call(e,
+            forest->raw[by == IR_RAW16][be_level_index(e)][dtype == IR_F64],
+            args, 2);
+}
+
+/* Row by row, as batches are done or as one row is: by branch, walk, match,
+ * raw, or one row by oblivious. */
 static void lower_rows(struct be_emitter *e, struct be_forest *forest,
                        bool as_one)
 {
@@ -440,6 +465,7 @@ static void lower_rows(struct be_emitter *e, struct be_forest *forest,
     const struct ir_value *margin = &op->result[0], *leaf = &op->result[1];
     const bool branch = forest->by[as_one] == IR_BRANCH;
     const bool by_codes = be_by_codes(forest, as_one);
+    const bool by_raw = be_by_raw(forest, as_one);
     LLVMTypeRef sum = be_type(e, f->sum_dtype);
     LLVMValueRef sums = NULL, leaves = NULL;
     if (e->needed[margin->id]) {
@@ -451,8 +477,8 @@ static void lower_rows(struct be_emitter *e, struct be_forest *forest,
     struct be_loop loop;
     be_loop_begin(e, &loop, be_i64(e, 0), e->n_rows, 1);
     LLVMValueRef args[2] = {NULL};
-    if (leaves || !by_codes)
-        args[0] = contiguous_row(e, forest, loop.index);
+    if (leaves || !(by_codes || by_raw))
+        args[0] = contiguous_row(e, forest, loop.index, f->in_dtype);
     if (leaves) { /* first: codes are written where the row is copied to */
         LLVMValueRef t =
             LLVMBuildNSWMul(e->b, loop.index, be_i64(e, f->n_trees), "");
@@ -467,6 +493,8 @@ static void lower_rows(struct be_emitter *e, struct be_forest *forest,
             be_call(e, forest->branch_chunks[c], args, 2);
         if (by_codes)
             add_by_codes(e, forest, forest->by[as_one], loop.index, args[1]);
+        else if (by_raw)
+            add_by_raw(e, forest, forest->by[as_one], loop.index, args[1]);
         else if (!branch)
             be_call(e, forest->walk, args, 2);
     }

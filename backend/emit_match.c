@@ -1,14 +1,16 @@
 /* emit_match.c: the strategies `match16` and `match32`, which take rows one by
- * one and do not jump on what a row answers.
+ * one and do not jump on what a row answers; and `raw8` and `raw16`, which are
+ * the same on the row's own numbers.
  *
- * A tree is cut into clusters of up to 15 or 31 nodes (ir/clusters.c). All
- * tests of a cluster are decided at once (emit_tests.c), and their answers are
- * the bits of one word. Exits are numbered from one side to the other, at each
- * node first those where its test is not passed. A test that is passed rules
- * those out, and the first exit that no test rules out is the one that the row
- * leaves by (Lucchese and others, "QuickScorer", 2015): each exit has the word
- * of the tests that rule it out, which all exits at once compare with the
- * answers. It leads to the next cluster, or to a leaf.
+ * A tree is cut into clusters of up to 15 or 31 nodes, or 7 (ir/clusters.c).
+ * All tests of a cluster are decided at once, of codes (emit_tests.c) or of
+ * numbers (emit_raw.c), and their answers are the bits of one word. Exits are
+ * numbered from one side to the other, at each node first those where its test
+ * is not passed. A test that is passed rules those out, and the first exit that
+ * no test rules out is the one that the row leaves by (Lucchese and others,
+ * "QuickScorer", 2015): each exit has the word of the tests that rule it out,
+ * which all exits at once compare with the answers. It leads to the next
+ * cluster, or to a leaf.
  *
  * Where all trees are one cluster, each adds its leaf value as soon as that is
  * found. Else trees are taken in blocks: first the first step of all, then the
@@ -32,11 +34,13 @@ struct match {
     struct be_forest *forest;
     const struct ir_forest *f;
     struct be_tests tests;
+    bool is_raw; /* and then: */
+    struct be_raw raw;
     int lanes;
     int64_t cluster_bytes, n_clusters;
     int exit_bytes; /* of where an exit leads: 2 or 4; 0 when all are leaves */
     int max_steps; /* of a tree: clusters that are passed */
-    LLVMTypeRef word; /* i16 or i32: a bit a lane */
+    LLVMTypeRef word; /* an integer with a bit a lane */
     LLVMTypeRef exit; /* an integer of exit_bytes */
     LLVMValueRef clusters, roots, values, set_words;
     /* Of the function being emitted: of the block's trees the leaf, as a place
@@ -82,7 +86,7 @@ static struct ordered order_exits(const struct match *m,
             o.exit[n++] = c->exit[~at];
             continue;
         }
-        const bool left = be_in_words(m->forest, c->node[at]) ||
+        const bool left = m->is_raw || be_in_words(m->forest, c->node[at]) ||
                           be_node_test(m->forest, c->node[at]).left;
         if (half[at]) {
             for (int i = first[at]; i < n; i++)
@@ -98,14 +102,15 @@ static struct ordered order_exits(const struct match *m,
     return o;
 }
 
-/* The tests of the cluster number `number`, what rules its exits out, and where
- * its exits lead: to a cluster or ~leaf, numbered in the tree. */
-static void append_cluster(struct match *m, const struct ir_cluster *c,
-                           int64_t number, struct be_set_words *words,
-                           struct ir_text *to)
+static void append_tests(struct match *m, const struct ir_cluster *c,
+                         int64_t number, struct be_set_words *words,
+                         struct ir_text *to)
 {
     int32_t node[IR_MOST_EXITS];
-    const struct ordered o = order_exits(m, c);
+    if (m->is_raw) {
+        be_raw_append(&m->raw, number, c->node, c->n_nodes, to);
+        return;
+    }
     for (int i = 0; i < m->lanes; i++) {
         const bool in_words =
             i < c->n_nodes && be_in_words(m->forest, c->node[i]);
@@ -114,6 +119,16 @@ static void append_cluster(struct match *m, const struct ir_cluster *c,
             be_set_words_add(m->forest, words, number, i, c->node[i]);
     }
     be_tests_append(&m->tests, node, to);
+}
+
+/* The tests of the cluster number `number`, what rules its exits out, and where
+ * its exits lead: to a cluster or ~leaf, numbered in the tree. */
+static void append_cluster(struct match *m, const struct ir_cluster *c,
+                           int64_t number, struct be_set_words *words,
+                           struct ir_text *to)
+{
+    const struct ordered o = order_exits(m, c);
+    append_tests(m, c, number, words, to);
     for (int i = 0; i < m->lanes; i++) /* little-endian, as the targets are */
         ir_text_append(to, &o.rulers[i], (size_t)m->lanes / 8);
     for (int i = 0; i < m->lanes; i++)
@@ -136,9 +151,20 @@ static void append_values(const struct match *m, const struct ir_cluster *c,
     }
 }
 
+static int64_t rulers_at(const struct match *m)
+{
+    return m->is_raw ? be_raw_bytes(&m->raw) : be_tests_bytes(&m->tests);
+}
+
 static int64_t exits_at(const struct match *m)
 {
-    return be_tests_bytes(&m->tests) + (int64_t)m->lanes * m->lanes / 8;
+    return rulers_at(m) + (int64_t)m->lanes * m->lanes / 8;
+}
+
+/* Of set tests that are words. */
+static int set_runs(const struct match *m)
+{
+    return m->is_raw ? 0 : m->forest->n_set_runs;
 }
 
 /* Cuts the trees to see what clusters look like. */
@@ -147,6 +173,7 @@ static void plan_clusters(struct match *m)
     struct ir_cut cut = {0};
     int32_t most = 0; /* number of a cluster or leaf in its tree */
     m->max_steps = 1;
+    m->n_clusters = 0;
     for (int t = 0; t < m->f->n_trees; t++) {
         ir_cut_tree(&cut, m->f, t, m->lanes);
         const int32_t leaves = m->f->leaf_start[t + 1] - m->f->leaf_start[t];
@@ -166,7 +193,7 @@ static void plan_clusters(struct match *m)
 static void emit_set_words(struct match *m, const struct be_set_words *words)
 {
     int64_t bytes = 0;
-    for (int r = 0; r < m->forest->n_set_runs; r++)
+    for (int r = 0; r < set_runs(m); r++)
         bytes += be_set_words_bytes(m->forest, words, r);
     m->set_words = be_bytes(m->e, "set_word", words->words, (size_t)bytes, 64);
 }
@@ -176,13 +203,14 @@ static struct be_set_words start_set_words(const struct match *m)
     struct be_set_words words = {.n_clusters = m->n_clusters,
                                  .word_bytes = m->lanes / 8};
     int64_t bytes = 0;
-    for (int r = 0; r < m->forest->n_set_runs; r++)
+    for (int r = 0; r < set_runs(m); r++)
         bytes += be_set_words_bytes(m->forest, &words, r);
     words.words = ir_realloc_array(NULL, (size_t)bytes + 1, 1);
     memset(words.words, 0, (size_t)bytes + 1);
     return words;
 }
 
+/* All but what depends on the dtype of rows is emitted once. */
 static void emit_tables(struct match *m)
 {
     const struct ir_forest *f = m->f;
@@ -210,12 +238,16 @@ static void emit_tables(struct match *m)
     if (others.length > 0)
         ir_text_append(&clusters, others.data, others.length);
     m->clusters = be_bytes(m->e, "cluster", clusters.data, clusters.length, 64);
-    m->roots = be_bytes(m->e, "match_root", roots,
-                        (size_t)f->n_trees * sizeof(*roots), 16);
-    m->values = m->exit_bytes ? be_leaf_values(m->e, m->forest)
-                              : be_bytes(m->e, "leaf_value", values.data,
-                                         values.length, 64);
-    if (m->forest->n_set_runs > 0)
+    if (!m->roots) {
+        m->roots = be_bytes(m->e, "match_root", roots,
+                            (size_t)f->n_trees * sizeof(*roots), 16);
+        m->values = m->exit_bytes ? be_leaf_values(m->e, m->forest)
+                                  : be_bytes(m->e, "leaf_value", values.data,
+                                             values.length, 64);
+    }
+    if (m->is_raw)
+        be_raw_emit_sets(&m->raw, m->n_clusters);
+    if (set_runs(m) > 0)
         emit_set_words(m, &words);
     ir_cut_release(&cut);
     ir_text_release(&clusters);
@@ -237,8 +269,9 @@ static LLVMValueRef spread_answers(struct match *m, LLVMValueRef answers)
     answers = LLVMBuildZExt(e->b, answers, e->i32, "");
     answers = LLVMBuildAnd(e->b, answers,
                            be_i32(e, (1ll << (m->lanes - 1)) - 1), "");
-    if (m->lanes == 16)
-        answers = LLVMBuildMul(e->b, answers, be_i32(e, 0x10001), "");
+    if (m->lanes < 32)
+        answers = LLVMBuildMul(
+            e->b, answers, be_i32(e, m->lanes == 16 ? 0x10001 : 0x1010101), "");
     const int n = m->lanes * (m->lanes / 8) / 4;
     return LLVMBuildBitCast(e->b, be_splat(e, answers, n),
                             be_vector(m->word, m->lanes), "");
@@ -251,7 +284,7 @@ static void load_set_rows(struct match *m, LLVMValueRef codes)
     const struct be_set_words w = {.n_clusters = m->n_clusters,
                                    .word_bytes = m->lanes / 8};
     int64_t start = 0;
-    for (int r = 0; r < m->forest->n_set_runs; r++) {
+    for (int r = 0; r < set_runs(m); r++) {
         LLVMValueRef row = be_load(
             e, e->i32, be_offset(e, codes, be_i64(e, BE_SET_ROWS_AT + 4 * r)));
         row = LLVMBuildMul(e->b, LLVMBuildZExt(e->b, row, e->i64, ""),
@@ -270,16 +303,18 @@ static LLVMValueRef find_exit(struct match *m, LLVMValueRef number,
 {
     struct be_emitter *e = m->e;
     LLVMTypeRef words = be_vector(m->word, m->lanes);
-    LLVMValueRef answers = LLVMBuildBitCast(
-        e->b, be_tests_pass(&m->tests, cluster), m->word, "");
-    for (int r = 0; r < m->forest->n_set_runs; r++)
+    LLVMValueRef answers =
+        m->is_raw ? be_raw_pass(&m->raw, number, cluster)
+                  : LLVMBuildBitCast(
+                        e->b, be_tests_pass(&m->tests, cluster), m->word, "");
+    for (int r = 0; r < set_runs(m); r++)
         answers = LLVMBuildOr(
             e->b, answers,
             be_load(e, m->word, be_at(e, m->word, m->set_row[r], number)), "");
     LLVMValueRef rulers = LLVMBuildLoad2(
         e->b, words,
-        be_offset(e, cluster, be_i64(e, be_tests_bytes(&m->tests))), "");
-    LLVMSetAlignment(rulers, 16);
+        be_offset(e, cluster, be_i64(e, rulers_at(m))), "");
+    LLVMSetAlignment(rulers, m->lanes == 8 ? 8 : 16);
     LLVMValueRef out =
         LLVMBuildAnd(e->b, rulers, spread_answers(m, answers), "");
     LLVMValueRef left = LLVMBuildICmp(e->b, LLVMIntEQ, out,
@@ -445,19 +480,24 @@ static void add_blocks(struct match *m, LLVMValueRef margin)
     be_loop_end(e, &block);
 }
 
-/* fn(codes, margin): adds all trees to the row's margins. */
+/* fn(codes or row, margin): adds all trees to the row's margins. */
 static LLVMValueRef emit_match(struct match *m)
 {
     struct be_emitter *e = m->e;
     char name[64];
-    snprintf(name, sizeof(name), "match%d_%d_%d", m->lanes,
-             m->forest->number, e->level->vector_bytes);
+    snprintf(name, sizeof(name), "%s%d_%d_%d%s", m->is_raw ? "raw" : "match",
+             m->lanes, m->forest->number, e->level->vector_bytes,
+             m->is_raw ? ir_dtype_name(m->raw.dtype) : "");
     LLVMTypeRef params[] = {e->ptr, e->ptr};
     LLVMValueRef fn = be_function(e, name, e->none, params, 2, e->level);
     be_noalias(e, fn, 0);
     be_noalias(e, fn, 1);
-    be_tests_load(&m->tests, LLVMGetParam(fn, 0));
-    load_set_rows(m, LLVMGetParam(fn, 0));
+    if (m->is_raw) {
+        be_raw_load(&m->raw, LLVMGetParam(fn, 0));
+    } else {
+        be_tests_load(&m->tests, LLVMGetParam(fn, 0));
+        load_set_rows(m, LLVMGetParam(fn, 0));
+    }
     if (m->exit_bytes)
         add_blocks(m, LLVMGetParam(fn, 1));
     else
@@ -478,5 +518,24 @@ void be_match_emit(struct be_emitter *e, struct be_forest *forest, int lanes)
     for (int l = 0; l < e->n_levels; l++) {
         e->level = e->levels[l];
         forest->one[lanes == 16 ? IR_MATCH16 : IR_MATCH32][l] = emit_match(&m);
+    }
+}
+
+void be_raw_emit(struct be_emitter *e, struct be_forest *forest, int lanes)
+{
+    struct match m = {.e = e, .forest = forest, .f = &forest->f,
+                      .lanes = lanes, .is_raw = true};
+    m.word = lanes == 8 ? e->i8 : e->i16;
+    for (int wide = 0; wide < 2; wide++) {
+        const enum ir_dtype dtype = wide ? IR_F64 : IR_F32;
+        if (wide && forest->f.in_dtype == IR_F32)
+            continue; /* such rows are narrowed first */
+        be_raw_init(&m.raw, e, forest, lanes, dtype);
+        plan_clusters(&m);
+        emit_tables(&m);
+        for (int l = 0; l < e->n_levels; l++) {
+            e->level = e->levels[l];
+            forest->raw[lanes == 16][l][wide] = emit_match(&m);
+        }
     }
 }

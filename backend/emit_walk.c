@@ -118,6 +118,8 @@ void be_in_set_emit(struct be_emitter *e, struct be_forest *forest)
     snprintf(name, sizeof(name), "in_set_%d", forest->number);
     LLVMTypeRef params[] = {be_type(e, forest->f.in_dtype), e->i32, e->i32,
                             e->i32};
+    if (forest->in_set)
+        return;
     emit_set_table(e, forest);
     forest->in_set = be_function(e, name, e->i1, params, 4, e->levels[0]);
     be_noinline(e, forest->in_set);

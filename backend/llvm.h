@@ -366,6 +366,8 @@ struct be_forest {
     LLVMValueRef quantise[8][2], quantise_one[8][2];
     /* fn(codes, margin) of one row, by strategy and level, or NULL. */
     LLVMValueRef one[IR_N_STRATEGIES][8];
+    /* fn(row, margin): of raw8 and raw16 by level and dtype of the row. */
+    LLVMValueRef raw[2][8][2];
     /* Of one row whose set tests are words (set_words.c), else 0 and NULL: the
      * runs of columns; where each column's code is among those of a row. */
     int n_set_runs;
@@ -390,6 +392,8 @@ void be_forests_emit(struct be_emitter *e);
  * rows are done one by one by their codes, by forest->one. */
 bool be_by_tiles(const struct be_forest *forest);
 bool be_by_codes(const struct be_forest *forest, bool one_row);
+/* The same on their own numbers, by forest->raw. */
+bool be_by_raw(const struct be_forest *forest, bool one_row);
 /* Whether margins are found by the strategy walk, of batches or of one row. */
 bool be_walks(const struct be_forest *forest);
 
@@ -469,6 +473,39 @@ int be_tests_bytes(const struct be_tests *t);
 void be_tests_load(struct be_tests *t, LLVMValueRef codes);
 /* Which of the tests at `at`, aligned to 16, are passed: a vector of i1. */
 LLVMValueRef be_tests_pass(const struct be_tests *t, LLVMValueRef at);
+
+/* --------------------------------------------------------- emit_raw.c -- */
+
+/* Decides `lanes` tests, 8 or 16, of one row of f32, or of the forest's dtype,
+ * at once. */
+enum { BE_RAW_TABLES = 4 };
+struct be_raw {
+    struct be_emitter *e;
+    struct be_forest *forest;
+    int lanes;
+    enum ir_dtype dtype;
+    bool has_missing, has_zeros, has_sets; /* what some node asks */
+    int index_bytes; /* of the number of a feature: 1, 2 or 4 */
+    int n_tables; /* registers that hold the row at levels with masks, or 0 */
+    struct ir_text sets; /* until they are emitted: */
+    LLVMValueRef set, set_start;
+    LLVMValueRef row, table[BE_RAW_TABLES]; /* of the current function */
+};
+void be_raw_init(struct be_raw *r, struct be_emitter *e,
+                 struct be_forest *forest, int lanes, enum ir_dtype dtype);
+/* Appends to a table the tests of node[0..n-1]; how many bytes that is, a
+ * multiple of 16. */
+void be_raw_append(struct be_raw *r, int64_t cluster, const int32_t *node,
+                   int n, struct ir_text *to);
+int be_raw_bytes(const struct be_raw *r);
+/* Emits the set tests of all clusters, when those have been appended. */
+void be_raw_emit_sets(struct be_raw *r, int64_t n_clusters);
+/* Takes the row, of which nothing behind it is read. */
+void be_raw_load(struct be_raw *r, LLVMValueRef row);
+/* Which of the tests of the cluster number `number` at `cluster`, aligned to
+ * 16, are passed: an integer with a bit a lane. */
+LLVMValueRef be_raw_pass(const struct be_raw *r, LLVMValueRef number,
+                         LLVMValueRef cluster);
 
 /* ------------------------------------------------------- emit_planes.c -- */
 
@@ -640,6 +677,7 @@ void be_branch_emit(struct be_emitter *e, struct be_forest *forest);
 void be_walk_emit(struct be_emitter *e, struct be_forest *forest);
 /* These fill forest->one of a strategy and all levels. */
 void be_match_emit(struct be_emitter *e, struct be_forest *forest, int lanes);
+void be_raw_emit(struct be_emitter *e, struct be_forest *forest, int lanes);
 void be_oblivious_one_emit(struct be_emitter *e, struct be_forest *forest);
 /* The nodes as a table; the entry of node `index`, an i64, and its feature;
  * whether v, of f.in_dtype, goes left at an entry; whether that is a set test;

@@ -492,7 +492,7 @@ int ir_find_output(const struct ir_module *module, const char *name);
     "cut_start:tensor? cuts:tensor? column_set_start:tensor? "                \
     "column_set:tensor? node_column:tensor? node_code:tensor? "               \
     "strategy:string? row_strategy:string? tile_rows:int? few_rows:int? "     \
-    "batch_ns:int? chunk_nodes:int? " IR_SLOTS_ATTR
+    "batch_ns:int? chunk_nodes:int? leaf_dtype:string? " IR_SLOTS_ATTR
 
 enum ir_node_flag {
     IR_NODE_MISSING_LEFT = 1,
@@ -532,6 +532,8 @@ struct ir_forest {
     const double *leaf_const, *coef;
     const int32_t *coef_start, *coef_feature;
     /* Of `forest` only; NULL and 0 on `trees` or without codes. */
+    enum ir_dtype leaf_dtype; /* of tables of leaf values, exact; sum_dtype
+                                 where nothing is said of it */
     int code_bits, n_code_columns;
     const int32_t *column_feature;
     const uint8_t *column_flags; /* enum ir_node_flag, of all its nodes */
@@ -549,7 +551,7 @@ void ir_forest_view(const struct ir_op *op, struct ir_forest *forest);
  * each does. */
 enum ir_strategy {
     IR_BRANCH, IR_WALK, IR_MATCH16, IR_MATCH32, IR_SELECT, IR_SLICE,
-    IR_OBLIVIOUS, IR_N_STRATEGIES
+    IR_OBLIVIOUS, IR_RAW8, IR_RAW16, IR_N_STRATEGIES
 };
 extern const char *const ir_strategy_name[IR_N_STRATEGIES];
 /* -1 when there is none of that name. */
@@ -560,6 +562,12 @@ enum { IR_SLICE_MOST_NODES = 6656, IR_SLICE_MOST_ROWS = 512 };
  * cannot be had for a forest...". NULL when it can. */
 const char *ir_strategy_obstacle(const struct ir_forest *f, enum ir_strategy s,
                               bool one_row);
+/* The greatest number of in_dtype that goes left at a numeric node; a NaN when
+ * none does. */
+double ir_last_left(const struct ir_forest *f, int64_t node);
+/* Whether all leaf values are numbers of `dtype`: f32, f64, or u8; no NaN is,
+ * but of sum_dtype, and no -0.0 is a whole number. */
+bool ir_leaves_fit(const struct ir_forest *f, enum ir_dtype dtype);
 /* The different tests of a tree of a forest with codes, however many nodes ask
  * them: a node of each, numbered in the forest. Returns how many, or -1 for
  * more than IR_MAX_TREE_TESTS. */
@@ -571,9 +579,9 @@ int ir_tree_tests(const struct ir_forest *f, int tree,
  * many tests, above IR_MAX_TABLE_BYTES. */
 #define IR_MAX_TABLE_BYTES (64 << 20)
 int64_t ir_table_bytes(const struct ir_forest *f);
-/* A tree in clusters of up to 15 or 31 nodes, as the strategy match has it,
- * with up to 16 or 32 exits. Cluster 0 has the root; a cluster's node 0 is on
- * top. */
+/* A tree in clusters of up to 7, 15 or 31 nodes, as the strategies raw and match
+ * have it, with up to 8, 16 or 32 exits. Cluster 0 has the root; a cluster's node
+ * 0 is on top. */
 enum { IR_MOST_EXITS = 32 };
 struct ir_cluster {
     int depth; /* clusters from the root to this one, both included */
@@ -589,7 +597,7 @@ struct ir_cut {
     struct ir_cluster *cluster;
     int32_t *height, *order; /* scratch */
 };
-/* Cuts one tree into clusters of at most `lanes` exits, 16 or 32; `cut` starts
+/* Cuts one tree into clusters of at most `lanes` exits; `cut` starts
  * as zeros and can be used again. */
 void ir_cut_tree(struct ir_cut *cut, const struct ir_forest *f, int tree,
                  int lanes);

@@ -33,6 +33,16 @@ static double float_or(const struct ir_op *op, const char *name,
     return ir_find_attr(op, name) ? ir_attr_float(op, name) : fallback;
 }
 
+/* What leaf values are stored as where an attribute says it, and well. */
+static enum ir_dtype leaf_dtype_of(const struct ir_op *op,
+                                   enum ir_dtype fallback)
+{
+    enum ir_dtype dtype = fallback;
+    if (op->kind == IR_OP_forest && ir_find_attr(op, "leaf_dtype"))
+        (void)ir_dtype_parse(ir_attr_string(op, "leaf_dtype"), &dtype);
+    return dtype;
+}
+
 static void view_codes(const struct ir_op *op, struct ir_forest *f)
 {
     f->code_bits = (int)ir_attr_int(op, "code_bits");
@@ -87,6 +97,7 @@ void ir_forest_view(const struct ir_op *op, struct ir_forest *f)
         .coef_start = data_of(op, "coef_start"),
         .coef_feature = data_of(op, "coef_feature"),
     };
+    f->leaf_dtype = leaf_dtype_of(op, f->sum_dtype);
     if (f->cover)
         f->cover_dtype = ir_attr_tensor(op, "cover")->type.dtype;
     if (f->set)
@@ -504,12 +515,13 @@ static bool check_column(const struct ir_op *op, const struct ir_forest *f,
     return true;
 }
 
-/* The largest value that goes left at a numeric node. */
-static double last_left(const struct ir_forest *f, int node)
+double ir_last_left(const struct ir_forest *f, int64_t node)
 {
     const double threshold = ir_real(f->threshold, f->in_dtype, (size_t)node);
     if (!f->strict)
         return threshold;
+    if (threshold == -INFINITY)
+        return NAN;
     return f->in_dtype == IR_F32 ? nextafterf((float)threshold, -INFINITY)
                                  : nextafter(threshold, -INFINITY);
 }
@@ -527,9 +539,9 @@ static bool check_code(const struct ir_op *op, const struct ir_forest *f,
                        i, code, n);
         const double cut =
             ir_real(f->cuts, f->in_dtype, (size_t)(first_cut + code));
-        return cut == last_left(f, i) ||
+        return cut == ir_last_left(f, i) ||
                bad(op, diag, "node %d: cut %.17g is not its threshold's, "
-                   "%.17g", i, cut, last_left(f, i));
+                   "%.17g", i, cut, ir_last_left(f, i));
     }
     const int n = f->column_set_start[c + 1] - first_set;
     if (code == 0 || code & (code - 1) || code >> n != 0)
@@ -608,7 +620,7 @@ static bool check_range(const struct ir_op *op, const char *name, int64_t min,
 const char *const ir_strategy_name[IR_N_STRATEGIES] = {
     [IR_BRANCH] = "branch", [IR_WALK] = "walk", [IR_MATCH16] = "match16",
     [IR_MATCH32] = "match32", [IR_SELECT] = "select", [IR_SLICE] = "slice",
-    [IR_OBLIVIOUS] = "oblivious"};
+    [IR_OBLIVIOUS] = "oblivious", [IR_RAW8] = "raw8", [IR_RAW16] = "raw16"};
 
 int ir_strategy_find(const char *name)
 {
@@ -639,6 +651,8 @@ const char *ir_strategy_obstacle(const struct ir_forest *f, enum ir_strategy s,
         return NULL;
     if (f->coef_start)
         return " with linear leaves";
+    if (s == IR_RAW8 || s == IR_RAW16)
+        return NULL;
     if (f->code_bits == 0)
         return " without codes (run quantise first; there are none for more "
                "than 65535 cuts a feature or 65536 leaves a tree)";
@@ -666,6 +680,39 @@ static bool check_strategy(const struct ir_op *op, const char *name,
                        name, given, why);
 }
 
+static bool fits(double v, enum ir_dtype dtype)
+{
+    if (dtype == IR_F32) /* infinities compare equal, NaNs do not */
+        return (double)(float)v == v;
+    return v >= 0 && v <= UINT8_MAX && v == (double)(uint8_t)v && !signbit(v);
+}
+
+bool ir_leaves_fit(const struct ir_forest *f, enum ir_dtype dtype)
+{
+    const size_t n = (size_t)f->n_leaves * (size_t)f->leaf_width;
+    if (dtype == f->sum_dtype)
+        return true;
+    if (dtype != IR_U8 && dtype != IR_F32)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (!fits(ir_real(f->leaf_value, f->sum_dtype, i), dtype))
+            return false;
+    return true;
+}
+
+static bool check_leaf_dtype(const struct ir_op *op, struct ir_diag *diag)
+{
+    struct ir_forest f;
+    enum ir_dtype dtype;
+    if (!ir_find_attr(op, "leaf_dtype"))
+        return true;
+    const char *name = ir_attr_string(op, "leaf_dtype");
+    ir_forest_view(op, &f);
+    return (ir_dtype_parse(name, &dtype) && ir_leaves_fit(&f, dtype)) ||
+           bad(op, diag, "leaf_dtype is '%s', which not all leaf values are "
+               "numbers of", name);
+}
+
 bool ir_verify_forest(const struct ir_module *module, const struct ir_op *op,
                       struct ir_diag *diag)
 {
@@ -689,7 +736,8 @@ bool ir_verify_forest(const struct ir_module *module, const struct ir_op *op,
         !strcmp(ir_attr_string(op, "strategy"), "slice") &&
         !check_range(op, "tile_rows", 64, IR_SLICE_MOST_ROWS, diag))
         return false;
-    return check_strategy(op, "strategy", false, diag) &&
+    return check_leaf_dtype(op, diag) &&
+           check_strategy(op, "strategy", false, diag) &&
            check_strategy(op, "row_strategy", true, diag);
 }
 

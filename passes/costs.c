@@ -22,6 +22,7 @@ const char *const pass_term_name[PASS_N_TERMS] = {
 /* Bytes of codes that are looked up in registers: backend/emit_tests.c. And
  * features whose set tests can be words: backend/set_words.c. */
 #define MOST_CODES 128
+#define MOST_ROW 256 /* of numbers: backend/emit_raw.c */
 #define MOST_SET_RUNS 8
 
 /* The sum over the trees of the mean depth of a leaf. */
@@ -143,14 +144,40 @@ static void count_tests(const struct ir_forest *f, double *term)
     count_lookups(f, tests / 32, 32, false, term);
 }
 
-/* Terms of match, of clusters of `lanes` exits. */
-static void count_steps(const struct ir_forest *f, int lanes, double *term)
+/* Set tests among the nodes of a cluster. */
+static int count_sets(const struct ir_forest *f, const struct ir_cluster *c)
 {
+    int n = 0;
+    for (int i = 0; i < c->n_nodes; i++)
+        n += (f->flags[c->node[i]] & IR_NODE_CATEGORICAL) != 0;
+    return n;
+}
+
+/* Of one row by raw: how the numbers that n groups of `lanes` tests ask for are
+ * found, by loads or, where there are masks and the row fits, permutes. */
+static void count_numbers(const struct ir_forest *f, double n, int lanes,
+                          double *term)
+{
+    const int64_t bytes =
+        f->n_features * (int64_t)ir_dtype_bytes(f->in_dtype);
+    term[bytes > MOST_ROW ? PASS_loads : PASS_shuffles] =
+        bytes > MOST_ROW ? n * lanes : n;
+}
+
+/* Terms of match, and of raw, of clusters of `lanes` exits. */
+static void count_steps(const struct ir_forest *f, int lanes, bool raw,
+                        double *term)
+{
+    const double test_bytes = raw ? 1 + (double)ir_dtype_bytes(f->in_dtype) : 4;
+    double sets = 0, clusters = 0;
     struct ir_cut cut = {0};
     double steps = 0, bytes = 0;
     for (int t = 0; t < f->n_trees; t++) {
         double depths = 0, leaves = 0;
         ir_cut_tree(&cut, f, t, lanes);
+        clusters += cut.n;
+        for (int k = 0; k < cut.n; k++)
+            sets += count_sets(f, &cut.cluster[k]);
         for (int k = 0; k < cut.n; k++)
             for (int i = 0; i < cut.cluster[k].n_exits; i++)
                 if (cut.cluster[k].exit[i] < 0) {
@@ -158,13 +185,18 @@ static void count_steps(const struct ir_forest *f, int lanes, double *term)
                     leaves++;
                 }
         steps += depths / leaves;
-        bytes += cut.n * (double)lanes * (lanes / 8 + 4);
+        bytes += cut.n * (double)lanes * (lanes / 8 + test_bytes);
     }
     ir_cut_release(&cut);
     term[PASS_steps] = steps;
     term[PASS_more_steps] = steps - f->n_trees;
     term[PASS_far_steps] = steps * log2(1 + bytes / NEAR_BYTES);
-    count_lookups(f, steps, lanes, true, term);
+    if (raw)
+        count_numbers(f, steps, lanes, term);
+    else
+        count_lookups(f, steps, lanes, true, term);
+    if (raw && clusters > 0)
+        term[PASS_sets] = steps * sets / clusters;
 }
 
 /* Terms of slice. */
@@ -230,7 +262,9 @@ void pass_estimate(const struct ir_forest *f, struct pass_costs *costs)
         if (any && s == IR_SLICE)
             count_blends(f, term);
         if (any && (s == IR_MATCH16 || s == IR_MATCH32))
-            count_steps(f, s == IR_MATCH16 ? 16 : 32, term);
+            count_steps(f, s == IR_MATCH16 ? 16 : 32, false, term);
+        if (any && (s == IR_RAW8 || s == IR_RAW16))
+            count_steps(f, s == IR_RAW8 ? 8 : 16, true, term);
         for (int rows = 0; rows < PASS_N_ROWS; rows++)
             sum_machines(costs, (enum pass_rows)rows, s,
                          any && has_rows(f, s, (enum pass_rows)rows));
