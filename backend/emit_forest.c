@@ -50,42 +50,34 @@ static void place_leaves(struct be_forest *forest)
 static void emit_leaf_table(struct be_emitter *e, struct be_forest *forest)
 {
     const struct ir_forest *f = &forest->f;
-    const size_t bytes =
-        (size_t)f->leaf_width * ir_dtype_bytes(f->sum_dtype);
-    const uint8_t *value = f->leaf_value;
+    const size_t bytes = forest->leaf_bytes;
     uint8_t *table = ir_realloc_array(NULL, (size_t)f->n_leaves, bytes);
     for (int t = 0; t < f->n_trees; t++)
         for (int i = f->leaf_start[t]; i < f->leaf_start[t + 1]; i++)
             memcpy(table + (f->leaf_start[t] + forest->leaf_place[i]) * bytes,
-                   value + i * bytes, bytes);
-    forest->leaf_table =
-        be_bytes(e, "leaf_value", table, be_leaf_bytes(f), 64);
+                   forest->stored + i * bytes, bytes);
+    forest->leaf_table = be_bytes(e, "leaf_value", table,
+                                  (size_t)f->n_leaves * bytes, 64);
     free(table);
 }
 
 LLVMValueRef be_leaf_values(struct be_emitter *e, struct be_forest *forest)
 {
-    const struct ir_forest *f = &forest->f;
     if (!forest->leaf_values)
         forest->leaf_values =
-            be_bytes(e, "leaf_value", f->leaf_value, be_leaf_bytes(f), 64);
+            be_bytes(e, "leaf_value", forest->stored,
+                     (size_t)forest->f.n_leaves * forest->leaf_bytes, 64);
     return forest->leaf_values;
 }
 
 /* acc[k] += from[k] for k < n. */
-static void add_values(struct be_emitter *e, LLVMTypeRef type, int n,
-                          LLVMValueRef from, LLVMValueRef acc)
+static void add_values(struct be_emitter *e, const struct be_forest *forest,
+                       int n, LLVMValueRef from, LLVMValueRef acc)
 {
-    LLVMTypeRef vector = be_vector(type, n);
+    LLVMTypeRef vector = be_vector(be_type(e, forest->f.sum_dtype), n);
     LLVMValueRef sum = LLVMBuildFAdd(e->b, be_load(e, vector, acc),
-                                     be_load(e, vector, from), "");
+                                     be_load_leaf(e, forest, n, 0, from), "");
     be_store(e, sum, acc);
-}
-
-size_t be_leaf_bytes(const struct ir_forest *f)
-{
-    return (size_t)f->n_leaves * (size_t)f->leaf_width *
-           ir_dtype_bytes(f->sum_dtype);
 }
 
 /* Wide leaves are added in a loop of so many values at a time. */
@@ -95,30 +87,30 @@ void be_add_values(struct be_emitter *e, const struct be_forest *forest,
                    LLVMValueRef from, LLVMValueRef acc)
 {
     const struct ir_forest *f = &forest->f;
-    LLVMTypeRef sum = be_type(e, f->sum_dtype);
+    LLVMTypeRef sum = be_type(e, f->sum_dtype), leaf = be_leaf_type(e, forest);
     const int whole = f->leaf_width / wide_lanes * wide_lanes;
     if (whole > wide_lanes) {
         struct be_loop loop;
         be_loop_begin(e, &loop, be_i64(e, 0), be_i64(e, whole), wide_lanes);
-        add_values(e, sum, wide_lanes, be_at(e, sum, from, loop.index),
-                      be_at(e, sum, acc, loop.index));
+        add_values(e, forest, wide_lanes, be_at(e, leaf, from, loop.index),
+                   be_at(e, sum, acc, loop.index));
         be_loop_end(e, &loop);
     } else if (whole) {
-        add_values(e, sum, wide_lanes, from, acc);
+        add_values(e, forest, wide_lanes, from, acc);
     }
     if (f->leaf_width > whole)
-        add_values(e, sum, f->leaf_width - whole,
-                      be_at(e, sum, from, be_i64(e, whole)),
-                      be_at(e, sum, acc, be_i64(e, whole)));
+        add_values(e, forest, f->leaf_width - whole,
+                   be_at(e, leaf, from, be_i64(e, whole)),
+                   be_at(e, sum, acc, be_i64(e, whole)));
 }
 
 void be_add_leaf(struct be_emitter *e, const struct be_forest *forest,
                  LLVMValueRef values, LLVMValueRef leaf, LLVMValueRef acc)
 {
-    LLVMTypeRef sum = be_type(e, forest->f.sum_dtype);
     LLVMValueRef first =
         LLVMBuildNSWMul(e->b, leaf, be_i64(e, forest->f.leaf_width), "");
-    be_add_values(e, forest, be_at(e, sum, values, first), acc);
+    be_add_values(e, forest,
+                  be_at(e, be_leaf_type(e, forest), values, first), acc);
 }
 
 LLVMValueRef be_stops_before(struct be_emitter *e,
@@ -176,6 +168,7 @@ static struct be_forest *forest_new(struct be_emitter *e, int number)
         forest->by[one_row] = (enum ir_strategy)ir_strategy_find(
             ir_attr_string(op, attr[one_row]));
     forest->code_bytes = forest->f.code_bits / 8;
+    be_leaf_values_init(e, forest);
     forest->tile_rows = be_tile_rows(e);
     be_set_words_plan(e, forest);
     forest->leaf_place =

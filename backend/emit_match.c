@@ -142,13 +142,8 @@ static void append_values(const struct match *m, const struct ir_cluster *c,
                           int tree, struct ir_text *values)
 {
     const struct ordered o = order_exits(m, c);
-    const size_t bytes =
-        (size_t)m->f->leaf_width * ir_dtype_bytes(m->f->sum_dtype);
-    for (int i = 0; i < c->n_exits; i++) {
-        const size_t leaf = (size_t)(m->f->leaf_start[tree] + ~o.exit[i]);
-        ir_text_append(values, (const uint8_t *)m->f->leaf_value + leaf * bytes,
-                       bytes);
-    }
+    for (int i = 0; i < c->n_exits; i++)
+        be_leaf_append(m->forest, m->f->leaf_start[tree] + ~o.exit[i], values);
 }
 
 static int64_t rulers_at(const struct match *m)
@@ -419,7 +414,9 @@ static LLVMValueRef add_leaf(struct match *m, LLVMValueRef tree,
     struct be_emitter *e = m->e;
     LLVMTypeRef type = be_type(e, m->f->sum_dtype);
     if (sum) {
-        LLVMValueRef v = be_load(e, type, be_at(e, type, m->values, leaf));
+        LLVMValueRef v = be_load_leaf(
+            e, m->forest, 1, 0,
+            be_at(e, be_leaf_type(e, m->forest), m->values, leaf));
         return LLVMBuildFAdd(e->b, sum, v, "");
     }
     LLVMValueRef target = root_field(m, tree, offsetof(struct root, target));

@@ -297,8 +297,8 @@ static void add_tree(struct oblivious *o, LLVMValueRef tree, LLVMValueRef row,
                      int rows, LLVMValueRef *sum)
 {
     struct be_emitter *e = o->e;
-    const int bytes = o->t->stride * (int)ir_dtype_bytes(o->f->sum_dtype);
-    LLVMTypeRef type = be_type(e, o->f->sum_dtype);
+    const int bytes = o->t->stride * (int)ir_dtype_bytes(o->f->leaf_dtype);
+    LLVMTypeRef type = be_leaf_type(e, o->forest);
     LLVMTypeRef leaf = LLVMArrayType2(type, (uint64_t)o->t->stride);
     LLVMValueRef place[word_rows];
     LLVMValueRef in_chunk = LLVMBuildNSWSub(e->b, tree, o->first, "");
@@ -310,11 +310,11 @@ static void add_tree(struct oblivious *o, LLVMValueRef tree, LLVMValueRef row,
         LLVMValueRef at = be_at(e, leaf, table, place[r]);
         for (int k = 0, lanes; k < o->t->stride; k += lanes, i++) {
             lanes = piece_lanes(o, k);
-            LLVMValueRef v = be_load(e, be_vector(type, lanes),
-                                     be_at(e, type, at, be_i64(e, k)));
-            const int align = lanes * (int)ir_dtype_bytes(o->f->sum_dtype);
-            if (bytes % align == 0)
-                LLVMSetAlignment(v, (unsigned)align);
+            const int align =
+                lanes * (int)ir_dtype_bytes(o->f->leaf_dtype);
+            LLVMValueRef v = be_load_leaf(
+                e, o->forest, lanes, bytes % align == 0 ? align : 0,
+                be_at(e, type, at, be_i64(e, k)));
             sum[i] = LLVMBuildFAdd(e->b, sum[i], v, "");
         }
     }

@@ -78,7 +78,7 @@ static LLVMValueRef leaf_at(struct oblivious_one *o, LLVMValueRef first,
                             LLVMValueRef k)
 {
     struct be_emitter *e = o->e;
-    LLVMTypeRef leaf = LLVMArrayType2(be_type(e, o->f->sum_dtype),
+    LLVMTypeRef leaf = LLVMArrayType2(be_leaf_type(e, o->forest),
                                       (uint64_t)o->t->stride);
     LLVMValueRef entry = be_at(e, e->i64, o->run_entries,
                                LLVMBuildNSWAdd(e->b, first, k, ""));
@@ -103,7 +103,7 @@ static LLVMValueRef add_leaves(struct oblivious_one *o, LLVMValueRef first,
     LLVMValueRef acc = sum ? be_carry(e, &tree, sum, before) : NULL;
     LLVMValueRef from = leaf_at(o, first, tree.index);
     if (sum) {
-        LLVMValueRef v = be_load(e, be_type(e, o->f->sum_dtype), from);
+        LLVMValueRef v = be_load_leaf(e, o->forest, 1, 0, from);
         be_carried(e, acc, LLVMBuildFAdd(e->b, acc, v, ""));
     } else {
         be_add_values(e, o->forest, from, o->margin);

@@ -288,6 +288,7 @@ static void add_leaves(struct select *s, int tree, int n, LLVMValueRef margin)
     const struct be_forest *forest = s->forest;
     const struct ir_forest *f = &forest->f;
     LLVMTypeRef sum = be_type(e, f->sum_dtype);
+    LLVMTypeRef stored = be_leaf_type(e, forest);
     LLVMValueRef acc[max_group] = {NULL}, at[max_group] = {NULL};
     LLVMValueRef words[group_words];
     struct be_loop loop;
@@ -302,10 +303,10 @@ static void add_leaves(struct select *s, int tree, int n, LLVMValueRef margin)
             acc[i] = be_load(e, sum, at[i]);
         }
         LLVMValueRef table =
-            be_at(e, sum, forest->leaf_table,
+            be_at(e, stored, forest->leaf_table,
                   be_i64(e, f->leaf_start[tree + i]));
-        LLVMValueRef value =
-            be_load(e, sum, be_at(e, sum, table, word_place(s, words, i)));
+        LLVMValueRef value = be_load_leaf(
+            e, forest, 1, 0, be_at(e, stored, table, word_place(s, words, i)));
         acc[first] = LLVMBuildFAdd(e->b, acc[first], value, "");
     }
     for (int i = 0; i < n; i++)

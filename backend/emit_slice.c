@@ -463,7 +463,8 @@ static void add_values(const struct slice *s, LLVMValueRef batch)
     LLVMValueRef add = begin_adds(s, run, &adds);
     LLVMValueRef codes =
         be_offset(e, found, narrowed(s, FIELD(s, add, be_slice_add, codes)));
-    LLVMValueRef values = be_at(e, sum, s->t.value,
+    LLVMTypeRef stored = be_leaf_type(e, s->forest);
+    LLVMValueRef values = be_at(e, stored, s->t.value,
                                 FIELD(s, add, be_slice_add, first_leaf));
     for (int i = 0; i < rows_8; i++) {
         LLVMValueRef code = be_load(
@@ -471,10 +472,9 @@ static void add_values(const struct slice *s, LLVMValueRef batch)
             be_at(e, s->leaf_code, codes, be_i64(e, eighth(s, i))));
         code = LLVMBuildZExt(e->b, code, e->i64, "");
         acc[i] = be_carry(e, &adds, acc[i], before);
-        be_carried(e, acc[i],
-                   LLVMBuildFAdd(e->b, acc[i],
-                                 be_load(e, sum, be_at(e, sum, values, code)),
-                                 ""));
+        LLVMValueRef v = be_load_leaf(e, s->forest, 1, 0,
+                                      be_at(e, stored, values, code));
+        be_carried(e, acc[i], LLVMBuildFAdd(e->b, acc[i], v, ""));
     }
     be_loop_end(e, &adds);
     for (int i = 0; i < rows_8; i++)

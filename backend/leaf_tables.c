@@ -41,15 +41,15 @@ struct texts {
     struct ir_text entries, values, numbers;
 };
 
-static void append_leaf(const struct ir_forest *f, int stride, int tree,
+static void append_leaf(const struct be_forest *forest, int stride, int tree,
                         int32_t leaf, struct texts *to)
 {
     static const uint8_t zeros[64];
-    const size_t bytes = ir_dtype_bytes(f->sum_dtype);
-    const size_t width = (size_t)f->leaf_width * bytes;
-    ir_text_append(&to->values, (const uint8_t *)f->leaf_value +
-                                (size_t)leaf * width, width);
-    ir_text_append(&to->values, zeros, (size_t)stride * bytes - width);
+    const struct ir_forest *f = &forest->f;
+    be_leaf_append(forest, leaf, &to->values);
+    ir_text_append(&to->values, zeros,
+                   (size_t)stride * ir_dtype_bytes(f->leaf_dtype) -
+                       forest->leaf_bytes);
     const int32_t number =
         f->leaf_id ? f->leaf_id[leaf] : leaf - f->leaf_start[tree];
     ir_text_append(&to->numbers, &number, sizeof(number));
@@ -63,7 +63,7 @@ static void append_tree(const struct be_forest *forest, int stride, int tree,
     const struct be_entry entry = {(uint32_t)(to->numbers.length / 4), tree};
     ir_text_append(&to->entries, &entry, sizeof(entry));
     for (uint32_t i = 0; i < 1u << n; i++)
-        append_leaf(&forest->f, stride, tree,
+        append_leaf(forest, stride, tree,
                     leaf_of(forest, tree, tests, n, i), to);
 }
 

@@ -350,6 +350,10 @@ struct be_forest {
     int number; /* of the op, for names */
     enum ir_strategy by[2]; /* of batches, and of one row */
     int code_bytes;
+    /* Leaf values as tables have them, [n_leaves][leaf_width] of f.leaf_dtype;
+     * bytes of a leaf there. */
+    const uint8_t *stored;
+    size_t leaf_bytes;
     int64_t tile_rows;
     int64_t slot_room; /* bytes that slice needs behind a tile's codes */
     /* Of a leaf, its place among its tree's leaves in emit_select.c's order. */
@@ -412,8 +416,6 @@ LLVMValueRef be_node_goes_left(struct be_emitter *e, struct be_forest *forest,
 void be_in_set_emit(struct be_emitter *e, struct be_forest *forest);
 LLVMValueRef be_set_test(struct be_emitter *e, struct be_forest *forest,
                          int64_t node, LLVMValueRef v);
-/* Bytes of all leaves' values. */
-size_t be_leaf_bytes(const struct ir_forest *f);
 /* Adds the values of the leaf number `leaf`, an i64, of the table `values` to
  * the margins at `acc`, of which the first is the tree's target. */
 void be_add_leaf(struct be_emitter *e, const struct be_forest *forest,
@@ -437,6 +439,18 @@ float be_round_down(double v);
 
 /* Emits forest->leaf_values. */
 LLVMValueRef be_leaf_values(struct be_emitter *e, struct be_forest *forest);
+
+/* ------------------------------------------------------- leaf_values.c -- */
+
+/* Fills forest->stored and leaf_bytes; appends a leaf's values. */
+void be_leaf_values_init(struct be_emitter *e, struct be_forest *forest);
+void be_leaf_append(const struct be_forest *forest, int64_t leaf,
+                    struct ir_text *to);
+/* A value as it is stored; `lanes` of them from `at` on, as sum_dtype, which is
+ * aligned to so many bytes, or 0: as a value is. */
+LLVMTypeRef be_leaf_type(struct be_emitter *e, const struct be_forest *forest);
+LLVMValueRef be_load_leaf(struct be_emitter *e, const struct be_forest *forest,
+                          int lanes, int align, LLVMValueRef at);
 
 /* -------------------------------------------------------- emit_tests.c -- */
 

@@ -222,17 +222,20 @@ static int32_t append_leaves(struct plan *p, int tree,
                 break;
         }
     }
-    const size_t first_value = p->value.length;
+    struct ir_text sums; /* as planes have them */
+    ir_text_init(&sums);
     for (int32_t i = 0; i < n; i++) {
         const size_t at = (size_t)(f->leaf_start[tree] + leaf[i]);
         const int32_t number = f->leaf_id ? f->leaf_id[at] : leaf[i];
-        ir_text_append(&p->value, (const uint8_t *)f->leaf_value + at * bytes,
+        be_leaf_append(p->forest, (int64_t)at, &p->value);
+        ir_text_append(&sums, (const uint8_t *)f->leaf_value + at * bytes,
                        bytes);
         APPEND(&p->number, number);
     }
     if (p->t->planes)
-        be_planes_append(p->t->planes, p->t->plane_entries,
-                         p->value.data + first_value, n, &p->planes);
+        be_planes_append(p->t->planes, p->t->plane_entries, sums.data, n,
+                         &p->planes);
+    ir_text_release(&sums);
     free(leaf);
     return n;
 }

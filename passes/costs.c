@@ -154,12 +154,11 @@ static int count_sets(const struct ir_forest *f, const struct ir_cluster *c)
 }
 
 /* Of one row by raw: how the numbers that n groups of `lanes` tests ask for are
- * found, by loads or, where there are masks and the row fits, permutes. */
+ * found, by loads or, where there are masks and a row of f32 fits, permutes. */
 static void count_numbers(const struct ir_forest *f, double n, int lanes,
                           double *term)
 {
-    const int64_t bytes =
-        f->n_features * (int64_t)ir_dtype_bytes(f->in_dtype);
+    const int64_t bytes = f->n_features * (int64_t)sizeof(float);
     term[bytes > MOST_ROW ? PASS_loads : PASS_shuffles] =
         bytes > MOST_ROW ? n * lanes : n;
 }

@@ -27,6 +27,8 @@ const struct pass pass_table[] = {
     {"fuse_epilogue", "put maps into the gemm or conv that they follow",
      pass_fuse_epilogue},
     {"quantise", "replace thresholds and sets by small codes", pass_quantise},
+    {"narrow_leaves", "store leaf values in the narrowest exact form",
+     pass_narrow_leaves},
     {"schedule", "choose how each forest is computed", pass_schedule},
     {"tile", "choose how many rows go through a net together", pass_tile},
     {"plan_memory", "give buffers slots of the workspace",

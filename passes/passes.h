@@ -110,6 +110,13 @@ bool pass_tile(struct ir_module *module, const struct pass_options *options,
 bool pass_quantise(struct ir_module *module, const struct pass_options *options,
                    struct ir_diag *diag);
 
+/* ------------------------------------------------------ narrow_leaves.c -- */
+/* Sets leaf_dtype of forests whose leaf values are numbers of a narrower dtype,
+ * where it pays. */
+bool pass_narrow_leaves(struct ir_module *module,
+                        const struct pass_options *options,
+                        struct ir_diag *diag);
+
 /* ----------------------------------------------------------- schedule.c -- */
 /* Chooses strategy, row_strategy, tile_rows, few_rows and chunk_nodes of each
  * forest: what an option forces, or the module's facts name as measured, where
