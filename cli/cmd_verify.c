@@ -40,10 +40,11 @@ static const struct cli_option table[] = {
              "ISA levels to compile for (default: all)"),
     CLI_TEXT(build.strategy, "strategy", 0, "S",
              "force how batches are computed: select, slice,\n"
-             "oblivious, match16, match32, branch or walk"),
+             "oblivious, match16, match32, raw8, raw16, branch\n"
+             "or walk"),
     CLI_TEXT(build.row_strategy, "row-strategy", 0, "S",
              "force how one row is computed: match16, match32,\n"
-             "oblivious, branch or walk"),
+             "raw8, raw16, oblivious, branch or walk"),
     CLI_INT(build.few_rows, "few-rows", 0, "N", 1, 65536,
             "force how many rows are no longer few: what is less\n"
             "is done one by one"),

@@ -54,7 +54,8 @@ class Library(Case):
             self.assertNotIn("TLS", segments)
 
     def test_writes_only_its_dispatch_level(self):
-        for strategy in ("select", "slice", "branch", "walk", "match16"):
+        for strategy in ("select", "slice", "branch", "walk", "match16",
+                         "raw16"):
             library = self.folder / f"{strategy}.so"
             self.check_writable(compile_model(
                 MODELS["multiclass"], library, "--strategy", strategy))

@@ -166,9 +166,10 @@ class OtherCpu:
         self.check("deep")
 
     def test_strategies(self):
-        for strategy in ("select", "slice", "branch", "walk", "match32"):
+        for strategy in ("select", "slice", "branch", "walk", "match32",
+                         "raw8"):
             self.check("categories", "--strategy", strategy, n=100)
-        for strategy in ("branch", "walk", "match16", "match32"):
+        for strategy in ("branch", "walk", "match16", "match32", "raw8", "raw16"):
             for model in ("categories", "multiclass", "deep"):
                 self.check(model, "--row-strategy", strategy, n=100)
 

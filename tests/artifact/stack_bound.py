@@ -29,9 +29,9 @@ class StackBound(Case):
 
     def test_strategies(self):
         for name in ("categories", "multiclass", "deep"):
-            for strategy in ("select", "branch", "walk", "match16"):
+            for strategy in ("select", "branch", "walk", "match16", "raw8"):
                 self.check(name, MODELS[name], "--strategy", strategy)
-            for strategy in ("branch", "walk", "match32"):
+            for strategy in ("branch", "walk", "match32", "raw16"):
                 self.check(name, MODELS[name], "--row-strategy", strategy)
 
 

@@ -6,16 +6,17 @@
  * batches on both sides of each vector width, one row at a time.
  *
  *   byte 0    the batch strategy: 0 chosen, then branch, walk, select,
- *             slice, oblivious, match16, match32
+ *             slice, oblivious, match16, match32, raw8, raw16
  *   byte 1    the one-row strategy: 0 chosen, then branch, walk, match16,
- *             match32, oblivious
+ *             match32, oblivious, raw8, raw16
  *   byte 2    the seed of the rows
  *   byte 3    0: keep all outputs, else only the first
  *   byte 4    rows: 0 is 150; up to 199 so many; else a tile, or two or three,
  *             and one row less, none, or one more
  *   byte 5    odd: compiled for all levels, also those that cannot run here
  *   byte 6    rows done one by one in a batch, modulo 4: 2 what is chosen,
- *             3 fewer than byte 7 says, else none
+ *             3 fewer than byte 7 says, else none; bit 2: leaf values are
+ *             stored narrow wherever they can be
  *   byte 8-   the model
  */
 #include "backend/backend.h"
@@ -84,6 +85,22 @@ static void compare(const struct ir_module *source,
     cli_compare_release(&c);
 }
 
+/* As the pass narrow_leaves does where it pays. */
+static void narrow_all(struct ir_module *module)
+{
+    for (int i = 0; i < module->n_ops; i++) {
+        struct ir_op *op = module->ops[i];
+        struct ir_forest f;
+        if (op->kind != IR_OP_forest)
+            continue;
+        ir_forest_view(op, &f);
+        if (ir_leaves_fit(&f, IR_U8))
+            ir_set_attr(module, op, ir_string("leaf_dtype", "u8"));
+        else if (ir_leaves_fit(&f, IR_F32))
+            ir_set_attr(module, op, ir_string("leaf_dtype", "f32"));
+    }
+}
+
 /* Code that cannot run here takes a third of the time. */
 static const char *cpus_here(void)
 {
@@ -98,9 +115,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const batch[] = {NULL, "branch", "walk", "select",
                                         "slice", "oblivious", "match16",
-                                        "match32"};
+                                        "match32", "raw8", "raw16"};
     static const char *const one[] = {NULL, "branch", "walk", "match16",
-                                      "match32", "oblivious"};
+                                      "match32", "oblivious", "raw8",
+                                      "raw16"};
     uint8_t head[header_bytes] = {0};
     memcpy(head, data, size < header_bytes ? size : header_bytes);
     const size_t skip = size < header_bytes ? size : header_bytes;
@@ -113,8 +131,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             stop(&diag);
     }
     const struct pass_options passes = {
-        .strategy = batch[head[0] % 8],
-        .row_strategy = one[head[1] % 6],
+        .strategy = batch[head[0] % 10],
+        .row_strategy = one[head[1] % 8],
         .few_rows = head[6] % 4 == 2 ? 0 : head[6] % 4 == 3 ? head[7] : 1,
     };
     struct ir_module *module = ir_module_clone(source);
@@ -123,6 +141,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (!strstr(diag.message[0], "cannot be"))
             stop(&diag);
     } else {
+        if (head[6] & 4)
+            narrow_all(module);
         const struct be_options options = {
             .cpus = head[5] & 1 ? NULL : cpus_here(), .n_golden = 1};
         struct be_jit *jit = NULL;

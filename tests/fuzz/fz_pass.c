@@ -7,7 +7,7 @@
  *
  *   byte 0    the seed of the rows
  *   byte 1    the strategy forced: 0 none, then branch, walk, select, slice,
- *             oblivious, match16, match32
+ *             oblivious, match16, match32, raw8, raw16
  *   byte 2-5  a pass each: its number in the table, counted from 1; 0 stands
  *             for the table's next
  *   byte 6-7  not used
@@ -107,7 +107,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const char *const strategies[] = {NULL, "branch", "walk",
                                              "select", "slice",
                                              "oblivious", "match16",
-                                             "match32"};
+                                             "match32", "raw8", "raw16"};
     if (size < header_bytes)
         return 0;
     const struct pass_options options = {
@@ -115,7 +115,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .diff_each = true,
         .diff_rows = 24,
         .seed = data[0],
-        .strategy = strategies[data[1] % 8],
+        .strategy = strategies[data[1] % 10],
     };
     const struct pass *passes[max_passes];
     const int n = choose_passes(data, passes);
