@@ -18,6 +18,7 @@ const struct predictor predictors[] = {
     {"oblivious", true, "oblivious", "branch"},
     {"branch", true, "branch", "walk"},
     {"walk", true, "walk", "branch"},
+    {"raw", true, "raw16", "raw8"},
 };
 const int predictor_count = CLI_COUNT(predictors);
 
