@@ -133,14 +133,15 @@ bool pass_schedule(struct ir_module *module, const struct pass_options *options,
 bool pass_in_bounds(const struct ir_forest *f, enum ir_strategy s);
 
 /* -------------------------------------------------------------- costs.c -- */
-/* What the cost model reads off a forest. Sums over the trees: nodes (times the
- * bytes of a code); different tests (likewise); leaf values added; the mean
- * depth of a leaf, by nodes that compare and by set tests; the mean number of
- * clusters on the way to a leaf, and those after the first; shuffles and loads
- * of codes there (or of numbers), words of sets, and set tests one by one; `far_`
- * is such a sum times log2(1 + bytes / 32 KB) of the tables read, for caches. And
- * the levels of the searches that write codes; set columns (in bytes); the numbers
- * that are read of a row, times log2(1 + its KB / 4). */
+/* What the cost model reads off a forest. Sums over the trees: nodes (times
+ * the bytes of a code); different tests (likewise); leaf values added; the
+ * mean depth of a leaf, by nodes that compare and by set tests; the mean
+ * number of clusters on the way to a leaf, and those after the first; shuffles
+ * and loads of codes there (or of numbers), words of sets, and set tests one
+ * by one; `far_` is such a sum times log2(1 + bytes / 32 KB) of the tables
+ * read, for caches. And the levels of the searches that write codes; set
+ * columns (in bytes); the numbers that are read of a row, times log2(1 + its
+ * KB / 4). */
 #define PASS_TERMS(X)                                                         \
     X(one) X(trees) X(adds) X(far_adds) X(nodes) X(tests) X(blends)           \
     X(levels) X(set_levels) X(far_levels) X(steps) X(more_steps) X(far_steps) \
