@@ -216,6 +216,18 @@ static LLVMValueRef put_lanes(struct be_emitter *e, LLVMValueRef v, int lanes,
                                   LLVMConstVector(mask, (unsigned)lanes), "");
 }
 
+LLVMValueRef be_load_weights(struct be_emitter *e, enum ir_dtype stored,
+                             LLVMValueRef at, int lanes, int n)
+{
+    LLVMTypeRef bits = be_vector(e->i32, lanes);
+    LLVMValueRef v = be_load_part(e, be_type(e, stored), at, lanes, n);
+    if (stored != IR_BF16)
+        return v;
+    v = LLVMBuildShl(e->b, LLVMBuildZExt(e->b, v, bits, ""),
+                     be_splat_const(e->i32, 16, lanes), "");
+    return LLVMBuildBitCast(e->b, v, be_vector(e->f32, lanes), "");
+}
+
 static int piece_of(int left)
 {
     int n = 1;

@@ -255,6 +255,10 @@ LLVMValueRef be_load_part(struct be_emitter *e, LLVMTypeRef type,
                           LLVMValueRef at, int lanes, int n);
 void be_store_part(struct be_emitter *e, LLVMTypeRef type, LLVMValueRef v,
                    LLVMValueRef at, int lanes, int n);
+/* be_load_part() of weights stored as f32, f64 or bf16; the latter become f32.
+ */
+LLVMValueRef be_load_weights(struct be_emitter *e, enum ir_dtype stored,
+                             LLVMValueRef at, int lanes, int n);
 /* Copies n elements; stores `v` n times. */
 void be_copy(struct be_emitter *e, enum ir_dtype dtype, LLVMValueRef from,
              LLVMValueRef to, int64_t n);

@@ -39,7 +39,8 @@ struct ir_scan {
     enum ir_cell cell;
     int n_gates, n_states;     /* lstm: 4 and 2; gru: 3 and 1; rnn: 1 and 1 */
     int64_t steps, hidden;     /* T and H */
-    const void *recurrent;     /* [H][n_gates][H] of x's dtype */
+    const void *recurrent;     /* [H][n_gates][H] of x's dtype,
+                                  or bf16 */
     const void *recurrent_bias; /* [H], or NULL */
     const void *peephole;      /* [3][H], or NULL */
     double clip;               /* infinite when there is none */
