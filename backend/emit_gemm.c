@@ -573,6 +573,10 @@ static void emit_all(struct product *p, const struct be_kernel *k,
 static void gemm_body(struct be_kernel *k)
 {
     struct be_emitter *e = k->e;
+    if (ir_is_int8(k->op)) {
+        be_gemm_int8(k);
+        return;
+    }
     const struct ir_tensor *w = ir_attr_tensor(k->op, "weights");
     const enum ir_dtype dtype = k->op->result[0].type.dtype;
     struct product p = {.e = e, .dtype = dtype, .stored = w->type.dtype,

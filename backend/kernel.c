@@ -168,8 +168,11 @@ void be_kernel_call(struct be_emitter *e, const struct ir_op *op,
     args[n++] = work < 0 ? none
                          : be_offset(e, e->workspace, be_i64(e, work));
     args[n++] = e->n_rows;
-    snprintf(name, sizeof(name), "%s_%d_%d_%d%s", ir_op_table[op->kind].name,
-             number, e->level->vector_bytes, wanted,
+    /* Levels with the same registers share what has no products of whole
+     * numbers. */
+    snprintf(name, sizeof(name), "%s_%d_%d_%d_%d%s",
+             ir_op_table[op->kind].name, number, e->level->vector_bytes,
+             ir_is_int8(op) ? (int)e->level->dot : 0, wanted,
              e->one_row ? "_one" : "");
     LLVMValueRef fn = LLVMGetNamedFunction(e->llvm, name);
     if (!fn)

@@ -77,6 +77,8 @@ bool ir_is_plain_concat(const struct ir_op *op);
 /* Whether the op reads its operands where they are dense: the rows of an input
  * are copied for it if need be. */
 bool ir_reads_dense(const struct ir_op *op);
+/* Whether it is a gemm or conv with weights of i8. */
+bool ir_is_int8(const struct ir_op *op);
 /* Whether the op is a view whose elements lie in memory as its operand's do, so
  * that it has no buffer. */
 bool ir_is_alias(const struct ir_op *op);
