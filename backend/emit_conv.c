@@ -89,6 +89,8 @@ static int64_t image_bytes(const struct ir_op *op)
 int64_t be_conv_work(const struct ir_op *op)
 {
     const struct ir_type *y = &op->result[0].type;
+    if (ir_is_int8(op))
+        return be_conv_int8_work(op);
     const int64_t turned = is_turned(op, channels_of(op))
                                ? ir_type_volume(y) : 0;
     return image_bytes(op) + turned * (int64_t)ir_dtype_bytes(y->dtype);
@@ -701,6 +703,10 @@ static void init(struct conv *v, const struct be_kernel *k)
 static void conv_body(struct be_kernel *k)
 {
     struct be_emitter *e = k->e;
+    if (ir_is_int8(k->op)) {
+        be_conv_int8(k);
+        return;
+    }
     const int64_t n = ir_type_volume(&k->op->result[0].type);
     const bool turned = is_turned(k->op, channels_of(k->op));
     const struct be_epilogue epilogue = be_epilogue_of(k);

@@ -377,10 +377,11 @@ void be_dot_columns(const struct be_dot *dot, LLVMValueRef group, int most,
 
 /* -------------------------------- emit_gemm_int8.c, emit_conv_int8.c -- */
 
-/* The room that a gemm works in, for so many rows; gemm and conv with weights
- * of i8. */
+/* gemm and conv with weights of i8, and the room that they work in. */
 int64_t be_gemm_work(const struct ir_op *op, int64_t rows);
 void be_gemm_int8(struct be_kernel *k);
+int64_t be_conv_int8_work(const struct ir_op *op);
+void be_conv_int8(struct be_kernel *k);
 
 /* ---------------------------------------------------------- emit_conv.c -- */
 
