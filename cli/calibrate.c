@@ -99,12 +99,12 @@ static bool open_readers(struct readers *r, const struct ir_module *module,
         ir_alloc_array(&diag->arena, (size_t)n + 1, sizeof(*ignore));
     for (int i = 0; i < n; i++)
         ignore[i] = named[i];
-    if (p->target) {
-        r->column = target_column(module, p->target);
+    if (p->label) {
+        r->column = target_column(module, p->label);
         r->target = tr_reader_open(p->data, &csv, 1, &r->column, diag);
         if (!r->target)
             return false;
-        ignore[n++] = p->target;
+        ignore[n++] = p->label;
     }
     csv.ignore = ignore;
     csv.n_ignore = n;
@@ -147,10 +147,10 @@ static bool read_rows(struct rows *rows, const struct ir_module *module,
     rows->x = cli_alloc(most_rows, 8 * width, "rows", diag);
     r.block = cli_alloc(block_rows, 8 * width, "rows", diag);
     r.targets = cli_alloc(block_rows, 8, "targets", diag);
-    if (p->target)
+    if (p->label)
         rows->target = cli_alloc(most_rows, 8, "targets", diag);
     bool good = rows->x && r.block && r.targets &&
-                (!p->target || rows->target) &&
+                (!p->label || rows->target) &&
                 open_readers(&r, module, p, diag) && read_all(rows, &r, diag);
     close_readers(&r);
     if (good && rows->n == 0)
@@ -341,7 +341,7 @@ static void report_weights(const char *precision,
 bool cli_precision_fits(const struct cli_command *command,
                         const struct cli_precision *p)
 {
-    const bool any = p->data || p->target || p->ignore || p->no_header;
+    const bool any = p->data || p->label || p->ignore || p->no_header;
     const char *precision = p->precision ? p->precision : "f32";
     if (strcmp(precision, "f32") && strcmp(precision, "bf16") &&
         strcmp(precision, "int8"))
@@ -354,7 +354,7 @@ bool cli_precision_fits(const struct cli_command *command,
         cli_usage_error(command, "what is said of rows to calibrate on needs "
                         "--precision bf16 or int8");
     else if (any && !p->data)
-        cli_usage_error(command, "--target, --ignore and --no-header are of "
+        cli_usage_error(command, "--label, --ignore and --no-header are of "
                         "the rows of --calibrate, which is missing");
     else
         return true;
@@ -390,7 +390,7 @@ static int lower(struct ir_module *module, const struct cli_precision *p,
                 rows->n, rows->n_read, p->data);
         for (int i = 0; i < module->n_outputs; i++)
             report_output(module->outputs[i].name, &answers[i], rows->n);
-        if (p->target)
+        if (p->label)
             report_metric(module, answers, rows);
     }
     ir_text_release(&lowered.notes);

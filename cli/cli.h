@@ -310,7 +310,7 @@ void cli_print_costs(const struct ir_module *module);
 
 /* A model with weights of fewer bits, and what that costs. */
 struct cli_precision {
-    const char *precision, *data, *target, *ignore; /* or NULL */
+    const char *precision, *data, *label, *ignore; /* or NULL */
     bool no_header;
 };
 #define CLI_PRECISION(field)                                                  \
@@ -320,7 +320,7 @@ struct cli_precision {
     CLI_TEXT(field.data, "calibrate", 0, "CSV",                               \
              "rows such as the model will see: they set int8's\n"             \
              "scales, and answers are compared on them"),                     \
-    CLI_TEXT(field.target, "target", 0, "COLUMN",                             \
+    CLI_TEXT(field.label, "label", 0, "COLUMN",                               \
              "of those rows: what is right, to say also how much\n"           \
              "less often, or how much further off, the model is"),            \
     CLI_TEXT(field.ignore, "ignore", 0, "A,B",                                \

@@ -264,7 +264,7 @@ static int compile(const char *path, const struct options *o,
     if (!cli_stop_early(source, o->early_stop, diag) ||
         !cli_keep_outputs(source, o->outputs, diag))
         code = CLI_BAD_USAGE;
-    if (code == CLI_OK) {
+    if (code == CLI_OK && o->precision.precision) {
         next_stage(clock, "precision");
         code = cli_lower_precision(source, &o->precision, diag);
     }
