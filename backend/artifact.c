@@ -76,7 +76,8 @@ char *be_identifier(struct ir_arena *arena, const char *name)
 enum { most_levels = 8 };
 
 /* Marks those of the target's levels that the list names, or without one all
- * that are of use, with products of whole numbers or not. Returns the name that is none of them, or NULL. */
+ * that are of use, with products of whole numbers or not. Returns the name that
+ * is none of them, or NULL. */
 static const char *mark_levels(const struct be_target *target,
                                const char *list, bool int8,
                                bool chosen[most_levels])

@@ -361,6 +361,15 @@ bool cli_precision_fits(const struct cli_command *command,
     return false;
 }
 
+/* Whether an output before this one is the same value. */
+static bool is_repeated(const struct ir_module *module, int output)
+{
+    for (int i = 0; i < output; i++)
+        if (module->outputs[i].value == module->outputs[output].value)
+            return true;
+    return false;
+}
+
 static int lower(struct ir_module *module, const struct cli_precision *p,
                  const struct rows *rows, struct answers *answers,
                  struct ir_diag *diag)
@@ -389,7 +398,8 @@ static int lower(struct ir_module *module, const struct cli_precision *p,
         fprintf(stderr, "answers on %" PRId64 " of %" PRId64 " rows of %s\n",
                 rows->n, rows->n_read, p->data);
         for (int i = 0; i < module->n_outputs; i++)
-            report_output(module->outputs[i].name, &answers[i], rows->n);
+            if (!is_repeated(module, i))
+                report_output(module->outputs[i].name, &answers[i], rows->n);
         if (p->label)
             report_metric(module, answers, rows);
     }

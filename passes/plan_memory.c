@@ -4,12 +4,12 @@
  * only an output goes straight to the caller's memory, but for the margins of
  * strategies on codes, which are added to in whole blocks of rows. A forest
  * needs room for its work besides: codes, or a row in its own dtype;
- * contributions, conv, scan and a gemm of whole numbers need some too. An input has a buffer where an op
- * of nets reads it, and a view that is but a reshape has none: who reads it
- * reads its operand. Buffers are given slots by lifetime, in the order of the
- * ops: a slot is free again after the last op that reads it. How large slots
- * are and where they lie follows from the rows of a tile, and is the backend's
- * to add up. */
+ * contributions, conv, scan and a gemm of whole numbers need some too. An input
+ * has a buffer where an op of nets reads it, and a view that is but a reshape
+ * has none: who reads it reads its operand. Buffers are given slots by
+ * lifetime, in the order of the ops: a slot is free again after the last op
+ * that reads it. How large slots are and where they lie follows from the rows
+ * of a tile, and is the backend's to add up. */
 #include "passes/rewrite.h"
 
 struct planner {
