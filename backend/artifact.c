@@ -75,13 +75,15 @@ char *be_identifier(struct ir_arena *arena, const char *name)
 /* Fills e->levels with those named in `list`, lowest first. */
 enum { most_levels = 8 };
 
-/* Marks those of the target's levels that the list names, all of them without
- * one. Returns the name that is none of them, or NULL. */
+/* Marks those of the target's levels that the list names, or without one all
+ * that are of use, with products of whole numbers or not. Returns the name that
+ * is none of them, or NULL. */
 static const char *mark_levels(const struct be_target *target,
-                               const char *list, bool chosen[most_levels])
+                               const char *list, bool int8,
+                               bool chosen[most_levels])
 {
     for (int l = 0; l < target->n_levels; l++)
-        chosen[l] = !list;
+        chosen[l] = !list && (int8 || !target->levels[l].is_for_int8);
     for (const char *at = list; at;) {
         const size_t length = strcspn(at, ",");
         int found = -1;
@@ -105,7 +107,10 @@ static bool choose_levels(struct be_emitter *e, const char *list,
     for (int l = 1; l < target->n_levels; l++)
         names = ir_sprintf(&e->arena, "%s, %s", names, target->levels[l].name);
     bool chosen[most_levels];
-    const char *unknown = mark_levels(target, list, chosen);
+    bool int8 = false;
+    for (int i = 0; i < e->module->n_ops; i++)
+        int8 = int8 || ir_is_int8(e->module->ops[i]);
+    const char *unknown = mark_levels(target, list, int8, chosen);
     if (unknown)
         return ir_error(diag, ir_loc_file(NULL),
                         "no CPU level named '%.*s' (%s has %s)",
@@ -123,7 +128,7 @@ void be_level_kinds(const struct be_options *options, bool *plain,
     const struct be_target *target = be_target_find(options->target);
     bool chosen[most_levels];
     *plain = *masked = false;
-    if (!target || mark_levels(target, options->cpus, chosen))
+    if (!target || mark_levels(target, options->cpus, false, chosen))
         return;
     for (int l = 0; l < target->n_levels; l++)
         if (chosen[l])

@@ -9,8 +9,10 @@ LLVMTypeRef be_type(struct be_emitter *e, enum ir_dtype dtype)
     switch (dtype) {
     case IR_F32: return e->f32;
     case IR_F64: return e->f64;
-    case IR_U8: return e->i8;
-    case IR_U16: return e->i16;
+    case IR_U8:
+    case IR_I8: return e->i8;
+    case IR_U16:
+    case IR_BF16: return e->i16;
     case IR_U32:
     case IR_I32: return e->i32;
     case IR_I64: return e->i64;

@@ -24,8 +24,8 @@ struct conv {
     struct be_emitter *e;
     const struct ir_op *op;
     struct ir_window w;
-    enum ir_dtype dtype;
-    LLVMTypeRef type;
+    enum ir_dtype dtype, stored; /* of x and y; of the weights */
+    LLVMTypeRef type, weight_type;
     bool last; /* channels are last in x and in y */
     int64_t groups, channels, columns; /* of a group: of x, of y */
     int64_t all; /* channels of y */
@@ -89,6 +89,8 @@ static int64_t image_bytes(const struct ir_op *op)
 int64_t be_conv_work(const struct ir_op *op)
 {
     const struct ir_type *y = &op->result[0].type;
+    if (ir_is_int8(op))
+        return be_conv_int8_work(op);
     const int64_t turned = is_turned(op, channels_of(op))
                                ? ir_type_volume(y) : 0;
     return image_bytes(op) + turned * (int64_t)ir_dtype_bytes(y->dtype);
@@ -176,7 +178,6 @@ static void steps(const struct conv *v, const struct strip *s,
 {
     struct be_emitter *e = v->e;
     const int n = t->rows * t->across;
-    LLVMTypeRef vector = be_vector(v->type, s->lanes);
     const int64_t base =
         tap_skip(v, from / v->w.taps, from % v->w.taps);
     for (int64_t k = from; k < to; k++) {
@@ -184,11 +185,12 @@ static void steps(const struct conv *v, const struct strip *s,
         const int64_t skip =
             tap_skip(v, k / v->w.taps, k % v->w.taps) - base;
         for (int i = 0; i < s->vectors; i++)
-            weight[i] = be_load(
-                e, vector,
-                be_at(e, v->type, w,
+            weight[i] = be_load_weights(
+                e, v->stored,
+                be_at(e, v->weight_type, w,
                       be_i64(e, (k - from) * s->width +
-                                    (int64_t)i * s->lanes)));
+                                    (int64_t)i * s->lanes)),
+                s->lanes, s->lanes);
         for (int p = 0; p < n; p++) {
             LLVMValueRef number = be_load_splat(
                 e, v->type, x, skip + place_skip(v, t, p), s->lanes);
@@ -263,7 +265,7 @@ static void sum_tile(const struct conv *v, const struct strip *s,
                    be_load(e, e->i64,
                            be_at(e, e->i64, turn_skips(v, in_line),
                                  loop.index)));
-    LLVMValueRef w = be_at_times(e, v->type, s->weights, loop.index,
+    LLVMValueRef w = be_at_times(e, v->weight_type, s->weights, loop.index,
                                  in_line * s->width);
     steps(v, s, t, at, w, 0, in_line, sum);
     for (int i = 0; i < n; i++)
@@ -418,7 +420,7 @@ static void emit_columns(const struct conv *v, struct strip s, int64_t first,
     const int64_t depth =
         v->channels * v->w.taps, strip = (int64_t)most * s.lanes;
     LLVMValueRef weights =
-        be_at(e, v->type, s.weights, be_i64(e, first * depth));
+        be_at(e, v->weight_type, s.weights, be_i64(e, first * depth));
     s.width = width;
     s.vectors = most;
     s.last = s.lanes;
@@ -429,9 +431,9 @@ static void emit_columns(const struct conv *v, struct strip s, int64_t first,
         LLVMValueRef within =
             LLVMBuildAnd(e->b, loop.index, be_i64(e, 63), "");
         LLVMValueRef whole = LLVMBuildNSWSub(e->b, loop.index, within, "");
-        s.weights = be_at(e, v->type,
-                          be_at_times(e, v->type, weights, whole, depth),
-                          within);
+        s.weights = be_at(
+            e, v->weight_type,
+            be_at_times(e, v->weight_type, weights, whole, depth), within);
         s.column = LLVMBuildNSWAdd(e->b, loop.index, be_i64(e, first), "");
         emit(v, &s);
         be_loop_end(e, &loop);
@@ -439,7 +441,7 @@ static void emit_columns(const struct conv *v, struct strip s, int64_t first,
     const int64_t done = n / strip * strip, left = n - done;
     if (left == 0)
         return;
-    s.weights = be_at(e, v->type, weights,
+    s.weights = be_at(e, v->weight_type, weights,
                       be_i64(e, done / 64 * 64 * depth + done % 64));
     s.column = be_i64(e, first + done);
     s.vectors = (int)((left + s.lanes - 1) / s.lanes);
@@ -454,7 +456,7 @@ static void emit_group(const struct conv *v, LLVMValueRef group, int most,
     const int64_t depth = v->channels * v->w.taps;
     const int64_t whole = v->columns / 64 * 64;
     struct strip s = {.group = group, .lanes = be_lanes(e, v->dtype)};
-    s.weights = be_at_times(e, v->type, v->packed, group,
+    s.weights = be_at_times(e, v->weight_type, v->packed, group,
                             be_panels_size(depth, v->columns));
     if (whole)
         emit_columns(v, s, 0, whole, 64, most, emit);
@@ -478,9 +480,10 @@ static void depth_tile(const struct conv *v, const struct strip *s,
         sum[p] = sum[0];
     LLVMValueRef x = be_at(e, v->type, place_at(v, t), s->column);
     for (int64_t k = 0; k < v->w.taps; k++) {
-        LLVMValueRef weight = be_load(
-            e, be_vector(v->type, s->lanes),
-            be_at(e, v->type, s->weights, be_i64(e, k * s->width)));
+        LLVMValueRef weight = be_load_weights(
+            e, v->stored,
+            be_at(e, v->weight_type, s->weights, be_i64(e, k * s->width)),
+            s->lanes, s->lanes);
         for (int p = 0; p < n; p++) {
             const int64_t skip = tap_skip(v, 0, k) + place_skip(v, t, p);
             LLVMValueRef numbers = be_load_part(
@@ -614,8 +617,10 @@ static void gap_tile(const struct conv *v, const struct strip *s,
         e->b, LLVMBuildNSWMul(e->b, loop.index, be_i64(e, v->w.taps), ""),
         taps.index, "");
     LLVMValueRef weight =
-        be_load(e, be_vector(v->type, s->lanes),
-                be_at_times(e, v->type, s->weights, k, s->width));
+        be_load_weights(e, v->stored,
+                        be_at_times(e, v->weight_type, s->weights, k,
+                                    s->width),
+                        s->lanes, s->lanes);
     LLVMValueRef next =
         be_multiply_add(e, v->dtype, s->lanes,
                         be_splat(e, number, s->lanes), weight, inner);
@@ -667,8 +672,10 @@ static void init(struct conv *v, const struct be_kernel *k)
 {
     struct be_emitter *e = k->e;
     const struct ir_tensor *w = ir_attr_tensor(k->op, "weights");
-    *v = (struct conv){.e = e, .op = k->op, .dtype = w->type.dtype,
-                       .type = be_type(e, w->type.dtype),
+    const enum ir_dtype dtype = k->op->result[0].type.dtype;
+    *v = (struct conv){.e = e, .op = k->op, .dtype = dtype,
+                       .stored = w->type.dtype, .type = be_type(e, dtype),
+                       .weight_type = be_type(e, w->type.dtype),
                        .groups = ir_attr_int(k->op, "groups"),
                        .channels = w->type.dim[1], .all = w->type.dim[0],
                        .last = ir_attr_int_or(k->op, "channels_last", 0)};
@@ -696,6 +703,10 @@ static void init(struct conv *v, const struct be_kernel *k)
 static void conv_body(struct be_kernel *k)
 {
     struct be_emitter *e = k->e;
+    if (ir_is_int8(k->op)) {
+        be_conv_int8(k);
+        return;
+    }
     const int64_t n = ir_type_volume(&k->op->result[0].type);
     const bool turned = is_turned(k->op, channels_of(k->op));
     const struct be_epilogue epilogue = be_epilogue_of(k);

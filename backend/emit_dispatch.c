@@ -15,18 +15,20 @@
 /* Bits that a level needs, by CPUID leaf and register. */
 struct requirement {
     const char *level;
-    uint32_t leaf1_ecx, leaf7_ebx, extended1_ecx, xcr0;
+    uint32_t leaf1_ecx, leaf7_ebx, leaf7_ecx, extended1_ecx, xcr0;
 };
 static const struct requirement requirements[] = {
     /* SSE3, SSSE3, CX16, SSE4.1, SSE4.2, POPCNT */
     {"x86-64-v2", 1u | 1u << 9 | 1u << 13 | 1u << 19 | 1u << 20 | 1u << 23, 0,
-     0, 0},
+     0, 0, 0},
     /* FMA, MOVBE, OSXSAVE, AVX, F16C; BMI1, AVX2, BMI2; LZCNT; XMM, YMM */
     {"x86-64-v3", 1u << 12 | 1u << 22 | 1u << 27 | 1u << 28 | 1u << 29,
-     1u << 3 | 1u << 5 | 1u << 8, 1u << 5, 0x6},
+     1u << 3 | 1u << 5 | 1u << 8, 0, 1u << 5, 0x6},
     /* AVX512F, DQ, CD, BW, VL; opmask and ZMM saved */
     {"x86-64-v4", 0, 1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31, 0,
-     0xe6},
+     0, 0xe6},
+    /* AVX512_VNNI */
+    {"x86-64-v4-vnni", 0, 0, 1u << 11, 0, 0},
 };
 enum { n_requirements = sizeof(requirements) / sizeof(requirements[0]) };
 
@@ -100,6 +102,7 @@ static LLVMValueRef emit_detect(struct be_emitter *e)
         LLVMBuildExtractValue(e->b, cpuid(e, 0x80000000u), 0, "");
     LLVMValueRef leaf1 = leaf_register(e, max, 1, 2);
     LLVMValueRef leaf7 = leaf_register(e, max, 7, 1);
+    LLVMValueRef more7 = leaf_register(e, max, 7, 2);
     LLVMValueRef extended = leaf_register(e, max_ext, 0x80000001u, 2);
 
     LLVMBasicBlockRef start = LLVMGetInsertBlock(e->b);
@@ -120,6 +123,7 @@ static LLVMValueRef emit_detect(struct be_emitter *e)
         const struct requirement *q = &requirements[r];
         ok = LLVMBuildAnd(e->b, ok, has_all(e, leaf1, q->leaf1_ecx), "");
         ok = LLVMBuildAnd(e->b, ok, has_all(e, leaf7, q->leaf7_ebx), "");
+        ok = LLVMBuildAnd(e->b, ok, has_all(e, more7, q->leaf7_ecx), "");
         ok = LLVMBuildAnd(e->b, ok, has_all(e, extended, q->extended1_ecx),
                           "");
         ok = LLVMBuildAnd(e->b, ok, has_all(e, xcr0, q->xcr0), "");

@@ -117,8 +117,8 @@ int be_sum_vectors(const struct be_emitter *e, bool one_row, int lanes)
 /* What all tiles of a product share. */
 struct product {
     struct be_emitter *e;
-    enum ir_dtype dtype;
-    LLVMTypeRef type;
+    enum ir_dtype dtype, stored; /* of x and y; of the weights */
+    LLVMTypeRef type, weight_type;
     int64_t depth, block, columns;
     int64_t x_stride, y_stride; /* from row to row */
     int64_t panel;              /* columns of one; 2^40 where there are none */
@@ -183,10 +183,10 @@ static void step(const struct tile *t, LLVMValueRef x, LLVMValueRef w,
         const int64_t k = at + b * p->block;
         for (int v = 0; v < s->vectors; v++) {
             LLVMValueRef from =
-                be_at(e, p->type, w,
+                be_at(e, p->weight_type, w,
                       be_i64(e, k * s->width + place_of(p, s, v)));
-            weight[v] = be_load_part(e, p->type, from, s->lanes,
-                                     weights_of(p, s, v));
+            weight[v] = be_load_weights(e, p->stored, from, s->lanes,
+                                        weights_of(p, s, v));
         }
         for (int r = 0; r < t->rows; r++) {
             LLVMValueRef number = be_load_splat(
@@ -222,7 +222,7 @@ static void chain(const struct tile *t, LLVMValueRef x, LLVMValueRef w,
         sum[i] = phi[i] = be_carry(e, &loop, sum[i], before);
     LLVMValueRef x_at = be_at(e, p->type, x, loop.index);
     LLVMValueRef w_at = be_at(
-        e, p->type, w,
+        e, p->weight_type, w,
         LLVMBuildNSWMul(e->b, loop.index, be_i64(e, t->s->width), ""));
     for (int64_t k = 0; k < in_line; k++)
         step(t, x_at, w_at, k, n_blocks, sum);
@@ -280,7 +280,7 @@ static void add_chains(const struct tile *t, LLVMValueRef k, int64_t length,
     LLVMValueRef x = be_at(e, p->type, p->x,
                            LLVMBuildNSWAdd(e->b, x_row, k, ""));
     LLVMValueRef w = be_at(
-        e, p->type, t->s->weights,
+        e, p->weight_type, t->s->weights,
         LLVMBuildNSWMul(e->b, k, be_i64(e, t->s->width), ""));
     chain(t, x, w, length, n_blocks, sum);
     add_blocks(t, n_blocks, sum, total);
@@ -493,7 +493,7 @@ static void emit_columns(const struct product *p, LLVMValueRef n_rows,
 {
     struct be_emitter *e = p->e;
     LLVMValueRef weights =
-        be_at(e, p->type, p->packed, be_i64(e, first * p->depth));
+        be_at(e, p->weight_type, p->packed, be_i64(e, first * p->depth));
     struct strip s = {.width = width};
     s.lanes = be_lanes(e, p->dtype);
     if (s.lanes > width && p->panel == panel)
@@ -513,7 +513,7 @@ static void emit_columns(const struct product *p, LLVMValueRef n_rows,
         LLVMValueRef at = LLVMBuildNSWAdd(
             e->b, LLVMBuildNSWMul(e->b, whole, be_i64(e, p->depth), ""),
             within, "");
-        s.weights = be_at(e, p->type, weights, at);
+        s.weights = be_at(e, p->weight_type, weights, at);
         s.column = LLVMBuildNSWAdd(e->b, loop.index, be_i64(e, first), "");
         emit_strip(p, &s, n_rows);
         be_loop_end(e, &loop);
@@ -521,7 +521,7 @@ static void emit_columns(const struct product *p, LLVMValueRef n_rows,
     const int64_t done = n / strip * strip, left = n - done;
     if (left == 0)
         return;
-    s.weights = be_at(e, p->type, weights,
+    s.weights = be_at(e, p->weight_type, weights,
                       be_i64(e, done / p->panel * p->panel * p->depth +
                                     done % p->panel));
     s.column = be_i64(e, first + done);
@@ -573,9 +573,15 @@ static void emit_all(struct product *p, const struct be_kernel *k,
 static void gemm_body(struct be_kernel *k)
 {
     struct be_emitter *e = k->e;
+    if (ir_is_int8(k->op)) {
+        be_gemm_int8(k);
+        return;
+    }
     const struct ir_tensor *w = ir_attr_tensor(k->op, "weights");
-    struct product p = {.e = e, .dtype = w->type.dtype,
-                        .type = be_type(e, w->type.dtype),
+    const enum ir_dtype dtype = k->op->result[0].type.dtype;
+    struct product p = {.e = e, .dtype = dtype, .stored = w->type.dtype,
+                        .type = be_type(e, dtype),
+                        .weight_type = be_type(e, w->type.dtype),
                         .depth = w->type.dim[0], .columns = w->type.dim[1],
                         .block = ir_attr_int(k->op, "block"),
                         .panel = panel,
@@ -608,6 +614,7 @@ static void matmul_body(struct be_kernel *k)
     LLVMTypeRef type = be_type(e, y->dtype);
     struct be_epilogue epilogue = be_epilogue_of(k);
     struct product p = {.e = e, .dtype = y->dtype, .type = type,
+                        .stored = y->dtype, .weight_type = type,
                         .depth = depth, .block = depth, .columns = n,
                         .panel = INT64_C(1) << 40, .x_stride = depth,
                         .y_stride = n, .epilogue = &epilogue};

@@ -32,8 +32,8 @@ struct scan {
     struct be_emitter *e;
     const struct ir_op *op;
     struct ir_scan s;
-    enum ir_dtype dtype;
-    LLVMTypeRef type;
+    enum ir_dtype dtype, stored; /* of x and y; of the weights */
+    LLVMTypeRef type, weight_type;
     struct activation f, g, h; /* gate, candidate, output */
     LLVMValueRef packed, bias, peephole;
     /* Of the current step: the rows' gates and results, and how far apart those
@@ -83,7 +83,8 @@ static LLVMValueRef pack(struct be_emitter *e, const struct ir_op *op,
     if (found)
         return found;
     const int64_t n = s->hidden, gates = s->n_gates;
-    const size_t size = ir_dtype_bytes(op->operand[0]->type.dtype);
+    const size_t size =
+        ir_dtype_bytes(ir_attr_tensor(op, "recurrent")->type.dtype);
     const size_t bytes =
         (size_t)((n / group * group + group) * n * gates) * size;
     uint8_t *packed = ir_realloc_array(NULL, bytes, 1), *to = packed;
@@ -185,14 +186,14 @@ static void step(struct tile *t, const struct pass *pass, LLVMValueRef x,
     const struct strip *s = t->s;
     struct be_emitter *e = v->e;
     LLVMValueRef weight[most_gates][most_vectors];
-    LLVMTypeRef vector = be_vector(v->type, s->lanes);
     for (int g = 0; g < pass->n; g++)
         for (int i = 0; i < s->vectors; i++) {
             const int64_t at =
                 (k * v->s.n_gates + pass->first + g) * s->width +
                 place_of(v, s, i);
-            weight[g][i] =
-                be_load(e, vector, be_at(e, v->type, w, be_i64(e, at)));
+            weight[g][i] = be_load_weights(
+                e, v->stored, be_at(e, v->weight_type, w, be_i64(e, at)),
+                s->lanes, s->lanes);
         }
     for (int r = 0; r < t->rows; r++) {
         LLVMValueRef number =
@@ -230,7 +231,7 @@ static void add_state(struct tile *t, const struct pass *pass)
     LLVMValueRef x = be_at(
         e, v->type, be_at_times(e, v->type, pass->from, t->row, v->s.hidden),
         loop.index);
-    LLVMValueRef w = be_at_times(e, v->type, t->s->weights, loop.index,
+    LLVMValueRef w = be_at_times(e, v->weight_type, t->s->weights, loop.index,
                                  v->s.n_gates * t->s->width);
     for (int64_t k = 0; k < in_line; k++)
         step(t, pass, x, w, k);
@@ -476,7 +477,7 @@ static void emit_units(const struct scan *v, int64_t first, int64_t n,
     struct strip s = {.width = width, .lanes = be_lanes(e, v->dtype)};
     s.lanes = s.lanes < width ? s.lanes : (int)width;
     LLVMValueRef weights =
-        be_at(e, v->type, v->packed, be_i64(e, first * each));
+        be_at(e, v->weight_type, v->packed, be_i64(e, first * each));
     int most = vectors_at_once(v, s.lanes);
     while (n < (int64_t)most * s.lanes && most > 1)
         most /= 2;
@@ -490,8 +491,8 @@ static void emit_units(const struct scan *v, int64_t first, int64_t n,
         LLVMValueRef within =
             LLVMBuildAnd(e->b, loop.index, be_i64(e, group - 1), "");
         LLVMValueRef whole = LLVMBuildNSWSub(e->b, loop.index, within, "");
-        s.weights = be_at(e, v->type,
-                          be_at_times(e, v->type, weights, whole, each),
+        s.weights = be_at(e, v->weight_type,
+                          be_at_times(e, v->weight_type, weights, whole, each),
                           within);
         s.unit = LLVMBuildNSWAdd(e->b, loop.index, be_i64(e, first), "");
         emit_rows(v, &s, pass);
@@ -500,7 +501,7 @@ static void emit_units(const struct scan *v, int64_t first, int64_t n,
     const int64_t done = n / strip * strip, left = n - done;
     if (left == 0)
         return;
-    s.weights = be_at(e, v->type, weights,
+    s.weights = be_at(e, v->weight_type, weights,
                       be_i64(e, done / group * group * each + done % group));
     s.unit = be_i64(e, first + done);
     s.vectors = (int)((left + s.lanes - 1) / s.lanes);
@@ -632,6 +633,8 @@ static void scan_body(struct be_kernel *k)
     ir_scan_view(k->op, &v->s);
     v->dtype = k->op->operand[0]->type.dtype;
     v->type = be_type(e, v->dtype);
+    v->stored = ir_attr_tensor(k->op, "recurrent")->type.dtype;
+    v->weight_type = be_type(e, v->stored);
     parse(v->s.program[0], &v->f);
     parse(v->s.program[1], &v->g);
     parse(v->s.program[2], &v->h);

@@ -168,8 +168,11 @@ void be_kernel_call(struct be_emitter *e, const struct ir_op *op,
     args[n++] = work < 0 ? none
                          : be_offset(e, e->workspace, be_i64(e, work));
     args[n++] = e->n_rows;
-    snprintf(name, sizeof(name), "%s_%d_%d_%d%s", ir_op_table[op->kind].name,
-             number, e->level->vector_bytes, wanted,
+    /* Levels with the same registers share what has no products of whole
+     * numbers. */
+    snprintf(name, sizeof(name), "%s_%d_%d_%d_%d%s",
+             ir_op_table[op->kind].name, number, e->level->vector_bytes,
+             ir_is_int8(op) ? (int)e->level->dot : 0, wanted,
              e->one_row ? "_one" : "");
     LLVMValueRef fn = LLVMGetNamedFunction(e->llvm, name);
     if (!fn)
@@ -214,6 +217,18 @@ static LLVMValueRef put_lanes(struct be_emitter *e, LLVMValueRef v, int lanes,
                                                         : i);
     return LLVMBuildShuffleVector(e->b, v, wide,
                                   LLVMConstVector(mask, (unsigned)lanes), "");
+}
+
+LLVMValueRef be_load_weights(struct be_emitter *e, enum ir_dtype stored,
+                             LLVMValueRef at, int lanes, int n)
+{
+    LLVMTypeRef bits = be_vector(e->i32, lanes);
+    LLVMValueRef v = be_load_part(e, be_type(e, stored), at, lanes, n);
+    if (stored != IR_BF16)
+        return v;
+    v = LLVMBuildShl(e->b, LLVMBuildZExt(e->b, v, bits, ""),
+                     be_splat_const(e->i32, 16, lanes), "");
+    return LLVMBuildBitCast(e->b, v, be_vector(e->f32, lanes), "");
 }
 
 static int piece_of(int left)

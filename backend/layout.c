@@ -37,6 +37,8 @@ static int64_t work_bytes(const struct be_emitter *e, int i, int64_t rows)
     const struct ir_op *op = e->module->ops[i];
     if (op->kind == IR_OP_conv)
         return be_conv_work(op);
+    if (op->kind == IR_OP_gemm)
+        return be_gemm_work(op, rows);
     if (op->kind == IR_OP_scan)
         return be_scan_work(op, rows);
     if (!forest)

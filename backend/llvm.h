@@ -23,6 +23,9 @@
 
 /* ------------------------------------------------------------- target.c -- */
 
+/* How whole numbers are multiplied: emit_dot.c. */
+enum be_dot_kind { BE_DOT_MULTIPLY, BE_DOT_PAIRS, BE_DOT_FOURS };
+
 /* One ISA level that code is emitted for. */
 struct be_level {
     const char *name;     /* as --cpu and the header have it */
@@ -32,6 +35,9 @@ struct be_level {
     int registers;    /* that vectors can be in */
     bool has_fma;
     bool has_masks; /* compares give mask registers (AVX-512) */
+    enum be_dot_kind dot;
+    bool is_for_int8; /* held only where there are whole numbers to multiply,
+                         unless it is named */
 };
 
 /* How bytes are looked up in registers, if they are: emit_tests.c. */
@@ -255,6 +261,10 @@ LLVMValueRef be_load_part(struct be_emitter *e, LLVMTypeRef type,
                           LLVMValueRef at, int lanes, int n);
 void be_store_part(struct be_emitter *e, LLVMTypeRef type, LLVMValueRef v,
                    LLVMValueRef at, int lanes, int n);
+/* be_load_part() of weights stored as f32, f64 or bf16; the latter become f32.
+ */
+LLVMValueRef be_load_weights(struct be_emitter *e, enum ir_dtype stored,
+                             LLVMValueRef at, int lanes, int n);
 /* Copies n elements; stores `v` n times. */
 void be_copy(struct be_emitter *e, enum ir_dtype dtype, LLVMValueRef from,
              LLVMValueRef to, int64_t n);
@@ -315,6 +325,63 @@ LLVMValueRef be_pack_panels(struct be_emitter *e, const char *symbol,
  * how many rows, with so many vectors: what fits registers. */
 int be_sum_vectors(const struct be_emitter *e, bool one_row, int lanes);
 int be_sum_rows(const struct be_emitter *e, int vectors);
+
+/* ----------------------------------------------------------- emit_dot.c -- */
+
+/* What products of an op with weights of i8 look like. The numbers of a sum lie
+ * in `runs` runs of `length` bytes, skip[r] from the first one on, and number i
+ * of all has the weight order[i] * term_step of its column. */
+struct be_dot {
+    struct be_emitter *e;
+    const struct ir_op *op;
+    int64_t runs, length;
+    const int64_t *skip, *order;
+    int64_t groups, columns; /* columns of a group */
+    int64_t column_step, term_step; /* weights from one to the next */
+    /* By be_dot_init(); those after the first by column of all groups. */
+    LLVMValueRef packed, start, scale, bias;
+};
+enum { BE_DOT_ROWS = 14, BE_DOT_VECTORS = 8, BE_DOT_SUMS = 128 };
+/* Some columns of one panel, or of two side by side. */
+struct be_dot_strip {
+    LLVMValueRef weights, column, group; /* column: of all groups, the first */
+    int64_t width;
+    int lanes, vectors;
+    int last; /* lanes of the last vector that are columns */
+};
+/* Rows whose numbers start at x + skip[r]. */
+struct be_dot_tile {
+    LLVMValueRef x;
+    int rows;
+    int64_t skip[BE_DOT_ROWS];
+};
+/* Emits the tables. All but what it fills in is set. */
+void be_dot_init(struct be_emitter *e, struct be_dot *dot,
+                 const struct ir_op *op);
+/* n numbers of f32 at `from` as the op's whole numbers, a byte each, at `to`,
+ * `to_step` bytes apart. */
+void be_dot_quantise(struct be_emitter *e, const struct ir_op *op,
+                     LLVMValueRef from, LLVMValueRef to, int64_t n,
+                     int64_t to_step);
+/* Vectors of columns and rows of a tile. */
+int be_dot_vectors(const struct be_emitter *e, bool one_row);
+int be_dot_rows(const struct be_emitter *e, int vectors);
+/* y[row * vectors + vector], f32 with scale and bias. */
+void be_dot_sum(const struct be_dot *dot, const struct be_dot_strip *strip,
+                const struct be_dot_tile *tile, LLVMValueRef *y);
+/* emit(of, dot, strip) for all columns of a group. */
+typedef void be_dot_strip_fn(void *of, const struct be_dot *dot,
+                             const struct be_dot_strip *strip);
+void be_dot_columns(const struct be_dot *dot, LLVMValueRef group, int most,
+                    be_dot_strip_fn *emit, void *of);
+
+/* -------------------------------- emit_gemm_int8.c, emit_conv_int8.c -- */
+
+/* gemm and conv with weights of i8, and the room that they work in. */
+int64_t be_gemm_work(const struct ir_op *op, int64_t rows);
+void be_gemm_int8(struct be_kernel *k);
+int64_t be_conv_int8_work(const struct ir_op *op);
+void be_conv_int8(struct be_kernel *k);
 
 /* ---------------------------------------------------------- emit_conv.c -- */
 

@@ -6,27 +6,34 @@
 /* x86-64's levels are the psABI's. Code for v4 uses whole 512-bit registers:
  * the forest kernels are bound by instruction count, not by frequency. */
 static const struct be_level x86_64_levels[] = {
-    {"x86-64-v2", "x86-64-v2", "", 16, 16, false, false},
-    {"x86-64-v3", "x86-64-v3", "", 32, 16, true, false},
-    {"x86-64-v4", "x86-64-v4", "-prefer-256-bit", 64, 32, true, true},
+    {"x86-64-v2", "x86-64-v2", "", 16, 16, false, false,
+     BE_DOT_PAIRS, false},
+    {"x86-64-v3", "x86-64-v3", "", 32, 16, true, false, BE_DOT_PAIRS, false},
+    {"x86-64-v4", "x86-64-v4", "-prefer-256-bit", 64, 32, true, true,
+     BE_DOT_PAIRS, false},
+    {"x86-64-v4-vnni", "x86-64-v4", "-prefer-256-bit,+avx512vnni", 64, 32,
+     true, true, BE_DOT_FOURS, true},
 };
 
 static const struct be_level aarch64_levels[] = {
-    {"armv8-a", "generic", "+neon", 16, 32, true, false},
+    {"armv8-a", "generic", "+neon", 16, 32, true, false,
+     BE_DOT_MULTIPLY, false},
 };
 
 /* With vectors: what RVA23, the profile that systems ask for, has. */
 static const struct be_level riscv64_levels[] = {
-    {"rv64gcv", "generic-rv64", "+m,+a,+f,+d,+c,+v", 16, 32, true, false},
+    {"rv64gcv", "generic-rv64", "+m,+a,+f,+d,+c,+v", 16, 32, true, false,
+     BE_DOT_MULTIPLY, false},
 };
 
 /* No fused multiply-add: it is emulated where a result needs it. */
 static const struct be_level wasm32_levels[] = {
-    {"simd128", "generic", "+simd128", 16, 16, false, false},
+    {"simd128", "generic", "+simd128", 16, 16, false, false,
+     BE_DOT_MULTIPLY, false},
 };
 
 static const struct be_target targets[] = {
-    {"x86_64-linux-gnu", "x86_64-unknown-linux-gnu", NULL, x86_64_levels, 3,
+    {"x86_64-linux-gnu", "x86_64-unknown-linux-gnu", NULL, x86_64_levels, 4,
      true, BE_PSHUFB, false},
     {"aarch64-linux-gnu", "aarch64-unknown-linux-gnu", NULL, aarch64_levels, 1,
      false, BE_TBL, false},

@@ -306,6 +306,36 @@ void cli_print_costs(const struct ir_module *module);
     CLI_FLAG(field, "tune", 0,                                                \
              "measure the strategies here, and take the fastest")
 
+/* --------------------------------------------------------- calibrate.c -- */
+
+/* A model with weights of fewer bits, and what that costs. */
+struct cli_precision {
+    const char *precision, *data, *label, *ignore; /* or NULL */
+    bool no_header;
+};
+#define CLI_PRECISION(field)                                                  \
+    CLI_TEXT(field.precision, "precision", 0, "P",                            \
+             "of a net's weights: f32 (default), bf16 or int8; says\n"        \
+             "what that costs on the rows of --calibrate"),                   \
+    CLI_TEXT(field.data, "calibrate", 0, "CSV",                               \
+             "rows such as the model will see: they set int8's\n"             \
+             "scales, and answers are compared on them"),                     \
+    CLI_TEXT(field.label, "label", 0, "COLUMN",                               \
+             "of those rows: what is right, to say also how much\n"           \
+             "less often, or how much further off, the model is"),            \
+    CLI_TEXT(field.ignore, "ignore", 0, "A,B",                                \
+             "columns of those rows to pass over"),                           \
+    CLI_FLAG(field.no_header, "no-header", 0,                                 \
+             "their first line is a row; columns go by place")
+/* Whether the options fit together; else what is wrong was printed. */
+bool cli_precision_fits(const struct cli_command *command,
+                        const struct cli_precision *precision);
+/* Changes the module as asked, and reports on standard error. Returns an exit
+ * code. */
+int cli_lower_precision(struct ir_module *module,
+                        const struct cli_precision *precision,
+                        struct ir_diag *diag);
+
 /* ----------------------------------------------------------- compare.c -- */
 
 /* Compares a library with the interpreter, bit for bit. */

@@ -16,6 +16,7 @@ struct options {
     const char *strategy, *row_strategy, *print_after;
     int64_t golden, few_rows;
     bool tune, verify_each, diff_each, verbose;
+    struct cli_precision precision;
 };
 
 static const struct cli_option table[] = {
@@ -40,6 +41,7 @@ static const struct cli_option table[] = {
              "keep only these outputs, contribution among them if\n"
              "named (default: all the others)"),
     CLI_EARLY_STOP(early_stop),
+    CLI_PRECISION(precision),
     CLI_TEXT(strategy, "strategy", 0, "S",
              "force how batches are computed: select, slice,\n"
              "oblivious, match16, match32, raw8, raw16, branch\n"
@@ -188,6 +190,8 @@ static int check_options(struct ir_arena *arena, const struct options *o)
     if (!strcmp(o->output, "-") && o->emit && strchr(o->emit, ','))
         return cli_usage_error(&cli_compile, "of several kinds (%s) none goes "
                                "to standard output", o->emit);
+    if (!cli_precision_fits(&cli_compile, &o->precision))
+        return CLI_BAD_USAGE;
     return check_name(arena, o->name);
 }
 
@@ -261,6 +265,10 @@ static int compile(const char *path, const struct options *o,
     if (!cli_stop_early(source, o->early_stop, diag) ||
         !cli_keep_outputs(source, o->outputs, diag))
         code = CLI_BAD_USAGE;
+    if (code == CLI_OK && o->precision.precision) {
+        next_stage(clock, "precision");
+        code = cli_lower_precision(source, &o->precision, diag);
+    }
     if (code == CLI_OK && o->tune) {
         next_stage(clock, "tuning");
         code = cli_tune(source, o->cpus, diag);

@@ -339,6 +339,57 @@ static void json_file(struct cli_json *json, const struct file_facts *file,
     cli_json_string(json, "sha256", file->sha256);
 }
 
+/* Bytes of nets' weights, by dtype. */
+struct weight_bytes {
+    int64_t of[IR_N_DTYPES];
+    bool any;
+};
+
+static struct weight_bytes weight_bytes(const struct ir_module *m)
+{
+    struct weight_bytes bytes = {.any = false};
+    for (int i = 0; i < m->n_ops; i++) {
+        const struct ir_op *op = m->ops[i];
+        const struct ir_tensor *t = ir_attr_tensor(
+            op, op->kind == IR_OP_scan ? "recurrent" : "weights");
+        if (!t)
+            continue;
+        bytes.of[t->type.dtype] += (int64_t)ir_tensor_bytes(t);
+        bytes.any = true;
+    }
+    return bytes;
+}
+
+static void print_weights(const struct ir_module *m)
+{
+    const struct weight_bytes bytes = weight_bytes(m);
+    const char *comma = "";
+    char text[32];
+    if (!bytes.any)
+        return;
+    printf("weights        ");
+    for (int d = 0; d < IR_N_DTYPES; d++) {
+        if (!bytes.of[d])
+            continue;
+        printf("%s %s of %s", comma, cli_size_text(bytes.of[d], text),
+               ir_dtype_name((enum ir_dtype)d));
+        comma = ",";
+    }
+    putchar('\n');
+}
+
+static void json_weights(struct cli_json *json, const struct ir_module *m)
+{
+    const struct weight_bytes bytes = weight_bytes(m);
+    if (!bytes.any)
+        return;
+    cli_json_open(json, "weight_bytes", '{');
+    for (int d = 0; d < IR_N_DTYPES; d++)
+        if (bytes.of[d])
+            cli_json_int(json, ir_dtype_name((enum ir_dtype)d), bytes.of[d]);
+    cli_json_close(json, '}');
+}
+
 static void print_model(struct cli_source *source, const struct options *o,
                         const struct file_facts *file)
 {
@@ -356,6 +407,7 @@ static void print_model(struct cli_source *source, const struct options *o,
             forest_facts(&facts, m->ops[i], &source->arena);
             print_forest(&facts);
         }
+    print_weights(m);
     print_columns(source, o->all);
     print_outputs(source, o->all);
     printf("ops             %d:", m->n_ops);
@@ -378,6 +430,7 @@ static void json_model(struct cli_json *json, struct cli_source *source)
     for (int i = 0; i < m->n_ops; i++)
         cli_json_string(json, NULL, ir_op_table[m->ops[i]->kind].name);
     cli_json_close(json, ']');
+    json_weights(json, m);
     cli_json_open(json, "forests", '[');
     for (int i = 0; i < m->n_ops; i++)
         if (is_forest(m->ops[i])) {

@@ -15,6 +15,7 @@ struct options {
     const char *strategy, *row_strategy, *cpus;
     int64_t diff_rows, few_rows;
     bool verify_each, diff_each, tune, costs;
+    struct cli_precision precision;
 };
 
 static const struct cli_option table[] = {
@@ -28,6 +29,7 @@ static const struct cli_option table[] = {
              "keep only these outputs, contribution among them if\n"
              "named (default: all the others)"),
     CLI_EARLY_STOP(early_stop),
+    CLI_PRECISION(precision),
     CLI_TUNE(tune),
     CLI_TEXT(cpus, "cpu", 0, "LIST",
              "the ISA levels that the strategies are chosen for, and\n"
@@ -76,6 +78,9 @@ static int change(struct ir_module *module, const struct options *o,
     if (!cli_stop_early(module, o->early_stop, diag) ||
         !cli_keep_outputs(module, o->outputs, diag))
         return CLI_BAD_USAGE;
+    const int lowered = cli_lower_precision(module, &o->precision, diag);
+    if (lowered != CLI_OK)
+        return lowered;
     const int tuned = o->tune ? cli_tune(module, o->cpus, diag) : CLI_OK;
     if (!o->passes || tuned != CLI_OK)
         return tuned;
@@ -141,6 +146,8 @@ static int run(int argc, char **argv)
     if (o.output && !cli_is_model_name(o.output))
         return cli_usage_error(&cli_opt, "%s ends neither in .tn nor in "
                                ".tnir", o.output);
+    if (!cli_precision_fits(&cli_opt, &o.precision))
+        return CLI_BAD_USAGE;
     struct ir_diag diag;
     ir_diag_init(&diag);
     return cli_finish(&diag, convert(line.argument[0], &o, &diag));

@@ -19,7 +19,8 @@ enum { format_version = 1 };
 /* By dtype: the name that safetensors has for it. */
 static const char *const names[IR_N_DTYPES] = {
     [IR_F32] = "F32", [IR_F64] = "F64", [IR_U8] = "U8", [IR_U16] = "U16",
-    [IR_U32] = "U32", [IR_I32] = "I32", [IR_I64] = "I64"};
+    [IR_U32] = "U32", [IR_I32] = "I32", [IR_I64] = "I64",
+    [IR_BF16] = "BF16", [IR_I8] = "I8"};
 
 /* ------------------------------------------------------------------- write */
 
@@ -163,7 +164,7 @@ static bool read_type(struct reader *r, const cJSON *entry,
         d++;
     if (d == IR_N_DTYPES)
         return refuse(r, "tensor %s: dtype is '%.20s', not F32, F64, U8, U16, "
-                      "U32, I32 or I64", entry->string,
+                      "U32, I32, I64, BF16 or I8", entry->string,
                       cJSON_IsString(dtype) ? dtype->valuestring : "");
     *type = (struct ir_type){.dtype = (enum ir_dtype)d};
     if (!cJSON_IsArray(shape))

@@ -43,3 +43,9 @@ bool ir_is_alias(const struct ir_op *op)
             return false;
     return true;
 }
+
+bool ir_is_int8(const struct ir_op *op)
+{
+    return (op->kind == IR_OP_gemm || op->kind == IR_OP_conv) &&
+           ir_attr_tensor(op, "weights")->type.dtype == IR_I8;
+}

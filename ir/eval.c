@@ -374,11 +374,9 @@ void ir_eval_reduce(struct ir_eval_context *c, const struct ir_op *op)
 
 /* --------------------------------------------------------------------- API */
 
-/* Marks the values that `value` is computed from, by their ids. */
-static void mark_slice(const struct ir_module *m, const struct ir_value *value,
-                       bool *needed)
+/* Marks the values that those marked are computed from, by their ids. */
+static void mark_slice(const struct ir_module *m, bool *needed)
 {
-    needed[value->id] = true;
     for (int i = m->n_ops - 1; i >= 0; i--) {
         const struct ir_op *op = m->ops[i];
         bool any = false;
@@ -392,18 +390,18 @@ static void mark_slice(const struct ir_module *m, const struct ir_value *value,
     }
 }
 
-void ir_eval(const struct ir_module *module, int output,
-             const struct ir_rows *rows, void *out)
+void ir_eval_values(const struct ir_module *module, int n,
+                    const struct ir_value *const *values,
+                    const struct ir_rows *rows, ir_seen_fn *seen, void *of)
 {
-    const struct ir_value *value = module->outputs[output].value;
-    const size_t width = (size_t)volume_of(value) *
-                         ir_dtype_bytes(value->type.dtype);
     struct ir_arena arena;
     ir_arena_init(&arena);
     struct ir_eval_context c = {.module = module, .rows = rows};
     const size_t n_values = (size_t)ir_value_count(module);
     bool *needed = ir_alloc_array(&arena, n_values, sizeof(*needed));
-    mark_slice(module, value, needed);
+    for (int i = 0; i < n; i++)
+        needed[values[i]->id] = true;
+    mark_slice(module, needed);
     c.value = ir_alloc_array(&arena, n_values, sizeof(*c.value));
     for (int i = 0; i < module->n_ops; i++)
         for (int r = 0; r < module->ops[i]->n_results; r++) {
@@ -416,8 +414,29 @@ void ir_eval(const struct ir_module *module, int output,
         for (int i = 0; i < module->n_ops; i++)
             if (needed[module->ops[i]->result[0].id])
                 ir_eval_table[module->ops[i]->kind](&c, module->ops[i]);
-        memcpy((uint8_t *)out + (size_t)c.row * width, c.value[value->id],
-               width);
+        for (int i = 0; i < n; i++)
+            seen(of, i, c.row, c.value[values[i]->id]);
     }
     ir_arena_release(&arena);
+}
+
+struct copy {
+    uint8_t *out;
+    size_t width; /* bytes of a row */
+};
+
+static void copy_out(void *of, int value, int64_t row, const void *data)
+{
+    const struct copy *to = of;
+    (void)value;
+    memcpy(to->out + (size_t)row * to->width, data, to->width);
+}
+
+void ir_eval(const struct ir_module *module, int output,
+             const struct ir_rows *rows, void *out)
+{
+    const struct ir_value *value = module->outputs[output].value;
+    struct copy to = {out, (size_t)volume_of(value) *
+                               ir_dtype_bytes(value->type.dtype)};
+    ir_eval_values(module, 1, &value, rows, copy_out, &to);
 }

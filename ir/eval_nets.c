@@ -192,16 +192,99 @@ static void *room_for(int64_t n)
     return room;
 }
 
+/* ----------------------------------------------------------------- weights */
+
+/* Weights as the loops read them: those of bf16 as f32, those of i8 as f64. */
+struct weights {
+    const void *data;
+    void *own; /* to be freed; NULL where data is the tensor's */
+};
+
+static struct weights read_weights(const struct ir_tensor *t)
+{
+    const enum ir_dtype dtype = t->type.dtype;
+    const size_t n = ir_tensor_bytes(t) / ir_dtype_bytes(dtype);
+    if (dtype != IR_BF16 && dtype != IR_I8)
+        return (struct weights){.data = t->data};
+    void *own = room_for((int64_t)n);
+    if (dtype == IR_BF16)
+        for (size_t i = 0; i < n; i++)
+            ((float *)own)[i] = ir_from_bf16(((const uint16_t *)t->data)[i]);
+    else
+        for (size_t i = 0; i < n; i++)
+            ((double *)own)[i] = ((const int8_t *)t->data)[i];
+    return (struct weights){own, own};
+}
+
+static bool is_int8(const struct ir_op *op)
+{
+    return ir_attr_tensor(op, "weights")->type.dtype == IR_I8;
+}
+
+/* The whole number that stands for v, less the one that stands for 0. */
+static double quantise(float v, float scale, float zero)
+{
+    const float scaled = v * scale;
+    const float moved = rintf(scaled) + zero;
+    const float above = moved > 0 ? moved : 0;
+    return (double)(above < 255 ? above : 255) - (double)zero;
+}
+
+/* An op on f32 with weights of i8, by product(context, op, x, y), its loops for
+ * f64: sums of so many whole numbers are exact there. Column i / each % n of
+ * element i has its own scale and bias. */
+static void by_int8(void *context, const struct ir_op *op, const float *x,
+                    float *y, int64_t n, int64_t each,
+                    void product(void *, const struct ir_op *, const void *,
+                                 void *))
+{
+    const int64_t n_x = ir_type_volume(&op->operand[0]->type);
+    const int64_t n_y = ir_type_volume(&op->result[0].type);
+    const float scale = (float)ir_find_attr(op, "input_scale")->f;
+    const float zero = (float)ir_attr_int(op, "input_zero");
+    const float *scales = ir_attr_tensor(op, "scale")->data;
+    const struct ir_tensor *bias = ir_attr_tensor(op, "bias");
+    double *q = room_for(n_x), *sum = room_for(n_y);
+    for (int64_t i = 0; i < n_x; i++)
+        q[i] = quantise(x[i], scale, zero);
+    product(context, op, q, sum);
+    for (int64_t i = 0; i < n_y; i++) {
+        const float scaled = (float)sum[i] * scales[i / each % n];
+        y[i] = bias ? scaled + ((const float *)bias->data)[i / each % n]
+                    : scaled;
+    }
+    free(q);
+    free(sum);
+}
+
+static void gemm_int8(void *work, const struct ir_op *op, const void *x,
+                      void *y)
+{
+    const struct ir_tensor *t = ir_attr_tensor(op, "weights");
+    const struct gemm g = {
+        .m = ir_type_volume(&op->operand[0]->type) / t->type.dim[0],
+        .k = t->type.dim[0], .n = t->type.dim[1], .block = t->type.dim[0]};
+    const struct weights w = read_weights(t);
+    gemm_f64(&g, x, w.data, NULL, y, work);
+    free(w.own);
+}
+
 void ir_eval_gemm(struct ir_eval_context *c, const struct ir_op *op)
 {
     const int64_t *dim = ir_attr_tensor(op, "weights")->type.dim;
     const struct gemm g = {
         .m = ir_type_volume(&op->operand[0]->type) / dim[0],
         .k = dim[0], .n = dim[1], .block = ir_attr_int(op, "block")};
-    void *work = room_for(g.n);
-    (is_f32(op) ? gemm_f32 : gemm_f64)(
-        &g, ir_eval_data(c, op->operand[0]), data_of(op, "weights"),
-        data_of(op, "bias"), ir_eval_data(c, &op->result[0]), work);
+    const void *x = ir_eval_data(c, op->operand[0]);
+    void *y = ir_eval_data(c, &op->result[0]), *work = room_for(g.n);
+    if (is_int8(op)) {
+        by_int8(work, op, x, y, g.n, 1, gemm_int8);
+    } else {
+        const struct weights w = read_weights(ir_attr_tensor(op, "weights"));
+        (is_f32(op) ? gemm_f32 : gemm_f64)(&g, x, w.data, data_of(op, "bias"),
+                                           y, work);
+        free(w.own);
+    }
     free(work);
     ir_eval_epilogue(c, op);
 }
@@ -226,16 +309,37 @@ void ir_eval_matmul(struct ir_eval_context *c, const struct ir_op *op)
     free(work);
 }
 
-static void eval_conv(const struct ir_op *op, const void *x, void *y)
+static struct conv conv_of(const struct ir_op *op)
 {
     struct conv v;
     ir_window_view(op, &v.window);
     v.m = ir_attr_tensor(op, "weights")->type.dim[0];
     v.groups = ir_attr_int(op, "groups");
     join_dims(&v.window);
+    return v;
+}
+
+static void conv_int8(void *taps, const struct ir_op *op, const void *x,
+                      void *y)
+{
+    const struct conv v = conv_of(op);
+    const struct weights w = read_weights(ir_attr_tensor(op, "weights"));
+    conv_f64(&v, x, w.data, NULL, y, taps);
+    free(w.own);
+}
+
+static void eval_conv(const struct ir_op *op, const void *x, void *y)
+{
+    const struct conv v = conv_of(op);
     struct tap *taps = room_for(2 * v.window.dim[IR_MAX_SPACE - 1].out);
-    (is_f32(op) ? conv_f32 : conv_f64)(&v, x, data_of(op, "weights"),
-                                       data_of(op, "bias"), y, taps);
+    if (is_int8(op)) {
+        by_int8(taps, op, x, y, v.m, volume_out(&v.window), conv_int8);
+    } else {
+        const struct weights w = read_weights(ir_attr_tensor(op, "weights"));
+        (is_f32(op) ? conv_f32 : conv_f64)(&v, x, w.data,
+                                           data_of(op, "bias"), y, taps);
+        free(w.own);
+    }
     free(taps);
 }
 
@@ -296,12 +400,15 @@ void ir_eval_scan(struct ir_eval_context *c, const struct ir_op *op)
     const struct ir_value *y = &op->result[0], *state = &op->result[1];
     const size_t bytes = ir_dtype_bytes(cell->dtype);
     void *work = room_for(cell->s.hidden * 4);
+    const struct weights w = read_weights(ir_attr_tensor(op, "recurrent"));
+    cell->s.recurrent = w.data;
     memset(ir_eval_data(c, y), 0, (size_t)ir_type_volume(&y->type) * bytes);
     memcpy(ir_eval_data(c, state), ir_eval_data(c, op->operand[1]),
            (size_t)ir_type_volume(&state->type) * bytes);
     (is_f32(op) ? scan_f32 : scan_f64)(
         cell, steps_of(c, op, &cell->s), ir_eval_data(c, op->operand[0]),
         ir_eval_data(c, state), ir_eval_data(c, y), work);
+    free(w.own);
     free(work);
     free(cell);
 }

@@ -189,12 +189,20 @@ enum ir_dtype {
     IR_U32,
     IR_I32,
     IR_I64,
+    /* Of weights only. A bf16 is the upper half of an f32. */
+    IR_BF16,
+    IR_I8,
     IR_N_DTYPES
 };
 
 const char *ir_dtype_name(enum ir_dtype dtype); /* "f32" */
 size_t ir_dtype_bytes(enum ir_dtype dtype);
 bool ir_dtype_parse(const char *name, enum ir_dtype *dtype);
+
+/* The bf16 nearest to v, of two the one whose last bit is 0; a NaN stays one.
+ * And what a bf16 is. */
+uint16_t ir_to_bf16(float v);
+float ir_from_bf16(uint16_t v);
 
 /* The type of one row's value; rank 0 is a scalar. A dim of -1 is the time
  * dimension, known only at run time. */
@@ -463,6 +471,9 @@ int ir_find_output(const struct ir_module *module, const char *name);
  * -1: a result without one goes to the caller's memory alone. */
 #define IR_SLOTS_ATTR "slots:tensor?"
 #define IR_MAX_SLOTS 65536
+/* Of gemm and conv with weights of i8: what takes their operand to whole
+ * numbers from 0 to 255, and sums of products back. */
+#define IR_INT8_ATTRS "input_scale:float? input_zero:int? scale:tensor? "
 /* What passes add to gemm and conv: a map's program, in which x0 is an element
  * of the result and x1.. are the further operands, each of all the result's
  * elements, of one a column of its last dim, or of one; and the rows of a
@@ -854,6 +865,12 @@ struct ir_rows {
  * output's dtype, densely packed. The module must have passed ir_verify(). */
 void ir_eval(const struct ir_module *module, int output,
              const struct ir_rows *rows, void *out);
+/* The same of any n values at once: seen(of, i, row, elements of value i) is
+ * called for each, row by row. */
+typedef void ir_seen_fn(void *of, int value, int64_t row, const void *data);
+void ir_eval_values(const struct ir_module *module, int n,
+                    const struct ir_value *const *values,
+                    const struct ir_rows *rows, ir_seen_fn *seen, void *of);
 
 /* ------------------------------------------------------------- probe.c -- */
 

@@ -80,6 +80,43 @@ bool ir_check_slices(const struct ir_op *op, struct ir_diag *diag)
     return true;
 }
 
+/* ----------------------------------------------------------------- weights */
+
+/* Most terms of a sum of u8 times i8 that is below 2^31. */
+enum { most_terms = INT32_MAX / (255 * 128) };
+
+/* Whether an op on x may have weights of this dtype. */
+static bool is_weight(enum ir_dtype w, enum ir_dtype x, bool or_int8)
+{
+    return w == x || (x == IR_F32 && (w == IR_BF16 || (or_int8 && w == IR_I8)));
+}
+
+/* The attributes of weights of i8, of n columns of so many terms, are there
+ * when the weights are such. */
+static bool check_int8(const struct ir_op *op, int64_t terms, int64_t n,
+                       struct ir_diag *diag)
+{
+    static const char *const names[] = {"input_scale", "input_zero", "scale"};
+    const bool is_int8 =
+        ir_attr_tensor(op, "weights")->type.dtype == IR_I8;
+    for (int i = 0; i < 3; i++)
+        if (!ir_find_attr(op, names[i]) == is_int8)
+            return bad(op, diag, "weights of i8 and %s go together", names[i]);
+    if (!is_int8)
+        return true;
+    const double scale = ir_find_attr(op, "input_scale")->f;
+    const int64_t zero = ir_attr_int(op, "input_zero");
+    if (!(scale > 0) || !isfinite(scale) || (double)(float)scale != scale)
+        return bad(op, diag, "input_scale is %g, no positive f32", scale);
+    if (zero < 0 || zero > 255)
+        return bad(op, diag, "input_zero is %lld, not 0 to 255",
+                   (long long)zero);
+    if (terms > most_terms)
+        return bad(op, diag, "sums of %lld products of i8 (%d can be had)",
+                   (long long)terms, most_terms);
+    return ir_check_vector(op, "scale", IR_F32, n, diag);
+}
+
 /* -------------------------------------------------------------------- gemm */
 
 int64_t ir_gemm_block(int64_t n_outputs)
@@ -99,7 +136,7 @@ bool ir_infer_gemm(const struct ir_module *module, struct ir_op *op,
         return false;
     if (type.rank == 0)
         return bad(op, diag, "the operand has rank 0");
-    if (w->rank != 2 || w->dtype != type.dtype)
+    if (w->rank != 2 || !is_weight(w->dtype, type.dtype, true))
         return bad(op, diag, "weights are no matrix of %s",
                    ir_dtype_name(type.dtype));
     if (w->dim[0] != type.dim[type.rank - 1])
@@ -112,7 +149,8 @@ bool ir_infer_gemm(const struct ir_module *module, struct ir_op *op,
     type.dim[type.rank - 1] = w->dim[1];
     op->result[0].type = type;
     return ir_check_size(op, &type, diag) &&
-           ir_check_vector(op, "bias", type.dtype, w->dim[1], diag);
+           ir_check_vector(op, "bias", type.dtype, w->dim[1], diag) &&
+           check_int8(op, w->dim[0], w->dim[1], diag);
 }
 
 bool ir_verify_gemm(const struct ir_module *module, const struct ir_op *op,
@@ -265,7 +303,7 @@ static bool check_conv_weights(const struct ir_op *op, struct ir_diag *diag)
     const struct ir_type *w = &ir_attr_tensor(op, "weights")->type;
     const int64_t groups = ir_attr_int(op, "groups");
     const int64_t channels = x->dim[channel_dim(op)];
-    if (w->rank != x->rank + 1 || w->dtype != x->dtype)
+    if (w->rank != x->rank + 1 || !is_weight(w->dtype, x->dtype, true))
         return bad(op, diag, "weights are of %s and rank %d, not %s and %d",
                    ir_dtype_name(w->dtype), w->rank, ir_dtype_name(x->dtype),
                    x->rank + 1);
@@ -283,6 +321,17 @@ static bool check_conv_weights(const struct ir_op *op, struct ir_diag *diag)
     return ir_check_vector(op, "bias", x->dtype, w->dim[0], diag);
 }
 
+static bool check_conv_int8(const struct ir_op *op, struct ir_diag *diag)
+{
+    const struct ir_type *w = &ir_attr_tensor(op, "weights")->type;
+    struct ir_window window;
+    ir_window_view(op, &window);
+    for (int i = 0; i < IR_MAX_SPACE; i++)
+        if (w->dtype == IR_I8 && window.dim[i].spread > 1)
+            return bad(op, diag, "weights of i8 with input_dilations");
+    return check_int8(op, product(w->dim[1], window.taps), w->dim[0], diag);
+}
+
 bool ir_infer_conv(const struct ir_module *module, struct ir_op *op,
                    struct ir_diag *diag)
 {
@@ -294,7 +343,7 @@ bool ir_infer_conv(const struct ir_module *module, struct ir_op *op,
         !check_conv_weights(op, diag))
         return false;
     type.dim[channel_dim(op)] = ir_attr_tensor(op, "weights")->type.dim[0];
-    return infer_windows(op, &type, diag);
+    return infer_windows(op, &type, diag) && check_conv_int8(op, diag);
 }
 
 bool ir_verify_conv(const struct ir_module *module, const struct ir_op *op,
@@ -395,7 +444,12 @@ static bool check_scan_shapes(const struct ir_op *op, enum ir_cell cell,
     if (op->n_operands > 2 && ir_type_volume(&op->operand[2]->type) != 1)
         return bad(op, diag, "operand 2, the length, has %lld elements",
                    (long long)ir_type_volume(&op->operand[2]->type));
-    return check_dims(op, "recurrent", z->dtype, 2, whole, diag) &&
+    /* As bf16, too; what else it is then is said of z's dtype. */
+    const enum ir_dtype stored =
+        ir_attr_tensor(op, "recurrent")->type.dtype;
+    const enum ir_dtype dtype =
+        is_weight(stored, z->dtype, false) ? stored : z->dtype;
+    return check_dims(op, "recurrent", dtype, 2, whole, diag) &&
            check_dims(op, "recurrent_bias", z->dtype, 1, &h, diag) &&
            check_dims(op, "peephole", z->dtype, 1, three, diag);
 }

@@ -39,7 +39,8 @@ struct ir_scan {
     enum ir_cell cell;
     int n_gates, n_states;     /* lstm: 4 and 2; gru: 3 and 1; rnn: 1 and 1 */
     int64_t steps, hidden;     /* T and H */
-    const void *recurrent;     /* [H][n_gates][H] of x's dtype */
+    const void *recurrent;     /* [H][n_gates][H] of x's dtype,
+                                  or bf16 */
     const void *recurrent_bias; /* [H], or NULL */
     const void *peephole;      /* [3][H], or NULL */
     double clip;               /* infinite when there is none */
@@ -76,6 +77,8 @@ bool ir_is_plain_concat(const struct ir_op *op);
 /* Whether the op reads its operands where they are dense: the rows of an input
  * are copied for it if need be. */
 bool ir_reads_dense(const struct ir_op *op);
+/* Whether it is a gemm or conv with weights of i8. */
+bool ir_is_int8(const struct ir_op *op);
 /* Whether the op is a view whose elements lie in memory as its operand's do, so
  * that it has no buffer. */
 bool ir_is_alias(const struct ir_op *op);

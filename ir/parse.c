@@ -250,7 +250,7 @@ static bool element(struct parser *p, enum ir_dtype dtype, uint8_t *at)
     } range[IR_N_DTYPES] = {
         [IR_U8] = {0, UINT8_MAX}, [IR_U16] = {0, UINT16_MAX},
         [IR_U32] = {0, UINT32_MAX}, [IR_I32] = {INT32_MIN, INT32_MAX},
-        [IR_I64] = {INT64_MIN, INT64_MAX}};
+        [IR_I64] = {INT64_MIN, INT64_MAX}, [IR_I8] = {INT8_MIN, INT8_MAX}};
     double f64 = 0;
     float f32 = 0;
     int64_t v;
@@ -262,6 +262,12 @@ static bool element(struct parser *p, enum ir_dtype dtype, uint8_t *at)
     if (dtype == IR_F32) {
         const bool ok = real_f32(p, &f32);
         memcpy(at, &f32, 4);
+        return ok;
+    }
+    if (dtype == IR_BF16) {
+        const bool ok = real_f32(p, &f32);
+        const uint16_t bf16 = ir_to_bf16(f32);
+        memcpy(at, &bf16, 2);
         return ok;
     }
     if (!integer(p, range[dtype].min, range[dtype].max, &v))

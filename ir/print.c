@@ -29,6 +29,10 @@ static void print_element(struct ir_text *text, enum ir_dtype dtype,
     case IR_I32:
         ir_text_printf(text, "%d", ((const int32_t *)data)[i]);
         break;
+    case IR_BF16:
+        ir_text_float(text, ir_from_bf16(((const uint16_t *)data)[i]));
+        break;
+    case IR_I8: ir_text_printf(text, "%d", ((const int8_t *)data)[i]); break;
     default:
         ir_text_printf(text, "%lld",
                        (long long)((const int64_t *)data)[i]);

@@ -9,7 +9,7 @@ static const struct {
 } dtypes[IR_N_DTYPES] = {
     [IR_F32] = {"f32", 4}, [IR_F64] = {"f64", 8}, [IR_U8] = {"u8", 1},
     [IR_U16] = {"u16", 2}, [IR_U32] = {"u32", 4}, [IR_I32] = {"i32", 4},
-    [IR_I64] = {"i64", 8},
+    [IR_I64] = {"i64", 8}, [IR_BF16] = {"bf16", 2}, [IR_I8] = {"i8", 1},
 };
 
 const char *ir_dtype_name(enum ir_dtype dtype)
@@ -30,6 +30,23 @@ bool ir_dtype_parse(const char *name, enum ir_dtype *dtype)
             return true;
         }
     return false;
+}
+
+uint16_t ir_to_bf16(float v)
+{
+    uint32_t bits;
+    memcpy(&bits, &v, 4);
+    if ((bits & 0x7fffffff) > 0x7f800000)
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+float ir_from_bf16(uint16_t v)
+{
+    const uint32_t bits = (uint32_t)v << 16;
+    float f;
+    memcpy(&f, &bits, 4);
+    return f;
 }
 
 struct ir_type ir_type_scalar(enum ir_dtype dtype)

@@ -96,6 +96,29 @@ bool pass_fuse_epilogue(struct ir_module *module,
                         const struct pass_options *options,
                         struct ir_diag *diag);
 
+/* ---------------------------------------------------------- precision.c -- */
+/* Fewer bits for the weights of nets, and for what they are multiplied with.
+ * That is another model, with other answers: so these are no passes of the
+ * table, and run before them. */
+enum pass_precision { PASS_BF16, PASS_INT8 };
+/* The numbers that an op reads, but for those that are not finite. */
+struct pass_range {
+    double low, high; /* low > high: there were none */
+};
+struct pass_lowered {
+    int n_ops, n_lowered;           /* with weights of f32 */
+    int64_t bytes_before, bytes_after; /* of those weights */
+    struct ir_text notes; /* a line for each op that stays as it is; owned */
+};
+/* Whether the op has weights that could have fewer bits. */
+bool pass_has_weights(const struct ir_op *op);
+/* range[i] is what op i of the module, one that pass_has_weights(), reads as its
+ * first operand; NULL for bf16. */
+bool pass_lower_precision(struct ir_module *module,
+                          enum pass_precision precision,
+                          const struct pass_range *range,
+                          struct pass_lowered *lowered, struct ir_diag *diag);
+
 /* --------------------------------------------------------------- tile.c -- */
 /* Chooses tile_rows of the ops of nets. */
 bool pass_tile(struct ir_module *module, const struct pass_options *options,

@@ -4,12 +4,12 @@
  * only an output goes straight to the caller's memory, but for the margins of
  * strategies on codes, which are added to in whole blocks of rows. A forest
  * needs room for its work besides: codes, or a row in its own dtype;
- * contributions, conv and scan need some too. An input has a buffer where an op
- * of nets reads it, and a view that is but a reshape has none: who reads it
- * reads its operand. Buffers are given slots by lifetime, in the order of the
- * ops: a slot is free again after the last op that reads it. How large slots
- * are and where they lie follows from the rows of a tile, and is the backend's
- * to add up. */
+ * contributions, conv, scan and a gemm of whole numbers need some too. An input
+ * has a buffer where an op of nets reads it, and a view that is but a reshape
+ * has none: who reads it reads its operand. Buffers are given slots by
+ * lifetime, in the order of the ops: a slot is free again after the last op
+ * that reads it. How large slots are and where they lie follows from the rows
+ * of a tile, and is the backend's to add up. */
 #include "passes/rewrite.h"
 
 struct planner {
@@ -85,7 +85,8 @@ static bool has_codes(const struct ir_op *op)
 static int64_t work_bytes(const struct ir_op *op)
 {
     struct ir_forest f;
-    if (op->kind == IR_OP_conv || op->kind == IR_OP_scan)
+    if (op->kind == IR_OP_conv || op->kind == IR_OP_scan ||
+        op->kind == IR_OP_gemm)
         return ir_type_volume(&op->operand[0]->type) *
                (int64_t)ir_dtype_bytes(op->operand[0]->type.dtype);
     ir_forest_view(op, &f);
@@ -100,7 +101,8 @@ static void plan_op(struct planner *p, struct ir_module *module, int number)
     int32_t *slots = ir_alloc_array(&p->scratch, (size_t)n + 1, sizeof(*slots));
     const bool works =
         op->kind == IR_OP_forest || op->kind == IR_OP_contributions ||
-        op->kind == IR_OP_conv || op->kind == IR_OP_scan;
+        op->kind == IR_OP_conv || op->kind == IR_OP_scan ||
+        (op->kind == IR_OP_gemm && ir_is_int8(op));
     slots[n] = works ? take_slot(p, work_bytes(op)) : -1;
     for (int r = 0; r < n; r++) {
         const struct ir_value *v = &op->result[r];

@@ -21,9 +21,11 @@ def i64(values):
 
 
 class Builder:
+    """dtype is f32 or f64; or bf16 or int8: f32 with weights of that kind."""
     def __init__(self, shape, dtype, seed=1):
         self.draw = random.Random(seed)
-        self.dtype = dtype
+        self.stored = dtype
+        self.dtype = dtype = "f64" if dtype == "f64" else "f32"
         self.lines = [f'  column "x" tensor {product(shape)}']
         self.n = self.n_outputs = 0
         x = self.op("input", [], f'first = 0, count = 1, dtype = "{dtype}"',
@@ -38,6 +40,23 @@ class Builder:
                    for _ in range(product(shape))]
         return (f"{self.dtype}[{','.join(map(str, shape))}]"
                 f"({' '.join(numbers)})")
+
+    def weights(self, name, shape, columns, scale):
+        """Attributes: weights of so many columns, as they are stored."""
+        if self.stored == "int8" and name == "weights":
+            numbers = [str(self.draw.randrange(-128, 128))
+                       for _ in range(product(shape))]
+            scales = " ".join(f"{self.draw.random() * scale / 1000:.4g}"
+                              for _ in range(columns))
+            return (f"weights = i8[{','.join(map(str, shape))}]"
+                    f"({' '.join(numbers)}), input_scale = "
+                    f"{self.draw.choice([0.1, 20.5, 31.75, 1000])}, "
+                    f"input_zero = {self.draw.choice([0, 3, 128, 255])}, "
+                    f"scale = f32[{columns}]({scales})")
+        text = self.tensor(shape, scale)
+        if self.stored == "bf16":
+            text = text.replace("f32", "bf16", 1)
+        return f"{name} = {text}"
 
     def op(self, name, operands, attributes, *shapes, dtype=None):
         """The value, or a list of them."""
@@ -74,9 +93,10 @@ class Builder:
                        f'"{dtype or self.dtype}"', shape, dtype=dtype)
 
     def gemm(self, x, shape, n, block=8, bias=True):
-        weights = self.tensor([shape[-1], n], shape[-1] ** -0.5)
+        weights = self.weights("weights", [shape[-1], n], n,
+                               shape[-1] ** -0.5)
         more = f", bias = {self.tensor([n], 0.3)}" if bias else ""
-        return self.op("gemm", [x], f"weights = {weights}{more}, "
+        return self.op("gemm", [x], f"{weights}{more}, "
                        f"block = {block}", shape[:-1] + [n])
 
     def conv(self, x, shape, results, kernel, strides=None, pads=None,
@@ -89,8 +109,8 @@ class Builder:
                for size, d, a, b, k, e, s in
                zip(shape[1:], spread or one, pads, pads[n:], kernel,
                    dilations, strides)]
-        weights = self.tensor([results, shape[0] // groups] + kernel, 0.4)
-        text = f"weights = {weights}, "
+        text = self.weights("weights", [results, shape[0] // groups] + kernel,
+                            results, 0.4) + ", "
         if bias:
             text += f"bias = {self.tensor([results], 0.3)}, "
         text += (f"strides = {i64(strides)}, pads = {i64(pads)}, "
@@ -120,9 +140,9 @@ class Builder:
     def scan(self, z, state, cell, steps, hidden, length=None, reverse=0,
              **more):
         gates = GATES[cell] * hidden
-        recurrent = self.tensor([hidden, gates], hidden ** -0.5)
-        text = (f'cell = "{cell}", recurrent = {recurrent}, reverse = '
-                f"{reverse}, ")
+        recurrent = self.weights("recurrent", [hidden, gates], gates,
+                                 hidden ** -0.5)
+        text = f'cell = "{cell}", {recurrent}, reverse = {reverse}, '
         for name, size in (("recurrent_bias", 1), ("peephole", 3)):
             if more.pop(name, False):
                 text += f"{name} = {self.tensor([size * hidden], 0.3)}, "
@@ -183,6 +203,8 @@ SLICES = [(120, 1), (6, 1), (5, 6), (4, 30)]
 
 def convs(dtype):
     for name, (shape, *given) in CONVS.items():
+        if dtype == "int8" and name.startswith("gaps"):
+            continue  # which it cannot have
         m = Builder(shape, dtype)
         y, _ = m.conv(m.x, shape, *given)
         m.output(y)
@@ -311,5 +333,10 @@ def whole(dtype):
 
 
 def all_cases(dtype):
-    for family in (convs, pools, scans, moves, slices, maps, gemms, whole):
+    families = convs, gemms, whole, scans
+    if dtype == "int8":
+        families = families[:3]
+    elif dtype != "bf16":
+        families += pools, moves, slices, maps
+    for family in families:
         yield from family(dtype)

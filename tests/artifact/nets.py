@@ -34,18 +34,25 @@ class Nets(Case):
     def test_f64(self):
         self.verify("f64")
 
-    def test_needs_nothing(self):
-        for name, path in self.files("f32"):
-            library = compile_model(path, self.folder / "m.so")
-            with self.subTest(name):
-                said = run("nm", "-D", "--undefined-only", library)
-                self.assertEqual(said, b"")
+    def test_bf16(self):
+        self.verify("bf16")
 
-    def selftest(self, target, emulator):
+    def test_int8(self):
+        self.verify("int8")
+
+    def test_needs_nothing(self):
+        for dtype in ("f32", "int8"):
+            for name, path in self.files(dtype):
+                library = compile_model(path, self.folder / "m.so")
+                with self.subTest(name):
+                    said = run("nm", "-D", "--undefined-only", library)
+                    self.assertEqual(said, b"")
+
+    def selftest(self, target, emulator, dtype):
         for program in (f"{target}-gcc", emulator[0]):
             if not shutil.which(program):
                 self.skipTest(f"{program} is absent")
-        for name, path in self.files("f32"):
+        for name, path in self.files(dtype):
             archive = compile_model(path, self.folder / "m.a", "--target",
                                     target, "--emit", "a,h", "--name", "m")
             program = self.folder / "selftest"
@@ -56,7 +63,8 @@ class Nets(Case):
                 run(*emulator, program)
 
     def test_aarch64(self):
-        self.selftest("aarch64-linux-gnu", ["qemu-aarch64"])
+        for dtype in ("f32", "bf16", "int8"):
+            self.selftest("aarch64-linux-gnu", ["qemu-aarch64"], dtype)
 
     def test_wasm(self):
         if not shutil.which("node"):

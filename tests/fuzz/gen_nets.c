@@ -5,8 +5,9 @@
  *   byte  4  bits 0-1 rank of the input less 1
  *   byte  5-8 its dims: see size_of()
  *   byte 16- records of 8 bytes, an op each: byte 0 says which (bits 0-3; bit
- *            4: its result goes out, too; bit 5: some weights are odd), 1 the
- *            operand (0 the newest value), 2-6 what the op says, 7 the weights
+ *            4: its result goes out, too; bit 5: some weights are odd; of f32,
+ *            bit 6: they are bf16, bit 7: i8 of gemm and conv), 1 the operand
+ *            (0 the newest value), 2-6 what the op says, 7 the weights
  *
  * Values have at most max_volume elements, and an op takes at most max_work
  * steps: what is larger gets smaller numbers. */
@@ -69,6 +70,14 @@ static double odd_weight(uint64_t random)
     return odd[random >> 8 & 7];
 }
 
+static int64_t count(int rank, const int64_t *dims)
+{
+    int64_t n = 1;
+    for (int i = 0; i < rank; i++)
+        n *= dims[i];
+    return n;
+}
+
 /* Numbers around 0, as byte 7 draws them. */
 static const struct ir_tensor *weights(struct nets *v, int rank,
                                        const int64_t *dims)
@@ -76,9 +85,7 @@ static const struct ir_tensor *weights(struct nets *v, int rank,
     struct ir_tensor *t = ir_alloc(&v->module->arena, sizeof(*t));
     t->type = (struct ir_type){.dtype = v->at[0]->type.dtype, .rank = rank};
     memcpy(t->type.dim, dims, (size_t)rank * sizeof(*dims));
-    int64_t n = 1;
-    for (int i = 0; i < rank; i++)
-        n *= dims[i];
+    const int64_t n = count(rank, dims);
     double *wide = ir_alloc_array(&v->module->arena, (size_t)n, 8);
     float *narrow = ir_alloc_array(&v->module->arena, (size_t)n, 4);
     for (int64_t i = 0; i < n; i++) {
@@ -90,6 +97,53 @@ static const struct ir_tensor *weights(struct nets *v, int rank,
     }
     t->data = t->type.dtype == IR_F32 ? (const void *)narrow : wide;
     return t;
+}
+
+static bool is_f32(const struct nets *v)
+{
+    return v->at[0]->type.dtype == IR_F32;
+}
+
+static bool has_int8(const struct nets *v)
+{
+    return is_f32(v) && v->code & 0x80;
+}
+
+/* weights() as they are stored: in bf16 or, where the op can, in i8. */
+static struct ir_attr stored(struct nets *v, const char *name, int rank,
+                             const int64_t *dims, bool or_int8)
+{
+    const struct ir_tensor *wide = weights(v, rank, dims);
+    struct ir_tensor *t = ir_alloc(&v->module->arena, sizeof(*t));
+    const int64_t n = count(rank, dims);
+    uint16_t *data = ir_alloc_array(&v->module->arena, (size_t)n, 2);
+    *t = (struct ir_tensor){wide->type, data};
+    if (or_int8 && has_int8(v)) {
+        t->type.dtype = IR_I8;
+        for (int64_t i = 0; i < n; i++)
+            ((int8_t *)data)[i] =
+                (int8_t)ir_random(byte(v, 7), (uint64_t)i);
+        return ir_tensor_attr(name, t);
+    }
+    if (!is_f32(v) || !(v->code & 0x40))
+        return ir_tensor_attr(name, wide);
+    t->type.dtype = IR_BF16;
+    for (int64_t i = 0; i < n; i++)
+        data[i] = ir_to_bf16(((const float *)wide->data)[i]);
+    return ir_tensor_attr(name, t);
+}
+
+/* What goes with weights of i8, of so many columns; how many attributes. */
+static int int8_attrs(struct nets *v, int64_t columns, struct ir_attr *attrs)
+{
+    static const double scales[] = {31.75, 100, 1, 0.03125, 0x1p120, 0x1p-120,
+                                    0x1.921fb6p+5, 12};
+    if (!has_int8(v))
+        return 0;
+    attrs[0] = ir_float("input_scale", scales[byte(v, 7) >> 5]);
+    attrs[1] = ir_int("input_zero", (int64_t)byte(v, 6) * 7 % 256);
+    attrs[2] = ir_tensor_attr("scale", weights(v, 1, &columns));
+    return 3;
 }
 
 static struct ir_attr ints(struct nets *v, const char *name, int n,
@@ -207,11 +261,12 @@ static struct ir_value *gemm(struct nets *v, struct ir_value *x, int64_t n,
                              bool biased, int64_t block)
 {
     const int64_t dims[] = {last_dim(x), n};
-    const struct ir_attr attrs[] = {
-        ir_tensor_attr("weights", weights(v, 2, dims)),
-        ir_int("block", block),
-        ir_tensor_attr("bias", weights(v, 1, &n))};
-    return op(v, IR_OP_gemm, x, 2 + biased, attrs);
+    struct ir_attr attrs[6] = {stored(v, "weights", 2, dims, true),
+                               ir_int("block", block)};
+    int n_attrs = 2 + int8_attrs(v, n, attrs + 2);
+    if (biased)
+        attrs[n_attrs++] = ir_tensor_attr("bias", weights(v, 1, &n));
+    return op(v, IR_OP_gemm, x, n_attrs, attrs);
 }
 
 static struct ir_value *add_gemm(struct nets *v, struct ir_value *x)
@@ -252,7 +307,8 @@ static void read_windows(const struct nets *v, const struct ir_value *x,
     w->taps = w->windows = 1;
     for (int i = 0; i < w->n; i++) {
         w->dilations[i] = 1 + (byte(v, 5) >> i & 1);
-        w->spreads[i] = pools ? 1 : 1 + (byte(v, 5) >> (3 + i) & 1);
+        w->spreads[i] = pools || has_int8(v) /* which can have no gaps */
+                            ? 1 : 1 + (byte(v, 5) >> (3 + i) & 1);
         w->extra[i] = pools ? byte(v, 5) >> (3 + i) & 1 : 0;
         w->pads[i] = two_bits(v, 4, i);
         w->pads[w->n + i] = two_bits(v, 4, i + 1);
@@ -286,13 +342,15 @@ static struct ir_value *add_conv(struct nets *v, struct ir_value *x)
         return x;
     int64_t dims[5] = {m, channels / groups};
     memcpy(dims + 2, w.kernel, sizeof(w.kernel));
-    const struct ir_attr attrs[] = {
-        ir_tensor_attr("weights", weights(v, w.n + 2, dims)),
+    struct ir_attr attrs[10] = {
+        stored(v, "weights", w.n + 2, dims, true),
         ints(v, "strides", w.n, w.strides), ints(v, "pads", 2 * w.n, w.pads),
         ints(v, "dilations", w.n, w.dilations), ir_int("groups", groups),
-        ints(v, "input_dilations", w.n, w.spreads),
-        ir_tensor_attr("bias", weights(v, 1, &m))};
-    return op(v, IR_OP_conv, x, byte(v, 6) & 0x20 ? 7 : 6, attrs);
+        ints(v, "input_dilations", w.n, w.spreads)};
+    int n = 6 + int8_attrs(v, m, attrs + 6);
+    if (byte(v, 6) & 0x20)
+        attrs[n++] = ir_tensor_attr("bias", weights(v, 1, &m));
+    return op(v, IR_OP_conv, x, n, attrs);
 }
 
 static struct ir_value *add_pool(struct nets *v, struct ir_value *x)
@@ -341,7 +399,7 @@ static struct ir_value *add_scan(struct nets *v, struct ir_value *x)
         gen_input(v->module, 1, 1, byte(v, 5) & 4, v->diag)};
     struct ir_attr attrs[12] = {
         ir_string("cell", cells[cell]),
-        ir_tensor_attr("recurrent", weights(v, 2, square)),
+        stored(v, "recurrent", 2, square, false),
         ir_int("reverse", byte(v, 2) >> 2 & 1),
         ir_string("gate", cell == 2 ? bend[byte(v, 4) & 3]
                                     : squash[byte(v, 4) & 1])};

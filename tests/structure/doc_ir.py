@@ -42,7 +42,7 @@ def ops():
         if name in ("forest", "contributions"):
             attributes = attributes.replace("IR_TREES_ATTRS", "")
         attributes = re.sub(r"IR_SLOTS_ATTR", schema("IR_SLOTS_ATTR"),
-                            re.sub(r"IR_[A-Z]+_ATTRS",
+                            re.sub(r"IR_[A-Z0-9]+_ATTRS",
                                    lambda m: schema(m[0]), attributes))
         if name == "forest":
             attributes += schema("IR_SLOTS_ATTR")

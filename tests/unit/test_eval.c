@@ -31,6 +31,13 @@
     "%3 = map(%1, %2) {program = \"x0 x1 mul\", dtype = \"f64\"} : "          \
     "f64[2,3]\n"
 
+/* Twice the row, less what 10 stands for: numbers from -10 to 245. */
+#define INT8_GEMM                                                             \
+    "%1 = gemm(%0) {weights = i8[3,2](1 -2 3 4 -128 127), "                   \
+    "bias = f32[2](1 0), block = 8, input_scale = 2, input_zero = 10, "       \
+    "scale = f32[2](0.5 0.25)} : f32[2]\n"                                    \
+    "output \"y\" %1 }"
+
 #define E 0x1.78b564p-2f /* exp(-1) */
 
 struct test_case {
@@ -205,6 +212,13 @@ static const struct test_case cases[] = {
      "%1 = gemm(%0) {weights = f64[3,2](1 0 2 0 3 1), "
      "bias = f64[2](0.5 0), block = 8} : f64[2]\n"
      "output \"y\" %1 }", {1, 10, 100}, 2, {321.5, 100}},
+    {IR_OP_gemm, THREE_F32 /* ties of bf16 go to even */
+     "%1 = gemm(%0) {weights = bf16[3,1](1.00390625 1.01171875 3), "
+     "block = 8} : f32[1]\n"
+     "output \"y\" %1 }", {1, 1, 2}, 1, {8.015625}},
+    {IR_OP_gemm, THREE_F32 INT8_GEMM, {0.75, -6, 200}, 2,
+     {-15693, 7767.75}},
+    {IR_OP_gemm, THREE_F32 INT8_GEMM, {NAN, 0, 0}, 2, {-4, 5}},
     {IR_OP_matmul, THREE
      "%1 = view(%0) {shape = i64[2](3 1), strides = i64[2](1 1), "
      "offset = 0} : f64[3,1]\n"
@@ -217,6 +231,13 @@ static const struct test_case cases[] = {
      "offset = 0} : f64[1,3]\n"
      "%2 = conv(%1) {weights = f64[1,1,2](1 10), strides = i64[1](1), "
      "pads = i64[2](0 1), dilations = i64[1](1), groups = 1} : f64[1,3]\n"
+     "output \"y\" %2 }", {1, 2, 3}, 3, {21, 32, 3}},
+    {IR_OP_conv, THREE_F32 /* padding is 0, which 5 stands for */
+     "%1 = view(%0) {shape = i64[2](1 3), strides = i64[2](1 1), "
+     "offset = 0} : f32[1,3]\n"
+     "%2 = conv(%1) {weights = i8[1,1,2](1 10), strides = i64[1](1), "
+     "pads = i64[2](0 1), dilations = i64[1](1), groups = 1, "
+     "input_scale = 1, input_zero = 5, scale = f32[1](1)} : f32[1,3]\n"
      "output \"y\" %2 }", {1, 2, 3}, 3, {21, 32, 3}},
     {IR_OP_pool, THREE
      "%1 = view(%0) {shape = i64[2](1 3), strides = i64[2](1 1), "
