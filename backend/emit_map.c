@@ -60,28 +60,65 @@ static void lower_flat(struct map *s)
     flat_loop(s, whole, n, 1);
 }
 
-/* The general case: element by element, an operand of one element standing
+/* Elements [from, to) of a row, `lanes` at a time, of operands whose columns
+ * are side by side if that is more than one; an operand of one element stands
  * for all of the row. */
+static void column_loop(struct map *s, LLVMValueRef row, LLVMValueRef from,
+                        LLVMValueRef to, int lanes)
+{
+    struct be_emitter *e = s->e;
+    struct be_loop column;
+    LLVMValueRef x[max_operands];
+    be_loop_begin(e, &column, from, to, lanes);
+    for (int i = 0; i < s->op->n_operands; i++) {
+        const bool one = s->volume[i] == 1;
+        struct be_view view = s->x[i];
+        view.dense_columns = view.dense_columns || lanes > 1;
+        LLVMValueRef at =
+            be_view_at(e, &view, row, one ? be_i64(e, 0) : column.index);
+        LLVMTypeRef type = be_type(e, view.dtype);
+        LLVMValueRef v =
+            be_load(e, one ? type : be_vector(type, lanes), at);
+        v = be_convert(e, v, view.dtype, s->op->operand[i]->type.dtype);
+        x[i] = one && lanes > 1 ? be_splat(e, v, lanes) : v;
+    }
+    LLVMValueRef y = be_program(e, s->steps, s->n_steps, s->in, lanes, x);
+    LLVMValueRef at = LLVMBuildAdd(
+        e->b, LLVMBuildMul(e->b, row, be_i64(e, s->n), ""), column.index, "");
+    store_lanes(s, y, at, lanes);
+    be_loop_end(e, &column);
+}
+
+/* How many elements of a row go in vectors: of the caller's rows none, unless
+ * their columns are side by side. */
+static LLVMValueRef count_in_vectors(const struct map *s, int lanes)
+{
+    struct be_emitter *e = s->e;
+    LLVMValueRef n = be_i64(e, s->n / lanes * lanes);
+    for (int i = 0; i < s->op->n_operands; i++) {
+        if (s->x[i].dense_columns || s->volume[i] == 1)
+            continue;
+        LLVMValueRef dense = LLVMBuildICmp(
+            e->b, LLVMIntEQ, s->x[i].column_stride, be_i64(e, 1), "");
+        n = LLVMBuildSelect(e->b, dense, n, be_i64(e, 0), "");
+    }
+    return n;
+}
+
+/* The general case: row by row. */
 static void lower_elements(struct map *s)
 {
     struct be_emitter *e = s->e;
-    struct be_loop row, column;
-    LLVMValueRef x[max_operands];
+    const int lanes =
+        e->level->vector_bytes / (int)ir_dtype_bytes(s->in);
+    struct be_loop row;
     be_loop_begin(e, &row, be_i64(e, 0), e->n_rows, 1);
-    be_loop_begin(e, &column, be_i64(e, 0), be_i64(e, s->n), 1);
-    for (int i = 0; i < s->op->n_operands; i++) {
-        LLVMValueRef c = s->volume[i] == 1 ? be_i64(e, 0) : column.index;
-        LLVMValueRef v = be_load(e, be_type(e, s->x[i].dtype),
-                                 be_view_at(e, &s->x[i], row.index, c));
-        x[i] = be_convert(e, v, s->x[i].dtype,
-                          s->op->operand[i]->type.dtype);
+    LLVMValueRef done = be_i64(e, 0);
+    if (s->n >= lanes) {
+        done = count_in_vectors(s, lanes);
+        column_loop(s, row.index, be_i64(e, 0), done, lanes);
     }
-    LLVMValueRef y = be_program(e, s->steps, s->n_steps, s->in, 1, x);
-    LLVMValueRef at = LLVMBuildAdd(
-        e->b, LLVMBuildMul(e->b, row.index, be_i64(e, s->n), ""),
-        column.index, "");
-    store_lanes(s, y, at, 1);
-    be_loop_end(e, &column);
+    column_loop(s, row.index, done, be_i64(e, s->n), 1);
     be_loop_end(e, &row);
 }
 

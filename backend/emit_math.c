@@ -116,12 +116,14 @@ static LLVMValueRef narrow_fma_of(struct math *self, LLVMValueRef a,
 #undef AS_INT
 #undef AS_FLOAT
 #undef SHL
+#undef SHR
 #define CONST(c) narrow_constant(self, c)
 #define ICONST(c) narrow_int_constant(self, c)
 #define FMA(x, y, z) narrow_fma_of(self, x, y, z)
 #define AS_INT(x) LLVMBuildBitCast(BUILDER, x, narrow_int_type(self), "")
 #define AS_FLOAT(x) LLVMBuildBitCast(BUILDER, x, narrow_float_type(self), "")
 #define SHL(x, n) LLVMBuildShl(BUILDER, x, narrow_int_constant(self, n), "")
+#define SHR(x, n) LLVMBuildLShr(BUILDER, x, narrow_int_constant(self, n), "")
 #include "ir/math_f32.inc"
 
 static LLVMValueRef fma_of(struct math *self, LLVMValueRef a, LLVMValueRef b,
@@ -196,6 +198,12 @@ static LLVMValueRef unary(struct math *self, enum ir_step_kind kind,
         return flag(self, dtype, LLVMBuildFCmp(e->b, LLVMRealUNO, x, x, ""));
     case IR_STEP_EXP:
         return through_f64(self, dtype, x, is_f32 ? math_expf : math_exp);
+    case IR_STEP_FAST_EXP: return is_f32 ? mathf_exp(self, x)
+                                         : math_exp(self, x);
+    case IR_STEP_FAST_EXPM1: return is_f32 ? mathf_expm1(self, x)
+                                           : math_expm1(self, x);
+    case IR_STEP_FAST_LOG: return is_f32 ? mathf_log(self, x)
+                                         : math_log(self, x);
     case IR_STEP_LOG1P: return through_f64(self, dtype, x, math_log1p);
     case IR_STEP_LOG: return through_f64(self, dtype, x, math_log);
     case IR_STEP_EXPM1: return through_f64(self, dtype, x, math_expm1);
@@ -227,9 +235,13 @@ static LLVMValueRef binary(struct math *self, enum ir_step_kind kind,
     case IR_STEP_MUL: return LLVMBuildFMul(e->b, x, y, "");
     case IR_STEP_DIV: return LLVMBuildFDiv(e->b, x, y, "");
     case IR_STEP_POW:
+    case IR_STEP_FAST_POW:
         x = be_convert(e, x, dtype, IR_F64);
         y = be_convert(e, y, dtype, IR_F64);
-        return be_convert(e, math_pow(self, x, y), IR_F64, dtype);
+        x = kind == IR_STEP_FAST_POW && dtype == IR_F32
+                ? math_powf(self, x, y)
+                : math_pow(self, x, y);
+        return be_convert(e, x, IR_F64, dtype);
     case IR_STEP_MIN:
         c = LLVMBuildFCmp(e->b, LLVMRealOLT, x, y, "");
         return LLVMBuildSelect(e->b, c, x, y, "");

@@ -8,6 +8,9 @@
  * another one made of the whole state (gru without linear_before_reset), a step
  * has two passes.
  *
+ * Every other step takes the units from the last to the first: the weights that
+ * the step before read last are still in L1.
+ *
  * Weights stand in groups of 16 units, [k][gate][16]; the last group may be
  * narrower. Rows that say how long they are go through their steps alone. */
 #include "backend/llvm.h"
@@ -20,7 +23,8 @@ enum {
     most_rows = 8,
     most_vectors = 4, /* of units */
     most_gates = 4,
-    most_sums = 32
+    most_sums = 32,
+    l1_bytes = 32768
 };
 
 struct activation {
@@ -41,6 +45,7 @@ struct scan {
     LLVMValueRef z, y;
     int64_t z_stride, y_stride;
     LLVMValueRef old, new, c, update, rest; /* [rows][hidden] */
+    LLVMValueRef backwards; /* whether the step takes the last units first */
     LLVMValueRef n_rows;
 };
 
@@ -170,6 +175,19 @@ struct pass {
     int first, n;
     LLVMValueRef from; /* [rows][hidden] */
 };
+
+static bool has_two_passes(const struct scan *v)
+{
+    return v->s.cell == IR_GRU && !v->s.linear_before_reset;
+}
+
+static struct pass pass_of(const struct scan *v, int number)
+{
+    if (!has_two_passes(v))
+        return (struct pass){0, v->s.n_gates, v->old};
+    return number == 0 ? (struct pass){0, 2, v->old}
+                       : (struct pass){2, 1, v->rest};
+}
 
 /* Where the weights of vector i begin, from those of the strip on: groups
  * follow one another. */
@@ -387,11 +405,8 @@ static void store_unit(struct tile *t, int r, int i, LLVMValueRef h)
 static void emit_tile(struct tile *t, int number)
 {
     const struct scan *v = t->v;
-    const bool twice = v->s.cell == IR_GRU && !v->s.linear_before_reset;
-    struct pass pass = {0, v->s.n_gates, v->old};
-    if (twice)
-        pass = number == 0 ? (struct pass){0, 2, v->old}
-                           : (struct pass){2, 1, v->rest};
+    const bool twice = has_two_passes(v);
+    const struct pass pass = pass_of(v, number);
     sum_gates(t, &pass);
     for (int r = 0; r < t->rows; r++)
         for (int i = 0; i < t->s->vectors; i++) {
@@ -453,18 +468,23 @@ static void emit_rows(const struct scan *v, const struct strip *s, int pass)
     }
 }
 
-/* How many vectors of units are summed at once: so many that their sums do not
- * wait for each other, or, of several rows, one. */
-static int vectors_at_once(const struct scan *v, int lanes)
+/* How many vectors of units are summed at once, of several rows one. Of one row
+ * whose weights are in L1, as many as there is room for. Else what L2 gives is
+ * the limit, and few are best: while their activations wait for each other, the
+ * weights of the next ones come in. But weights stand in groups, and an fma
+ * waits four cycles for the one before. */
+static int vectors_at_once(const struct scan *v, int lanes, int gates)
 {
     const struct be_emitter *e = v->e;
     const int room = e->level->registers / 2 / v->s.n_gates;
+    const bool in_l1 = v->s.hidden * v->s.hidden * v->s.n_gates *
+                           (int64_t)ir_dtype_bytes(v->dtype) <= l1_bytes / 2;
     int n = 1;
     if (!LLVMIsAConstantInt(v->n_rows) || !e->level->has_fma)
         return 1;
-    while (2 * n <= room && 2 * n <= most_vectors)
+    while (2 * n <= room && 2 * n <= most_vectors &&
+           (in_l1 || n * gates < 3 || n * lanes < group))
         n *= 2;
-    (void)lanes;
     return n;
 }
 
@@ -478,7 +498,7 @@ static void emit_units(const struct scan *v, int64_t first, int64_t n,
     s.lanes = s.lanes < width ? s.lanes : (int)width;
     LLVMValueRef weights =
         be_at(e, v->weight_type, v->packed, be_i64(e, first * each));
-    int most = vectors_at_once(v, s.lanes);
+    int most = vectors_at_once(v, s.lanes, pass_of(v, pass).n);
     while (n < (int64_t)most * s.lanes && most > 1)
         most /= 2;
     const int64_t strip = (int64_t)most * s.lanes;
@@ -488,13 +508,17 @@ static void emit_units(const struct scan *v, int64_t first, int64_t n,
         struct be_loop loop;
         be_loop_begin(e, &loop, be_i64(e, 0), be_i64(e, n / strip * strip),
                       strip);
+        LLVMValueRef last = be_i64(e, (n / strip - 1) * strip);
+        LLVMValueRef at = LLVMBuildSelect(
+            e->b, v->backwards, LLVMBuildNSWSub(e->b, last, loop.index, ""),
+            loop.index, "");
         LLVMValueRef within =
-            LLVMBuildAnd(e->b, loop.index, be_i64(e, group - 1), "");
-        LLVMValueRef whole = LLVMBuildNSWSub(e->b, loop.index, within, "");
+            LLVMBuildAnd(e->b, at, be_i64(e, group - 1), "");
+        LLVMValueRef whole = LLVMBuildNSWSub(e->b, at, within, "");
         s.weights = be_at(e, v->weight_type,
                           be_at_times(e, v->weight_type, weights, whole, each),
                           within);
-        s.unit = LLVMBuildNSWAdd(e->b, loop.index, be_i64(e, first), "");
+        s.unit = LLVMBuildNSWAdd(e->b, at, be_i64(e, first), "");
         emit_rows(v, &s, pass);
         be_loop_end(e, &loop);
     }
@@ -512,8 +536,7 @@ static void emit_units(const struct scan *v, int64_t first, int64_t n,
 static void emit_step(const struct scan *v)
 {
     const int64_t n = v->s.hidden, whole = n / group * group;
-    const bool twice = v->s.cell == IR_GRU && !v->s.linear_before_reset;
-    for (int pass = 0; pass < (twice ? 2 : 1); pass++) {
+    for (int pass = 0; pass < (has_two_passes(v) ? 2 : 1); pass++) {
         if (whole)
             emit_units(v, 0, whole, group, pass);
         if (n > whole)
@@ -562,6 +585,7 @@ static void emit_steps(struct scan *v, const struct be_kernel *k,
             e->b, LLVMBuildNSWSub(e->b, steps, be_i64(e, 1), ""), at, "");
     v->z = be_at_times(e, v->type, x, at, v->s.n_gates * n);
     v->y = y ? be_at_times(e, v->type, y, at, n) : NULL;
+    v->backwards = LLVMBuildTrunc(e->b, loop.index, e->i1, "");
     emit_step(v);
     LLVMValueRef old = v->old;
     be_carried(e, v->old, v->new);

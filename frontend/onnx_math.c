@@ -20,8 +20,8 @@ static const struct {
     {"Neg", "x0 neg", false, 0, 0},
     {"Abs", "x0 abs", false, 0, 0},
     {"Sign", "x0 sign", false, 0, 0},
-    {"Exp", "x0 exp", false, 0, 0},
-    {"Log", "x0 log", false, 0, 0},
+    {"Exp", "x0 fast_exp", false, 0, 0},
+    {"Log", "x0 fast_log", false, 0, 0},
     {"Sqrt", "x0 sqrt", false, 0, 0},
     {"Reciprocal", "1 x0 div", false, 0, 0},
     {"Floor", "x0 floor", false, 0, 0},
@@ -31,9 +31,9 @@ static const struct {
     {"Sin", "x0 sin", false, 0, 0},
     {"Cos", "x0 cos", false, 0, 0},
     {"Tan", "x0 tan", false, 0, 0},
-    {"Sinh", "x0 sign x0 abs expm1 x0 abs expm1 x0 abs expm1 1 add div add "
-             "mul 2 div", false, 0, 0},
-    {"Cosh", "x0 exp x0 neg exp add 2 div", false, 0, 0},
+    {"Sinh", "x0 sign x0 abs fast_expm1 x0 abs fast_expm1 x0 abs fast_expm1 "
+             "1 add div add mul 2 div", false, 0, 0},
+    {"Cosh", "x0 fast_exp x0 neg fast_exp add 2 div", false, 0, 0},
     {"Asinh", "x0 sign x0 abs x0 x0 mul 1 x0 x0 mul 1 add sqrt add div add "
               "log1p mul", false, 0, 0},
     {"Acosh", "x0 1 sub x0 1 sub x0 1 add mul sqrt add log1p", false, 0, 0},
@@ -47,8 +47,9 @@ static const struct {
     {"HardSwish", "x0 x0 6 div 0.5 add 0 max 1 min mul", false, 0, 0},
     {"LeakyRelu", "x0 0 lt alpha x0 mul x0 where", false, 0.01, 0},
     {"ThresholdedRelu", "x0 alpha le 0 x0 where", false, 1, 0},
-    {"Elu", "x0 0 lt alpha x0 expm1 mul x0 where", false, 1, 0},
-    {"Celu", "x0 0 lt alpha x0 alpha div expm1 mul x0 where", false, 1, 0},
+    {"Elu", "x0 0 lt alpha x0 fast_expm1 mul x0 where", false, 1, 0},
+    {"Celu", "x0 0 lt alpha x0 alpha div fast_expm1 mul x0 where", false, 1,
+     0},
     {"Swish", "x0 alpha x0 mul sigmoid mul", false, 1, 0},
     {"HardSigmoid", "alpha x0 mul beta add 0 lt 0 alpha x0 mul beta add 1 gt "
                     "1 alpha x0 mul beta add where where", false, 0.2, 0.5},
@@ -129,7 +130,7 @@ bool fe_onnx_selu(struct fe_onnx *g)
 {
     const double alpha = fe_onnx_float(g, "alpha", 1.67326319217681884765625);
     return give_unary(g, with_numbers(
-        g, "beta x0 0 gt x0 alpha x0 expm1 mul where mul", alpha,
+        g, "beta x0 0 gt x0 alpha x0 fast_expm1 mul where mul", alpha,
         fe_onnx_float(g, "gamma", 1.05070102214813232421875)), false);
 }
 
@@ -173,7 +174,7 @@ static const struct {
     {"Sub", "x0 x1 sub", false},
     {"Mul", "x0 x1 mul", false},
     {"Div", "x0 x1 div", false},
-    {"Pow", "x0 x1 pow", false},
+    {"Pow", "x0 x1 fast_pow", false},
     {"PRelu", "x0 0 lt x1 x0 mul x0 where", false},
     {"Less", "x0 x1 lt", true},
     {"LessOrEqual", "x0 x1 le", true},
@@ -184,6 +185,17 @@ static const struct {
     {"Or", "x0 x1 max", true},
     {"Xor", "x0 x1 sub abs", true},
 };
+
+/* A square or a cube, which nets take of each number of a norm or a gelu. */
+static const char *small_power(const struct fe_onnx_value *x,
+                               const struct fe_onnx_value *to)
+{
+    const struct fe_onnx_tensor *t = to->constant;
+    if (fe_onnx_is_whole(x->type) || !t || t->n != 1 || !t->real)
+        return NULL;
+    return t->real[0] == 2 ? "x0 x0 mul" : t->real[0] == 3 ? "x0 x0 x0 mul mul"
+                                                           : NULL;
+}
 
 /* Whole numbers are divided towards zero. */
 static const char *program_of(size_t i, int type)
@@ -237,9 +249,10 @@ static bool give_binary(struct fe_onnx *g, struct fe_onnx_value *const *x,
                         const char *program, bool to_bool)
 {
     const enum ir_dtype dtype = fe_onnx_dtype(x[0]->type);
-    struct ir_value *y =
-        fe_onnx_map(g, program, dtype, fe_onnx_spread(g, shape, x[0], dtype),
-                    fe_onnx_spread(g, shape, x[1], dtype), NULL);
+    const bool two = strstr(program, "x1") != NULL;
+    struct ir_value *y = fe_onnx_map(
+        g, program, dtype, fe_onnx_spread(g, shape, x[0], dtype),
+        two ? fe_onnx_spread(g, shape, x[1], dtype) : NULL, NULL);
     if (to_bool)
         return fe_onnx_give_shape(g, 0, FE_ONNX_BOOL,
                                   fe_onnx_convert(g, y, IR_F64), shape);
@@ -298,9 +311,12 @@ bool fe_onnx_binary(struct fe_onnx *g)
         return x[0]->constant ? equal_strings(g, x[1], x[0])
                               : equal_strings(g, x[0], x[1]);
     }
-    return (!strcmp(g->node->op_type, "Pow") || same_types(g, x[0], x[1])) &&
-           give_binary(g, x, &shape, program_of(i, x[0]->type),
-                       binaries[i].to_bool);
+    const char *program = program_of(i, x[0]->type);
+    if (!strcmp(g->node->op_type, "Pow"))
+        program = small_power(x[0], x[1]) ? small_power(x[0], x[1]) : program;
+    else if (!same_types(g, x[0], x[1]))
+        return false;
+    return give_binary(g, x, &shape, program, binaries[i].to_bool);
 }
 
 /* What is left of a division: with fmod it has the dividend's sign, else the

@@ -339,7 +339,7 @@ bool fe_onnx_lrn(struct fe_onnx *g)
         fe_onnx_list(g, "strides", 2, ones), fe_onnx_list(g, "pads", 4, pads),
         fe_onnx_list(g, "dilations", 2, ones), ir_int("count_padding", 1)};
     const char *program = ir_sprintf(
-        &g->scratch, "x0 %.17g %.17g x1 mul add %.17g pow div",
+        &g->scratch, "x0 %.17g %.17g x1 mul add %.17g fast_pow div",
         fe_onnx_float(g, "bias", 1), fe_onnx_float(g, "alpha", (double)1e-4f),
         fe_onnx_float(g, "beta", 0.75));
     return fe_onnx_give_like(

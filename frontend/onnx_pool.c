@@ -21,7 +21,7 @@ static struct ir_value *raise(struct fe_onnx *g, struct ir_value *x, double p,
     const char *program =
         p == 1 ? (root ? "x0" : "x0 abs")
         : p == 2 ? (root ? "x0 sqrt" : "x0 x0 mul")
-                 : ir_sprintf(&g->scratch, "x0 abs %.17g pow",
+                 : ir_sprintf(&g->scratch, "x0 abs %.17g fast_pow",
                               root ? 1 / p : p);
     return x ? fe_onnx_map(g, program, x->type.dtype, x, NULL, NULL) : NULL;
 }

@@ -32,10 +32,11 @@ static bool find_slices(struct fe_onnx *g, const struct fe_onnx_value *x,
 static struct ir_value *softmax(struct fe_onnx *g, struct ir_value *x,
                                 const struct slices *s)
 {
-    const struct ir_attr attrs[] = {ir_int("size", s->size),
+    const struct ir_attr attrs[] = {ir_string("exp", "fast_exp"),
+                                    ir_int("size", s->size),
                                     ir_int("inner", s->inner)};
     const bool all = x && s->size == ir_type_volume(&x->type);
-    return fe_onnx_op(g, IR_OP_softmax, 1, &x, all ? 0 : 2, attrs);
+    return fe_onnx_op(g, IR_OP_softmax, 1, &x, all ? 1 : 3, attrs);
 }
 
 bool fe_onnx_softmax(struct fe_onnx *g)
@@ -80,11 +81,12 @@ bool fe_onnx_log_softmax(struct fe_onnx *g)
         fe_onnx_reduce_slices(g, x->rows, "max", s.size, s.inner);
     struct ir_value *y = map_slices(g, "x0 x1 sub", x->rows, most, &s);
     struct ir_value *power =
-        y ? fe_onnx_map(g, "x0 exp", y->type.dtype, y, NULL, NULL) : NULL;
+        y ? fe_onnx_map(g, "x0 fast_exp", y->type.dtype, y, NULL, NULL) : NULL;
     struct ir_value *sum =
         power ? fe_onnx_reduce_slices(g, power, "sum", s.size, s.inner) : NULL;
     return fe_onnx_give_like(g, 0, x->type,
-                             map_slices(g, "x0 x1 log sub", y, sum, &s), x);
+                             map_slices(g, "x0 x1 fast_log sub", y, sum, &s),
+                             x);
 }
 
 /* --------------------------------------------------------------- argmax -- */
@@ -206,8 +208,8 @@ static const struct {
     {"ReduceL1", "x0 abs", "sum", NULL},
     {"ReduceL2", "x0 x0 mul", "sum", "x0 sqrt"},
     {"ReduceSumSquare", "x0 x0 mul", "sum", NULL},
-    {"ReduceLogSum", NULL, "sum", "x0 log"},
-    {"ReduceLogSumExp", "x0 exp", "sum", "x0 log"},
+    {"ReduceLogSum", NULL, "sum", "x0 fast_log"},
+    {"ReduceLogSumExp", "x0 fast_exp", "sum", "x0 fast_log"},
 };
 
 /* The axes to reduce, as flags; all of them when none is named. */

@@ -320,23 +320,32 @@ static double total_of(struct ir_eval_context *c, const struct ir_op *op,
     return round_to(x, total);
 }
 
-/* As the step exp of a map has it. */
-static double exp_of(enum ir_dtype dtype, double x)
+const char *ir_softmax_exp(const struct ir_op *op)
 {
-    return dtype == IR_F32 ? (double)ir_expf((float)x) : ir_exp(x);
+    const struct ir_attr *attr = ir_find_attr(op, "exp");
+    return attr ? attr->s : "exp";
+}
+
+/* As the step of a map has it. */
+static double exp_of(enum ir_dtype dtype, bool fast, double x)
+{
+    if (dtype != IR_F32)
+        return ir_exp(x);
+    return (double)(fast ? ir_fast_expf((float)x) : ir_expf((float)x));
 }
 
 void ir_eval_softmax(struct ir_eval_context *c, const struct ir_op *op)
 {
     const struct ir_value *y = &op->result[0];
     const enum ir_dtype dtype = y->type.dtype;
+    const bool fast = strcmp(ir_softmax_exp(op), "fast_exp") == 0;
     for (int64_t k = 0; k < count_slices(op); k++) {
         const struct slice x = slice_of(op, op->operand[0], k);
         const struct slice e = slice_of(op, y, k);
         const double max = get(c, &x, extreme(c, &x, true, false));
         for (int64_t i = 0; i < x.n; i++)
             ir_eval_set(c, y, x.first + i * x.stride,
-                        exp_of(dtype, get(c, &x, i) - max));
+                        exp_of(dtype, fast, get(c, &x, i) - max));
         const double sum = total_of(c, op, &e, false);
         for (int64_t i = 0; i < x.n; i++)
             ir_eval_set(c, y, x.first + i * x.stride, get(c, &e, i) / sum);

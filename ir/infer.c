@@ -165,6 +165,10 @@ bool ir_infer_softmax(const struct ir_module *module, struct ir_op *op,
     if (!ir_check_reals(op, diag) || !check_sum_dtype(op, diag) ||
         !ir_check_slices(op, diag))
         return false;
+    const char *exp = ir_softmax_exp(op);
+    if (strcmp(exp, "exp") != 0 && strcmp(exp, "fast_exp") != 0)
+        return ir_op_error(op, diag, "exp is '%s', not 'exp' or 'fast_exp'",
+                           exp);
     op->result[0].type = op->operand[0]->type;
     return true;
 }

@@ -805,6 +805,11 @@ float ir_erff(float x);
 float ir_sinf(float x);
 float ir_cosf(float x);
 float ir_tanf(float x);
+/* Those of the steps fast_exp and so on. */
+float ir_fast_expf(float x);
+float ir_fast_expm1f(float x);
+float ir_fast_logf(float x);
+float ir_fast_powf(float x, float y);
 
 /* One step of a map's postfix program. */
 enum ir_step_kind {
@@ -814,10 +819,11 @@ enum ir_step_kind {
     IR_STEP_EXP, IR_STEP_LOG1P, IR_STEP_LOG, IR_STEP_EXPM1, IR_STEP_TANH,
     IR_STEP_SIGMOID, IR_STEP_SOFTPLUS, IR_STEP_ERF,
     IR_STEP_SIN, IR_STEP_COS, IR_STEP_TAN,
+    IR_STEP_FAST_EXP, IR_STEP_FAST_EXPM1, IR_STEP_FAST_LOG,
     IR_STEP_FLOOR, IR_STEP_CEIL, IR_STEP_RINT,
     IR_STEP_ISNAN, /* 1 or 0, as comparisons */
     IR_STEP_ADD, IR_STEP_SUB, IR_STEP_MUL, IR_STEP_DIV, /* of two */
-    IR_STEP_MIN, IR_STEP_MAX, IR_STEP_POW,
+    IR_STEP_MIN, IR_STEP_MAX, IR_STEP_POW, IR_STEP_FAST_POW,
     IR_STEP_GT, IR_STEP_GE, IR_STEP_LT, IR_STEP_LE, IR_STEP_EQ,
     IR_STEP_WHERE, /* of three: c a b gives a when c is not 0, else b */
     IR_N_STEPS
@@ -838,12 +844,14 @@ int ir_program_parse(const char *program, const struct ir_op *op,
                      struct ir_step steps[IR_MAX_STEPS], struct ir_diag *diag);
 /* The program's text with its parameters replaced by numbers. */
 char *ir_program_bind(struct ir_arena *arena, const struct ir_op *op);
-/* Each step is rounded to dtype, f32 or f64; the functions of f32, but for exp,
- * are those of f64, rounded. With a NaN sign and comparisons give 0, min and
+/* Each step is rounded to dtype, f32 or f64; docs/ir.md says which functions of
+ * f32 are those of f64, rounded. With a NaN sign and comparisons give 0, min and
  * max the second value; where takes a NaN condition for true. */
 double ir_program_eval(const struct ir_step *steps, int n, const double *x,
                        enum ir_dtype dtype);
 
+/* The step of a map that a softmax takes its powers by. */
+const char *ir_softmax_exp(const struct ir_op *op);
 /* The dtype that softmax and reduce, on values of `dtype`, sum in. */
 enum ir_dtype ir_sum_dtype(const struct ir_op *op, enum ir_dtype dtype);
 

@@ -173,6 +173,26 @@ float ir_tanf(float x)
     return (float)math_tanf((double)x);
 }
 
+float ir_fast_expf(float x)
+{
+    return mathf_exp(x);
+}
+
+float ir_fast_expm1f(float x)
+{
+    return mathf_expm1(x);
+}
+
+float ir_fast_logf(float x)
+{
+    return mathf_log(x);
+}
+
+float ir_fast_powf(float x, float y)
+{
+    return (float)math_powf((double)x, (double)y);
+}
+
 /* ---------------------------------------------------------------- programs */
 
 /* By step: its name and how many values it takes. */
@@ -193,6 +213,10 @@ static const struct {
     [IR_STEP_ERF] = {"erf", 1},     [IR_STEP_SOFTPLUS] = {"softplus", 1},
     [IR_STEP_SIN] = {"sin", 1},     [IR_STEP_COS] = {"cos", 1},
     [IR_STEP_TAN] = {"tan", 1},
+    [IR_STEP_FAST_EXP] = {"fast_exp", 1},
+    [IR_STEP_FAST_EXPM1] = {"fast_expm1", 1},
+    [IR_STEP_FAST_LOG] = {"fast_log", 1},
+    [IR_STEP_FAST_POW] = {"fast_pow", 2},
     [IR_STEP_ISNAN] = {"isnan", 1}, [IR_STEP_GT] = {"gt", 2},
     [IR_STEP_GE] = {"ge", 2},       [IR_STEP_LT] = {"lt", 2},
     [IR_STEP_LE] = {"le", 2},       [IR_STEP_EQ] = {"eq", 2},
@@ -297,9 +321,12 @@ static double unary(enum ir_step_kind kind, double x)
     case IR_STEP_ABS: return fabs(x);
     case IR_STEP_SIGN: return (double)((x > 0) - (x < 0));
     case IR_STEP_SQRT: return sqrt(x);
-    case IR_STEP_EXP: return ir_exp(x);
-    case IR_STEP_LOG: return ir_log(x);
-    case IR_STEP_EXPM1: return ir_expm1(x);
+    case IR_STEP_EXP:
+    case IR_STEP_FAST_EXP: return ir_exp(x);
+    case IR_STEP_LOG:
+    case IR_STEP_FAST_LOG: return ir_log(x);
+    case IR_STEP_EXPM1:
+    case IR_STEP_FAST_EXPM1: return ir_expm1(x);
     case IR_STEP_TANH: return ir_tanh(x);
     case IR_STEP_SIGMOID: return ir_sigmoid(x);
     case IR_STEP_SOFTPLUS: return ir_softplus(x);
@@ -327,11 +354,15 @@ static double unary_f32(enum ir_step_kind kind, float x)
     case IR_STEP_SIN: return (double)ir_sinf(x);
     case IR_STEP_COS: return (double)ir_cosf(x);
     case IR_STEP_TAN: return (double)ir_tanf(x);
+    case IR_STEP_FAST_EXP: return (double)ir_fast_expf(x);
+    case IR_STEP_FAST_EXPM1: return (double)ir_fast_expm1f(x);
+    case IR_STEP_FAST_LOG: return (double)ir_fast_logf(x);
     default: return unary(kind, (double)x);
     }
 }
 
-static double binary(enum ir_step_kind kind, double x, double y)
+static double binary(enum ir_step_kind kind, enum ir_dtype dtype, double x,
+                     double y)
 {
     switch (kind) {
     case IR_STEP_ADD: return x + y;
@@ -339,6 +370,9 @@ static double binary(enum ir_step_kind kind, double x, double y)
     case IR_STEP_MUL: return x * y;
     case IR_STEP_DIV: return x / y;
     case IR_STEP_POW: return ir_pow(x, y);
+    case IR_STEP_FAST_POW:
+        return dtype == IR_F32 ? (double)ir_fast_powf((float)x, (float)y)
+                               : ir_pow(x, y);
     case IR_STEP_MIN: return x < y ? x : y;
     case IR_STEP_MAX: return x > y ? x : y;
     case IR_STEP_GT: return x > y ? 1 : 0;
@@ -369,7 +403,8 @@ double ir_program_eval(const struct ir_step *steps, int n, const double *x,
             v = stack[depth] != 0 ? stack[depth + 1] : stack[depth + 2];
         } else {
             depth -= 2;
-            v = binary(steps[i].kind, stack[depth], stack[depth + 1]);
+            v = binary(steps[i].kind, dtype, stack[depth],
+                       stack[depth + 1]);
         }
         /* One operation of f64 on f32 values, rounded to f32, is the f32
          * operation (Figueroa 1995), for all that is here. */

@@ -143,6 +143,16 @@ static struct fold_range about(const struct fold_step *s, double low,
                               : between(low, high);
 }
 
+/* What lies within `slack` floats, of the step's own dtype, of [low, high]. */
+static struct fold_range around(const struct fold_step *s, double low,
+                                double high, int slack)
+{
+    if (isnan(low) || isnan(high))
+        return anything;
+    return between(nudged(low, -slack, s->dtype),
+                   nudged(high, slack, s->dtype));
+}
+
 /* Rises from `domain` on and is a NaN below. As computed it may step back by
  * `slack` floats. */
 static struct fold_range rising_from(const struct fold_step *s,
@@ -170,15 +180,11 @@ static struct fold_range rising_about(const struct fold_step *s,
         return r;
     if (a.low == a.high)
         return join_value(r, apply1(s, a.low));
-    const double low = apply1(s, a.low), high = apply1(s, a.high);
-    if (isnan(low) || isnan(high))
-        return anything;
-    return join(r, between(nudged(low, -SLACK, s->dtype),
-                           nudged(high, SLACK, s->dtype)));
+    return join(r, around(s, apply1(s, a.low), apply1(s, a.high), SLACK));
 }
 
-/* Of f32 it never steps back (test_pass_fold goes through all); that of f64 is
- * never negative. */
+/* Of f32 it never steps back (test_pass_fold goes through all of exp,
+ * test_math_f32 of fast_exp); that of f64 is never negative. */
 static struct fold_range exp_range(const struct fold_step *s,
                                    struct fold_range a)
 {
@@ -187,6 +193,18 @@ static struct fold_range exp_range(const struct fold_step *s,
     struct fold_range r = rising_from(s, a, -INFINITY, SLACK);
     r.low = fmax(r.low, 0);
     return r;
+}
+
+/* A NaN below 0. */
+static struct fold_range fast_log_range(const struct fold_step *s,
+                                        struct fold_range a)
+{
+    const bool below = a.number && a.low < 0;
+    if (!below)
+        return rising_about(s, a);
+    struct fold_range r = {.nan = true};
+    a.low = 0;
+    return a.high < 0 ? r : join(r, rising_about(s, a));
 }
 
 /* Of f32 it never steps back (test_math_f32 goes through all). */
@@ -213,9 +231,11 @@ static struct fold_range pow_range(const struct fold_step *s,
         return anything;
     const bool one = a.low == a.high && b.low == b.high;
     for (int i = 0; i < 4; i++) {
-        const double v = apply2(&exact, i & 1 ? a.high : a.low,
-                                i & 2 ? b.high : b.low);
-        r = join(r, about(s, v, v, one ? 0 : SLACK));
+        const double x = i & 1 ? a.high : a.low, y = i & 2 ? b.high : b.low;
+        const double v = apply2(&exact, x, y), here = apply2(s, x, y);
+        r = join(r, s->map == IR_STEP_FAST_POW
+                        ? around(s, here, here, one ? 0 : SLACK)
+                        : about(s, v, v, one ? 0 : SLACK));
     }
     r.low = fmax(r.low, 0);
     return r;
@@ -380,11 +400,14 @@ static struct fold_range map_range(const struct fold_step *s,
     case IR_STEP_SQRT:
         return rising_from(s, a, 0, 0);
     case IR_STEP_EXP:
+    case IR_STEP_FAST_EXP:
         return exp_range(s, a);
     case IR_STEP_LOG1P:
         return rising_from(s, a, -1, SLACK);
     case IR_STEP_LOG:
         return rising_from(s, a, 0, SLACK);
+    case IR_STEP_FAST_LOG:
+        return fast_log_range(s, a);
     case IR_STEP_EXPM1:
         return rising_from(s, a, -INFINITY, SLACK);
     case IR_STEP_TANH:
@@ -392,8 +415,10 @@ static struct fold_range map_range(const struct fold_step *s,
     case IR_STEP_SIGMOID:
     case IR_STEP_SOFTPLUS:
     case IR_STEP_ERF:
+    case IR_STEP_FAST_EXPM1:
         return rising_about(s, a);
     case IR_STEP_POW:
+    case IR_STEP_FAST_POW:
         return pow_range(s, a, b);
     case IR_STEP_ADD:
     case IR_STEP_SUB:
@@ -581,7 +606,9 @@ static double back(enum ir_step_kind map, double c, bool c_first, double t)
     case IR_STEP_DIV: return c_first ? c / t : t * c;
     case IR_STEP_MIN:
     case IR_STEP_MAX: return t;
-    case IR_STEP_POW: return c_first ? log(t) / log(c) : pow(t, 1 / c);
+    case IR_STEP_POW:
+    case IR_STEP_FAST_POW:
+        return c_first ? log(t) / log(c) : pow(t, 1 / c);
     default: return c; /* a comparison */
     }
 }
@@ -603,10 +630,13 @@ static double guess_map(struct guesser *g, const struct fold_step *s,
     switch (s->map) {
     case IR_STEP_NEG: return guess(g, s->x[0], -t);
     case IR_STEP_SQRT: return guess(g, s->x[0], t * t);
-    case IR_STEP_EXP: return guess(g, s->x[0], log(t));
-    case IR_STEP_LOG: return guess(g, s->x[0], exp(t));
+    case IR_STEP_EXP:
+    case IR_STEP_FAST_EXP: return guess(g, s->x[0], log(t));
+    case IR_STEP_LOG:
+    case IR_STEP_FAST_LOG: return guess(g, s->x[0], exp(t));
     case IR_STEP_LOG1P: return guess(g, s->x[0], expm1(t));
-    case IR_STEP_EXPM1: return guess(g, s->x[0], log1p(t));
+    case IR_STEP_EXPM1:
+    case IR_STEP_FAST_EXPM1: return guess(g, s->x[0], log1p(t));
     case IR_STEP_TANH: return guess(g, s->x[0], atanh(t));
     case IR_STEP_SIGMOID: return guess(g, s->x[0], log(t / (1 - t)));
     case IR_STEP_SOFTPLUS: return guess(g, s->x[0], log(expm1(t)));

@@ -208,6 +208,12 @@ static struct ir_value *append_shape(struct rewriter *w, struct ir_value *x,
     return op ? &op->result[0] : NULL;
 }
 
+/* Of a softmax. */
+static const char *power_program(struct rewriter *w)
+{
+    return ir_sprintf(&w->scratch, "x0 x1 sub %s", ir_softmax_exp(w->old));
+}
+
 /* Softmax of slices: as of one, with what is the same for a slice as a dim of
  * 1. */
 static bool rewrite_softmax_slices(struct rewriter *w)
@@ -219,7 +225,7 @@ static bool rewrite_softmax_slices(struct rewriter *w)
     const struct ir_type type = x->type;
     const char *dtype = ir_dtype_name(type.dtype);
     static const char *const kinds[] = {"max", "sum"};
-    static const char *const programs[] = {"x0 x1 sub exp", "x0 x1 div"};
+    const char *const programs[] = {power_program(w), "x0 x1 div"};
     x = append_shape(w, x, 3, whole);
     for (int i = 0; i < 2 && x; i++) {
         struct ir_op *reduced = append_reduce(w, kinds[i], x);
@@ -249,7 +255,8 @@ static bool rewrite_softmax(struct rewriter *w)
     if (!max)
         return false;
     struct ir_value *shifted[] = {x, &max->result[0]};
-    const struct ir_op *e = append_map(w, "x0 x1 sub exp", dtype, 2, shifted);
+    const struct ir_op *e =
+        append_map(w, power_program(w), dtype, 2, shifted);
     if (!e)
         return false;
     const struct ir_op *sum = append_reduce(w, "sum", &e->result[0]);

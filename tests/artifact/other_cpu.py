@@ -17,7 +17,8 @@ SPECIAL = [0.0, -0.0, math.nan, math.inf, -math.inf, 5e-324, -1e-40, 1e300,
            -1.0, 3e9, 0.5]
 
 FUNCTIONS = ["exp", "tanh", "sigmoid", "softplus", "erf", "sin", "cos", "tan",
-             "log", "ceil"]
+             "log", "ceil", "fast_exp", "fast_expm1", "fast_log",
+             "x0 fast_pow"]
 
 
 def thresholds(model):
@@ -108,7 +109,7 @@ class OtherCpu:
                 lines.append(f'  %{at + k} = map(%{at}) {{program = '
                              f'"x0 {name}", dtype = "{dtype}"}} '
                              f': {dtype}[1]')
-                lines.append(f'  output "{name}_{dtype}" %{at + k}')
+                lines.append(f'  output "y{k}_{dtype}" %{at + k}')
         model = self.folder / "functions.tnir"
         model.write_text("\n".join(lines) + "\n}\n")
         return model

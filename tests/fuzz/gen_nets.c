@@ -475,8 +475,10 @@ static int slices(const struct nets *v, const struct ir_value *x,
 
 static struct ir_value *add_softmax(struct nets *v, struct ir_value *x)
 {
-    struct ir_attr attrs[2];
-    const int n = slices(v, x, attrs);
+    struct ir_attr attrs[3];
+    int n = slices(v, x, attrs);
+    if (n)
+        attrs[n++] = ir_string("exp", "fast_exp");
     return op(v, IR_OP_softmax, x, n, attrs);
 }
 

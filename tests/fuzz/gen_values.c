@@ -150,8 +150,9 @@ static void write_long_program(struct gen_bytes b, size_t at_byte,
         "floor", "rint", "isnan", "add", "sub", "mul", "div", "min", "max",
         "pow", "gt", "ge", "lt", "le", "eq", "where"};
     /* Instead of the first ones, with the top bits of the byte. */
-    static const char *const more[] = {"sigmoid", "softplus", "erf", "sin",
-                                       "cos",     "tan",      "ceil"};
+    static const char *const more[] = {
+        "sigmoid", "softplus", "erf",      "sin",        "cos",
+        "tan",     "ceil",     "fast_exp", "fast_expm1", "fast_log"};
     enum {
         n_steps = sizeof(steps) / sizeof(steps[0]),
         n_unary = 12,
@@ -170,8 +171,10 @@ static void write_long_program(struct gen_bytes b, size_t at_byte,
                 ir_text_printf(program, " %g", (byte / 32 - 3.0) / 2);
             depth++;
         } else if (depth >= taken) {
-            ir_text_printf(program, " %s", step < n_more && byte >= 192
-                                               ? more[step] : steps[step]);
+            ir_text_printf(program, " %s%s",
+                           byte >= 192 && steps[step][0] == 'p' ? "fast_" : "",
+                           byte >= 192 && step < n_more ? more[step]
+                                                        : steps[step]);
             depth -= taken - 1;
         }
     }

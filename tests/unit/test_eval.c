@@ -109,6 +109,9 @@ static const struct test_case cases[] = {
      "%1 = softmax(%0) : f32[3]\n"
      "output \"y\" %1 }", {1, 0, 0}, 3,
      {1 / (1 + E + E), E / (1 + E + E), E / (1 + E + E)}},
+    {IR_OP_softmax, THREE_F32 /* of 2 units of the last place more */
+     "%1 = softmax(%0) {exp = \"fast_exp\"} : f32[3]\n"
+     "output \"y\" %1 }", {-INFINITY, 0, -104}, 3, {0, 1, 0}},
     {IR_OP_argmax, THREE
      "%1 = argmax(%0) : i32[1]\n"
      "output \"y\" %1 }", {1, 2, 2}, 1, {1}},

@@ -93,6 +93,9 @@ static const struct {
     {"sin", ir_sinf, ir_sin, sinl, 0.51, 0.9},
     {"cos", ir_cosf, ir_cos, cosl, 0.51, 0.9},
     {"tan", ir_tanf, ir_tan, tanl, 0.51, 2.2},
+    {"fast_exp", ir_fast_expf, ir_exp, expl, 1.02, 0.53},
+    {"fast_expm1", ir_fast_expm1f, ir_expm1, expm1l, 1.5, 1.5},
+    {"fast_log", ir_fast_logf, ir_log, logl, 0.9, 1},
 };
 enum { n_functions = sizeof(functions) / sizeof(functions[0]) };
 
@@ -124,21 +127,27 @@ static void floats_are_accurate(void **state)
 }
 
 /* The pass `fold` relies on it. */
-static void tanh_never_falls(void **state)
+static void never_falls(const char *name, float f(float), float below,
+                        float most)
 {
-    float below = -1;
-    (void)state;
     for (uint64_t i = 0; i <= 0xff000000; i += float_step) {
         /* From -infinity to infinity. */
         const int64_t order = (int64_t)i - 0x7f800000;
         const float x = order < 0 ? -f32_of((uint32_t)-order)
                                   : f32_of((uint32_t)order);
-        const float y = ir_tanhf(x);
-        if (!(y >= below && y <= 1))
-            fail_msg("tanh(%a) is %a, after %a", (double)x, (double)y,
+        const float y = f(x);
+        if (!(y >= below && y <= most))
+            fail_msg("%s(%a) is %a, after %a", name, (double)x, (double)y,
                      (double)below);
         below = y;
     }
+}
+
+static void some_never_fall(void **state)
+{
+    (void)state;
+    never_falls("tanh", ir_tanhf, -1, 1);
+    never_falls("fast_exp", ir_fast_expf, 0, INFINITY);
 }
 
 /* Around 0, where functions are steep, and any bits at all. */
@@ -175,6 +184,59 @@ static void doubles_are_accurate(void **state)
         print_message("%s of f64: at most %.4f ulp off\n", functions[k].name,
                       worst);
     }
+}
+
+static const float odd_powers[] = {
+    0,    -0.0f, INFINITY, -INFINITY, NAN,       1,          -1,      2,
+    -2,   3,     -3,       0.5f,      -0.5f,     1.5f,       FLT_MAX, -FLT_MAX,
+    1e-3f, 0x1p-149f, -0x1p-149f, 0x1p24f + 2, 0x1p23f + 1, -0x1p23f - 1,
+    0x1.fffffep-1f, 0x1.000002p0f};
+enum { n_odd = sizeof(odd_powers) / sizeof(odd_powers[0]) };
+
+/* All pairs of the odd ones; then any bits, whole exponents, and powers that
+ * are drawn so as to be in the range of floats, or near 1. */
+static void power_arguments(uint64_t i, float *x, float *y)
+{
+    const uint64_t r = ir_random(44, i), s = ir_random(45, i);
+    const double unit = (double)(s >> 11) * 0x1p-53;
+    *x = f32_of((uint32_t)r);
+    *y = f32_of((uint32_t)(r >> 32));
+    /* No signalling NaN, of which C says other things. */
+    if (isnan(*x))
+        *x = NAN;
+    if (i < (uint64_t)n_odd * n_odd) {
+        *x = odd_powers[i / n_odd];
+        *y = odd_powers[i % n_odd];
+    } else if (i % 4 == 1) {
+        *y = (float)((int)(s % 41) - 20);
+    } else if (i % 4 == 2) {
+        *x = fabsf(*x);
+        *y = (float)((unit * 320 - 160) / log2((double)*x));
+    } else if (i % 4 == 3) {
+        *x = f32_of(0x3f000000 + ((uint32_t)r & 0xffffff));
+        *y = (float)(unit * 400 - 200);
+    }
+}
+
+/* Against C's pow, of long doubles where that has more digits. */
+static void powers_are_accurate(void **state)
+{
+    double worst = 0;
+    (void)state;
+    for (uint64_t i = 0; i < UINT64_C(2000000000) / (float_step + 1000); i++) {
+        float x, y;
+        power_arguments(i, &x, &y);
+        const float got = ir_fast_powf(x, y);
+        const long double want = powl((long double)x, (long double)y);
+        if (same_f32(got, (float)want))
+            continue;
+        const double off = ulps((double)got, want, 24, -125);
+        if (!(off < 0.51))
+            fail_msg("pow(%a, %a) is %a, %.3g ulps off", (double)x, (double)y,
+                     (double)got, off);
+        worst = off > worst ? off : worst;
+    }
+    print_message("fast_pow: at most %.5f ulp off\n", worst);
 }
 
 /* Whole turns to the last bit: numbers that are closest to a multiple of pi/2
@@ -229,20 +291,24 @@ static void large_angles(void **state)
 static void odd_arguments(void **state)
 {
     static const struct {
-        double x, tanh, sigmoid, softplus, erf, sin, cos, tan;
+        double x, tanh, sigmoid, softplus, erf, sin, cos, tan, exp, expm1,
+            log;
     } cases[] = {
-        {0, 0, 0.5, 0x1.62e42fefa39efp-1, 0, 0, 1, 0},
-        {-0.0, -0.0, 0.5, 0x1.62e42fefa39efp-1, -0.0, -0.0, 1, -0.0},
-        {INFINITY, 1, 1, INFINITY, 1, NAN, NAN, NAN},
-        {-INFINITY, -1, 0, 0, -1, NAN, NAN, NAN},
-        {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN},
-        {-NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN},
+        {0, 0, 0.5, 0x1.62e42fefa39efp-1, 0, 0, 1, 0, 1, 0, -INFINITY},
+        {-0.0, -0.0, 0.5, 0x1.62e42fefa39efp-1, -0.0, -0.0, 1, -0.0, 1, -0.0,
+         -INFINITY},
+        {INFINITY, 1, 1, INFINITY, 1, NAN, NAN, NAN, INFINITY, INFINITY,
+         INFINITY},
+        {-INFINITY, -1, 0, 0, -1, NAN, NAN, NAN, 0, -1, NAN},
+        {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN},
+        {-NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const double want[] = {cases[i].tanh, cases[i].sigmoid,
                                cases[i].softplus, cases[i].erf, cases[i].sin,
-                               cases[i].cos, cases[i].tan};
+                               cases[i].cos, cases[i].tan, cases[i].exp,
+                               cases[i].expm1, cases[i].log};
         const double x = cases[i].x;
         for (int k = 0; k < n_functions; k++)
             if (!same_f64(functions[k].f64(x), want[k]) ||
@@ -264,6 +330,12 @@ static void odd_arguments(void **state)
     assert_true(same_f32(ir_sigmoidf(-104), 0));
     assert_true(same_f32(ir_softplusf(-103.9f), 0x1p-149f));
     assert_true(same_f32(ir_softplusf(-90), (float)ir_softplus(-90)));
+    assert_true(same_f32(ir_fast_expf(-103.9f), 0x1p-149f));
+    assert_true(same_f32(ir_fast_expf(-103.98f), 0));
+    assert_true(ir_fast_expf(88.72283f) < INFINITY);
+    assert_true(same_f32(ir_fast_expf(88.73f), INFINITY));
+    assert_true(same_f32(ir_fast_logf(0x1p-149f), (float)log(0x1p-149)));
+    assert_true(same_f32(ir_fast_logf(-0x1p-149f), NAN));
 }
 
 /* ------------------------------------------------- without FMA, the same -- */
@@ -325,10 +397,12 @@ static void a_cpu_without_fma_gives_the_same(void **state)
 {
     static double (*const f64[])(double) = {
         math_tanh, math_sigmoid, math_softplus, math_erf,
-        math_sin,  math_cos,     math_tan};
+        math_sin,  math_cos,     math_tan,      math_exp,
+        math_expm1, math_log};
     static float (*const f32[])(float) = {
         mathf_tanh,  mathf_sigmoid, mathf_softplus, mathf_erf,
-        sin_rounded, cos_rounded,   tan_rounded};
+        sin_rounded, cos_rounded,   tan_rounded,    mathf_exp,
+        mathf_expm1, mathf_log};
     (void)state;
     for (int k = 0; k < n_functions; k++) {
         for (uint64_t i = 0; i < 100000; i++) {
@@ -342,6 +416,13 @@ static void a_cpu_without_fma_gives_the_same(void **state)
                 fail_msg("%s(%a) is %a", functions[k].name, (double)x,
                          (double)f32[k](x));
         }
+    }
+    for (uint64_t i = 0; i < 200000; i++) {
+        float x, y;
+        power_arguments(i, &x, &y);
+        if (!same_f32(ir_fast_powf(x, y), (float)math_powf((double)x,
+                                                           (double)y)))
+            fail_msg("pow(%a, %a) differs", (double)x, (double)y);
     }
 }
 
@@ -369,8 +450,9 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(floats_are_accurate),
-        cmocka_unit_test(tanh_never_falls),
+        cmocka_unit_test(some_never_fall),
         cmocka_unit_test(doubles_are_accurate),
+        cmocka_unit_test(powers_are_accurate),
         cmocka_unit_test(large_angles),
         cmocka_unit_test(odd_arguments),
         cmocka_unit_test(a_cpu_without_fma_gives_the_same),

@@ -225,6 +225,11 @@ static void maps_fold(void **state)
         {"x0 sin", {false, false}},
         {"x0 log", {false, false}}, /* a NaN from a number is a third run */
         {"x0 0.001 max log", {true, true}},
+        {"x0 fast_exp", {true, false}},
+        {"x0 -3 max 3 min fast_expm1", {true, true}},
+        {"x0 fast_log", {false, false}},
+        {"x0 0.001 max fast_log", {true, true}},
+        {"x0 0 max 0.3 fast_pow 2 mul", {true, true}},
         {"x0 0 max sqrt", {true, true}},
         {"x0 0 ge x0 1 add 0.3 pow 1 sub 0.3 div "
          "1 x0 sub 1.7 pow 1 sub -1.7 div where", {true, false}}, /* -inf */

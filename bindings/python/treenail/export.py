@@ -6,6 +6,7 @@ from . import (boosters, compose, ensembles, linear, neural,  # noqa: F401
                preprocess, trees)
 from .errors import unsupported
 from .frame import Cell, Frame
+from .frameworks import export_net, framework_of
 from .ir import Module
 from .registry import Prediction, predict, transform
 
@@ -114,13 +115,27 @@ def build(estimator, columns=None, name=None):
     return module
 
 
-def export(estimator, path, columns=None, name=None):
-    """Writes a fitted scikit-learn estimator or pipeline as a `.tn` model.
+def export(estimator, path, columns=None, name=None, *, example_input=None,
+           batch_axis=0, exporter=None):
+    """Writes a fitted scikit-learn estimator or pipeline as a `.tn` model, or a
+    net of PyTorch or Keras as `.tn` or `.onnx`.
 
-    path: of the file; columns: the names of the row's columns (default: those
+    Of an estimator: path: of the file; columns: the names of the row's columns (default: those
     it was fitted with, or x0, x1...); name: of the model (default: the class).
     Rows are what predict() takes, as doubles, with strings as categories.
     Raises a TypeError that names the estimator when it cannot be exported
     exactly. Nothing is pickled; the same estimator gives the same bytes.
+
+    Of a torch.nn.Module: example_input: a tensor as its forward() takes it, or
+    a tuple of them, whose dim batch_axis is the batch; exporter: "dynamo" or
+    "torchscript" (default: the first that can). It is exported as in eval().
+    Of a keras.Model nothing else is needed. A `.tn` file takes the command
+    treenail.
     """
+    if framework_of(estimator):
+        if columns is not None or name is not None:
+            raise ValueError("columns and name are for scikit-learn's "
+                             "estimators, not for nets")
+        export_net(estimator, path, example_input, batch_axis, exporter)
+        return
     build(estimator, columns, name).write(path)
