@@ -69,11 +69,13 @@ class Nets(Case):
     def test_wasm(self):
         if not shutil.which("node"):
             self.skipTest("node is absent")
-        for name, path in list(self.files("f32"))[::4]:
-            module = compile_model(path, self.folder / "m.wasm", "--target",
-                                   "wasm32", "--name", "m")
-            with self.subTest(name):
-                run("node", HERE / "score_rows.mjs", module, "0", input=b"")
+        for dtype in ("f32", "int8"):
+            for name, path in list(self.files(dtype))[::4]:
+                module = compile_model(path, self.folder / "m.wasm",
+                                       "--target", "wasm32", "--name", "m")
+                with self.subTest(name):
+                    run("node", HERE / "score_rows.mjs", module, "0",
+                        input=b"")
 
 
 if __name__ == "__main__":
