@@ -1,0 +1,185 @@
+"""Those that run nets: what each is, and how it is called. See peers.py.
+
+All get the same ONNX file; where a peer compiles for one size of the batch it
+gets the file of that size and compiles once for each. Each is told to use one
+thread and f32.
+"""
+import ctypes
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+
+import peers
+from benchlib import cpu_seconds
+from peers import NUMPY, Peer, address
+
+ONNX = ["onnx==1.23.2"]
+
+
+class NetPeer(Peer):
+    """Rows are the numbers of a row's tensor, side by side."""
+    reads = ("onnx",)
+
+    def open(self, case, work, sample):
+        """Of each batch self.nets gets what build() answers; what is said of
+        compiling is the first's."""
+        self.nets, made = {}, None
+        for batch in self.facts["batches"]:
+            start = cpu_seconds()
+            self.nets[batch] = self.build(case / f"batch-{batch}.onnx", batch,
+                                          work, sample[:batch])
+            made = made or {"compile_seconds": cpu_seconds() - start
+                            if self.compiles and not self.is_kept else None,
+                            **self.sizes(work, batch)}
+        return made
+
+    def build(self, path, batch, work, sample):
+        raise NotImplementedError
+
+    def sizes(self, work, batch):
+        return {}
+
+    # The batch decides which net is called.
+
+    def drive(self, rows, batch, threads, seconds=0.0):
+        self.batch = batch
+        return super().drive(rows, batch, threads, seconds)
+
+    def python_call(self, batch, threads):
+        return self.nets[batch]
+
+    def n_out(self):
+        return int(np.prod(self.facts["output"]))
+
+    def shaped(self, batch):
+        return [batch, *self.facts["input"]]
+
+
+# ------------------------------------------------------------- called from C --
+
+class Treenail(peers.Treenail):
+    """One library for every batch."""
+    reads = ("onnx",)
+    files = {"onnx": "model.onnx"}
+
+
+class OnnxRuntime(NetPeer, peers.OnnxRuntime):
+    """OrtApi.Run, whose tensors are the caller's memory; all optimisations."""
+    requires = ["onnxruntime==1.31.1"] + ONNX + NUMPY
+    adapter = "call_onnxruntime_net"
+    reads = ("onnx",)
+
+    def open(self, case, work, sample):
+        import onnx
+        graph = onnx.load(case / "model.onnx").graph
+        self.names = f"{graph.input[0].name}\0{graph.output[0].name}".encode()
+        self.api = self.load_api()
+        self.memory = self.make("CreateCpuMemoryInfo", 0, 0)
+        path = str(case / "model.onnx").encode()
+        self.handle = self.session(path, 1)
+
+    def entry(self, threads):
+        def shape(sizes):
+            return (ctypes.c_int64 * (1 + len(sizes)))(0, *sizes)
+        self.shapes = [shape(self.facts[s]) for s in ("input", "output")]
+        return {"many": ctypes.cast(self.api, ctypes.c_void_p).value,
+                "context": [self.handle.value, self.memory.value],
+                "text": self.names, "out": (np.float32, self.n_out()),
+                "shape": address(self.shapes[0]),
+                "out_shape": address(self.shapes[1]),
+                "rank": len(self.shapes[0]),
+                "out_rank": len(self.shapes[1])}
+
+
+class OpenVino(NetPeer):
+    """ov_infer_request_infer, latency mode, compiled for each batch."""
+    label, package = "OpenVINO", "openvino"
+    requires = ["openvino==2026.4.1"] + NUMPY
+    adapter, compiles = "call_own_memory", True
+    options = {"INFERENCE_NUM_THREADS": "1", "NUM_STREAMS": "1",
+               "PERFORMANCE_HINT": "LATENCY",
+               "INFERENCE_PRECISION_HINT": "f32",
+               "ENABLE_CPU_PINNING": "NO"}
+
+    def build(self, path, batch, work, sample):
+        import openvino  # loads the libraries that the C one needs
+        folder = pathlib.Path(openvino.__file__).parent / "libs"
+        library, = folder.glob("libopenvino_c.so.*")
+        self.library = ctypes.CDLL(str(library))
+        core, model, request = [ctypes.c_void_p() for _ in range(3)]
+        self.must("ov_core_create", ctypes.byref(core))
+        for key, value in self.options.items():
+            self.must("ov_core_set_property", core, b"CPU", key.encode(),
+                      value.encode())
+        self.must("ov_core_compile_model_from_file", core, str(path).encode(),
+                  b"CPU", ctypes.c_size_t(0), ctypes.byref(model))
+        self.must("ov_compiled_model_create_infer_request", model,
+                  ctypes.byref(request))
+        return (request.value, self.memory(request, "input"),
+                self.memory(request, "output"))
+
+    def must(self, name, *args):
+        status = getattr(self.library, name)(*args)
+        if status:
+            self.library.ov_get_last_err_msg.restype = ctypes.c_char_p
+            text = self.library.ov_get_last_err_msg() or b""
+            raise RuntimeError(f"{name}: {status} {text.decode()}")
+
+    def memory(self, request, side):
+        tensor, data = ctypes.c_void_p(), ctypes.c_void_p()
+        self.must(f"ov_infer_request_get_{side}_tensor", request,
+                  ctypes.byref(tensor))
+        self.must("ov_tensor_data", tensor, ctypes.byref(data))
+        return data.value
+
+    def entry(self, threads):
+        request, own_rows, own_out = self.nets[self.batch]
+        return {"many": address(self.library.ov_infer_request_infer),
+                "context": [request], "own_rows": own_rows,
+                "own_out": own_out, "out": (np.float32, self.n_out())}
+
+
+class Emx(NetPeer):
+    """The function that gcc compiles of its C; weights are constants."""
+    label, package = "emx-onnx-cgen -O3", "emx-onnx-cgen"
+    requires = ["emx-onnx-cgen==1.4.0"] + ONNX + NUMPY
+    adapter, compiles, keeps = "call_plain", True, True
+    options = ["-O3", "-march=native"]
+
+    def build(self, path, batch, work, sample):
+        library = work / f"net-{batch}.so"
+        if not self.is_kept:
+            code = work / f"net-{batch}.c"
+            subprocess.run([
+                sys.executable, "-m", "emx_onnx_cgen", "compile",
+                "--model-name", "net", "--large-weight-threshold", "0",
+                "--large-temp-threshold", "100000", path, code], check=True)
+            subprocess.run(["gcc", *self.options, "-shared", "-fPIC", code,
+                            "-o", library, "-lm"], check=True)
+        return ctypes.CDLL(str(library)).net
+
+    def sizes(self, work, batch):
+        return {"bytes": (work / f"net-{batch}.so").stat().st_size}
+
+    def entry(self, threads):
+        return {"many": address(self.nets[self.batch]),
+                "out": (np.float32, self.n_out())}
+
+
+class EmxFast(Emx):
+    """Sums in any order, which -O3 alone does not vectorise."""
+    label = "emx-onnx-cgen -O3 -ffast-math"
+    options = Emx.options + ["-ffast-math"]
+
+
+# -------------------------------------------------------- called from Python --
+
+PEERS = {
+    "treenail": Treenail,
+    "onnxruntime": OnnxRuntime,
+    "openvino": OpenVino,
+    "emx": Emx,
+    "emx-fast": EmxFast,
+}
