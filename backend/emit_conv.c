@@ -17,7 +17,8 @@
 enum {
     most_places = 14,  /* of a tile */
     most_vectors = 4,
-    most_in_line = 400 /* multiply-adds */
+    most_in_line = 400, /* multiply-adds */
+    most_emulated = 16  /* of them, where each is some 20 instructions */
 };
 
 struct conv {
@@ -205,7 +206,8 @@ static void steps(const struct conv *v, const struct strip *s,
  * taps of a number of channels that divides those. */
 static int64_t steps_in_line(const struct conv *v, int n)
 {
-    const int64_t room = most_in_line / n > 0 ? most_in_line / n : 1;
+    const int most = v->e->level->has_fma ? most_in_line : most_emulated;
+    const int64_t room = most / n > 0 ? most / n : 1;
     const int64_t taps = v->w.taps, all = v->channels * taps;
     if (all <= room)
         return all;

@@ -111,6 +111,22 @@ static bool is_wanted(const struct be_emitter *e, const struct ir_value *v)
     return v == e->out_value || be_has_buffer(e, v);
 }
 
+/* Windows and moves are the same for one row and for many: one function is
+ * enough. Sums are cut into other tiles for one row. */
+static bool is_shared(const struct ir_op *op)
+{
+    switch (op->kind) {
+    case IR_OP_conv:
+    case IR_OP_pool:
+    case IR_OP_pad:
+    case IR_OP_take:
+    case IR_OP_view:
+        return true;
+    default:
+        return false;
+    }
+}
+
 enum { most_args = 2 * BE_KERNEL_OPERANDS + 4 };
 
 static LLVMValueRef emit_kernel(struct be_emitter *e, const struct ir_op *op,
@@ -136,7 +152,8 @@ static LLVMValueRef emit_kernel(struct be_emitter *e, const struct ir_op *op,
     }
     be_noalias(e, fn, n);
     k->work = LLVMGetParam(fn, (unsigned)n++);
-    k->n_rows = e->one_row ? be_i64(e, 1) : LLVMGetParam(fn, (unsigned)n);
+    k->n_rows = e->one_row && !is_shared(op) ? be_i64(e, 1)
+                                             : LLVMGetParam(fn, (unsigned)n);
     body(k);
     LLVMBuildRetVoid(e->b);
     restore(e, &outside);
@@ -170,7 +187,7 @@ void be_kernel_call(struct be_emitter *e, const struct ir_op *op,
     args[n++] = e->n_rows;
     snprintf(name, sizeof(name), "%s_%d_%d_%d%s", ir_op_table[op->kind].name,
              number, e->level->vector_bytes, wanted,
-             e->one_row ? "_one" : "");
+             e->one_row && !is_shared(op) ? "_one" : "");
     LLVMValueRef fn = LLVMGetNamedFunction(e->llvm, name);
     if (!fn)
         fn = emit_kernel(e, op, name, &k, body);
