@@ -100,13 +100,17 @@ class Nets:
 
 # ------------------------------------------------------------ environments --
 
+def venv_of(suite, name):
+    return BUILD / suite.venvs / (suite.PEERS[name].environment or name)
+
+
 def venv_python(suite, name):
-    return BUILD / suite.venvs / name / "bin/python"
+    return venv_of(suite, name) / "bin/python"
 
 
 def install(suite, name):
     """Makes the peer's environment; the reason if that fails."""
-    peer, folder = suite.PEERS[name], BUILD / suite.venvs / name
+    peer, folder = suite.PEERS[name], venv_of(suite, name)
     mark = folder / "installed"
     wanted = "\n".join(peer.requires)
     if mark.exists() and mark.read_text() == wanted:

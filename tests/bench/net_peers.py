@@ -5,6 +5,7 @@ gets the file of that size and compiles once for each. Each is told to use one
 thread and f32.
 """
 import ctypes
+import os
 import pathlib
 import subprocess
 import sys
@@ -146,6 +147,7 @@ class Emx(NetPeer):
     label, package = "emx-onnx-cgen -O3", "emx-onnx-cgen"
     requires = ["emx-onnx-cgen==1.4.0"] + ONNX + NUMPY
     adapter, compiles, keeps = "call_plain", True, True
+    environment = "emx"
     options = ["-O3", "-march=native"]
 
     def build(self, path, batch, work, sample):
@@ -176,10 +178,108 @@ class EmxFast(Emx):
 
 # -------------------------------------------------------- called from Python --
 
+class PythonNet(NetPeer):
+    """self.nets has a function of rows for each batch."""
+
+    def python_call(self, batch, threads):
+        call, shape = self.nets[batch], self.shaped(batch)
+        return lambda rows: call(rows.reshape(shape))
+
+
+class Torch(PythonNet):
+    """PyTorch's own layers, in inference mode. PyPI's wheel for Linux has
+    code for GPUs and needs gigabytes."""
+    label, package, environment = "PyTorch", "torch", "torch"
+    requires = ["torch==2.15.0"] + ONNX + NUMPY
+
+    def build(self, path, batch, work, sample):
+        import net_torch
+        import torch
+        torch.set_num_threads(1)
+        module = self.prepare(torch, net_torch.load(path))
+
+        def call(rows):
+            with torch.inference_mode():
+                return module(torch.from_numpy(rows)).numpy()
+        call(sample.reshape(self.shaped(batch)))
+        return call
+
+    def prepare(self, torch, module):
+        return module
+
+
+class TorchCompile(Torch):
+    """torch.compile: Inductor, whose C++ the system's compiler compiles, with
+    weights as constants. It leaves recurrent layers as they are."""
+    label = "torch.compile"
+    compiles = True
+
+    def prepare(self, torch, module):
+        import torch._inductor.config
+        torch._inductor.config.freezing = True
+        torch._inductor.config.force_disable_caches = True
+        return torch.compile(module, dynamic=False)
+
+
+class Iree(PythonNet):
+    """IREE's LLVM back end for this CPU, run on the caller's thread."""
+    label, package = "IREE", "iree-base-compiler"
+    requires = ["iree-base-compiler==3.13.0", "iree-base-runtime==3.13.0"] + \
+        ONNX + NUMPY
+    compiles, keeps = True, True
+    options = ["--iree-hal-target-device=local",
+               "--iree-hal-local-target-device-backends=llvm-cpu",
+               "--iree-llvmcpu-target-cpu=host", "--iree-opt-level=O3"]
+
+    def build(self, path, batch, work, sample):
+        import iree.runtime
+        made = work / f"net-{batch}.vmfb"
+        if not self.is_kept:
+            text = work / f"net-{batch}.mlir"
+            tools = pathlib.Path(sys.executable).parent
+            subprocess.run([tools / "iree-import-onnx", path, "-o", text],
+                           check=True)
+            subprocess.run([tools / "iree-compile", text, "-o", made,
+                            *self.options], check=True)
+        module = iree.runtime.load_vm_flatbuffer_file(
+            str(made), driver="local-sync")
+        function = module["net"]
+        return lambda rows: function(rows).to_host()
+
+    def sizes(self, work, batch):
+        return {"bytes": (work / f"net-{batch}.vmfb").stat().st_size}
+
+
+class Tvm(PythonNet):
+    """Relax's virtual machine, by the schedules that it has without a search:
+    its tuners need minutes a net."""
+    label, package = "TVM, not tuned", "apache-tvm"
+    requires = ["apache-tvm==0.27.0.post1"] + ONNX + NUMPY
+    compiles = True
+
+    def build(self, path, batch, work, sample):
+        os.environ["TVM_NUM_THREADS"] = "1"
+        import onnx
+        import tvm
+        from tvm import relax
+        from tvm.relax.frontend.onnx import from_onnx
+        target = tvm.target.Target({
+            "kind": "llvm", "num-cores": 1,
+            "mcpu": tvm.target.codegen.llvm_get_system_cpu()})
+        made = relax.build(from_onnx(onnx.load(path)), target=target)
+        function = relax.VirtualMachine(made, tvm.cpu())["main"]
+        self.tensor = tvm.runtime.tensor
+        return lambda rows: function(self.tensor(rows)).numpy()
+
+
 PEERS = {
     "treenail": Treenail,
     "onnxruntime": OnnxRuntime,
     "openvino": OpenVino,
+    "torch": Torch,
+    "torch-compile": TorchCompile,
     "emx": Emx,
     "emx-fast": EmxFast,
+    "tvm": Tvm,
+    "iree": Iree,
 }

@@ -79,6 +79,7 @@ class Peer:
     requires = []    # what pip installs
     reads = ()       # formats of cases
     dtype = np.float32
+    environment = ""  # its own, unless it shares another's
     needs = ""       # a module of the system's Python, see harness.py
     adapter = None   # the function of drive.c, if it has a C entry
     splits = False   # whether a second thread is the caller's to bring
