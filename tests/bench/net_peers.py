@@ -272,10 +272,64 @@ class Tvm(PythonNet):
         return lambda rows: function(self.tensor(rows)).numpy()
 
 
+class LiteRt(PythonNet):
+    """The interpreter, whose floats XNNPACK computes, of what onnx2tf
+    converts; its images come with channels first, as everybody's."""
+    label, package = "LiteRT (XNNPACK)", "ai-edge-litert"
+    requires = ["onnx2tf==1.29.24"]  # which pins LiteRT and what else it needs
+    keeps = True
+
+    def build(self, path, batch, work, sample):
+        from ai_edge_litert.interpreter import Interpreter
+        folder = work / f"net-{batch}"
+        if not self.is_kept:
+            self.convert(path, folder, batch)
+        file, = folder.glob("*float32.tflite")
+        net = Interpreter(model_path=str(file), num_threads=1)
+        net.allocate_tensors()
+        self.loaded = getattr(self, "loaded", []) + [net]
+        at, to = [d[0]["index"] for d in (net.get_input_details(),
+                                          net.get_output_details())]
+
+        def call(rows):
+            net.set_tensor(at, rows)
+            net.invoke()
+            return net.get_tensor(to)
+        return call
+
+    def convert(self, path, folder, batch):
+        import onnx
+        import onnx2tf
+        model = onnx.load(path)
+        channels_first = any(n.op_type == "Conv" for n in model.graph.node)
+        keep = "keep_ncw_or_nchw_or_ncdhw_input_names" if channels_first \
+            else "keep_shape_absolutely_input_names"
+        keep = {keep: ["x"]} if len(self.facts["input"]) > 1 else {}
+        onnx2tf.convert(onnx_graph=with_states(model, batch),
+                        output_folder_path=str(folder), non_verbose=True,
+                        verbosity="error", **keep)
+
+
+def with_states(model, batch):
+    """The first states of recurrent layers, which onnx2tf has to be given."""
+    from onnx import numpy_helper
+    for node in model.graph.node:
+        states = {"LSTM": ["h", "c"], "GRU": ["h"]}.get(node.op_type, [])
+        if states:
+            node.input.append("")
+        for name in states:
+            hidden, = [a.i for a in node.attribute if a.name == "hidden_size"]
+            node.input.append(f"first_{name}")
+            model.graph.initializer.append(numpy_helper.from_array(
+                np.zeros((1, batch, hidden), np.float32), node.input[-1]))
+    return model
+
+
 PEERS = {
     "treenail": Treenail,
     "onnxruntime": OnnxRuntime,
     "openvino": OpenVino,
+    "litert": LiteRt,
     "torch": Torch,
     "torch-compile": TorchCompile,
     "emx": Emx,
