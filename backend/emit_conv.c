@@ -17,7 +17,8 @@
 enum {
     most_places = 14,  /* of a tile */
     most_vectors = 4,
-    most_in_line = 400 /* multiply-adds */
+    most_in_line = 400, /* multiply-adds */
+    most_emulated = 16  /* of them, where each is some 20 instructions */
 };
 
 struct conv {
@@ -97,6 +98,43 @@ int64_t be_conv_work(const struct ir_op *op)
 }
 
 /* -------------------------------------------------------------------- image */
+
+/* Zeros around the image, of which rows are one plane: what is before its first
+ * number, from the end of each row to the next one's start, and the rest. */
+static void fill_around(const struct conv *v, LLVMValueRef to)
+{
+    struct be_emitter *e = v->e;
+    const struct ir_window_dim *d = v->w.dim;
+    const int64_t before = d[1].before * v->far[1] + d[2].before * v->far[2];
+    const int64_t data = d[2].in * v->far[2], between = v->far[1] - data;
+    const int64_t last = before + (d[1].in - 1) * v->far[1] + data;
+    LLVMValueRef zero = be_real(e, v->dtype, 0);
+    struct be_loop row;
+    if (before)
+        be_fill(e, v->dtype, zero, to, before);
+    if (between && d[1].in > 1) {
+        be_loop_begin(e, &row, be_i64(e, 0), be_i64(e, d[1].in - 1), 1);
+        LLVMValueRef at = be_at(e, v->type, to, be_i64(e, before + data));
+        be_fill(e, v->dtype, zero,
+                be_at_times(e, v->type, at, row.index, v->far[1]), between);
+        be_loop_end(e, &row);
+    }
+    if (v->far[0] > last)
+        be_fill(e, v->dtype, zero, be_at(e, v->type, to, be_i64(e, last)),
+                v->far[0] - last);
+}
+
+/* Zeros where the image will have its padding; with gaps it has none. */
+static void fill_padding(const struct conv *v, LLVMValueRef to)
+{
+    if (has_gaps(&v->w))
+        return;
+    if (v->space[0] == 1)
+        fill_around(v, to);
+    else
+        be_fill(v->e, v->dtype, be_real(v->e, v->dtype, 0), to,
+                v->space[0] * v->space[1] * v->space[2] * v->w.channels);
+}
 
 /* Copies the row's image to `to`, where its padding is. */
 static void copy_image(struct conv *v, LLVMValueRef to)
@@ -204,10 +242,14 @@ static void steps(const struct conv *v, const struct strip *s,
 }
 
 /* How many steps stand in line: a part of the taps that divides them, or the
- * taps of a number of channels that divides those. */
-static int64_t steps_in_line(const struct conv *v, int n)
+ * taps of a number of channels that divides those. LLVM reads the weights of
+ * the next step ahead: where there is no room for them, sums would go through
+ * memory, so that there is one step a turn. */
+static int64_t steps_in_line(const struct conv *v, const struct strip *s, int n)
 {
-    const int64_t room = most_in_line / n > 0 ? most_in_line / n : 1;
+    const int most = v->e->level->has_fma ? most_in_line : most_emulated;
+    const bool tight = n + 2 * s->vectors + 2 > v->e->level->registers;
+    const int64_t room = tight || most < n ? 1 : most / n;
     const int64_t taps = v->w.taps, all = v->channels * taps;
     if (all <= room)
         return all;
@@ -244,7 +286,7 @@ static void sum_tile(const struct conv *v, const struct strip *s,
     struct be_emitter *e = v->e;
     const int n = t->rows * t->across * s->vectors;
     const int64_t all = v->channels * v->w.taps;
-    const int64_t in_line = steps_in_line(v, n);
+    const int64_t in_line = steps_in_line(v, s, n);
     LLVMValueRef x = place_at(v, t);
     x = be_at_times(e, v->type, x, s->group, v->channels);
     if (in_line == all) {
@@ -715,8 +757,7 @@ static void conv_body(struct be_kernel *k)
     init(&v, k);
     const bool copied = is_copied(k->op, &v.w);
     if (copied)
-        be_fill(e, v.dtype, be_real(e, v.dtype, 0), k->work,
-                v.space[0] * v.space[1] * v.space[2] * v.w.channels);
+        fill_padding(&v, k->work);
     be_loop_begin(e, &row, be_i64(e, 0), k->n_rows, 1);
     LLVMValueRef y = be_at_times(e, v.type, k->y[0], row.index, n);
     v.epilogue = epilogue;

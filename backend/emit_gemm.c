@@ -27,6 +27,7 @@ enum {
     most_blocks = 8,   /* summed at once */
     chains = 8,        /* of sums that keep the units busy */
     unrolled = 256,    /* multiply-adds of one row that stand in line */
+    emulated = 16,     /* the same where each is some 20 instructions */
     least_part = 128   /* of k, that all rows go through at once */
 };
 
@@ -206,7 +207,8 @@ static void chain(const struct tile *t, LLVMValueRef x, LLVMValueRef w,
     struct be_emitter *e = p->e;
     const int n = n_blocks * t->rows * t->s->vectors;
     LLVMValueRef phi[most_rows * most_vectors * 2];
-    if (length * n <= (e->one_row ? unrolled : 32)) {
+    const int most = !e->level->has_fma ? emulated : e->one_row ? unrolled : 32;
+    if (length * n <= most) {
         for (int64_t k = 0; k < length; k++)
             step(t, x, w, k, n_blocks, sum);
         return;

@@ -111,6 +111,22 @@ static bool is_wanted(const struct be_emitter *e, const struct ir_value *v)
     return v == e->out_value || be_has_buffer(e, v);
 }
 
+/* Windows and moves are the same for one row and for many: one function is
+ * enough. Sums are cut into other tiles for one row. */
+static bool is_shared(const struct ir_op *op)
+{
+    switch (op->kind) {
+    case IR_OP_conv:
+    case IR_OP_pool:
+    case IR_OP_pad:
+    case IR_OP_take:
+    case IR_OP_view:
+        return true;
+    default:
+        return false;
+    }
+}
+
 enum { most_args = 2 * BE_KERNEL_OPERANDS + 4 };
 
 static LLVMValueRef emit_kernel(struct be_emitter *e, const struct ir_op *op,
@@ -136,7 +152,8 @@ static LLVMValueRef emit_kernel(struct be_emitter *e, const struct ir_op *op,
     }
     be_noalias(e, fn, n);
     k->work = LLVMGetParam(fn, (unsigned)n++);
-    k->n_rows = e->one_row ? be_i64(e, 1) : LLVMGetParam(fn, (unsigned)n);
+    k->n_rows = e->one_row && !is_shared(op) ? be_i64(e, 1)
+                                             : LLVMGetParam(fn, (unsigned)n);
     body(k);
     LLVMBuildRetVoid(e->b);
     restore(e, &outside);
@@ -173,7 +190,7 @@ void be_kernel_call(struct be_emitter *e, const struct ir_op *op,
     snprintf(name, sizeof(name), "%s_%d_%d_%d_%d%s",
              ir_op_table[op->kind].name, number, e->level->vector_bytes,
              ir_is_int8(op) ? (int)e->level->dot : 0, wanted,
-             e->one_row ? "_one" : "");
+             e->one_row && !is_shared(op) ? "_one" : "");
     LLVMValueRef fn = LLVMGetNamedFunction(e->llvm, name);
     if (!fn)
         fn = emit_kernel(e, op, name, &k, body);
@@ -320,6 +337,39 @@ static void turn_block(const struct turn *t, LLVMValueRef i, LLVMValueRef j)
                  be_at(e, t->type, to, be_i64(e, k * t->to_stride)));
 }
 
+/* Two or three lines side by side become one, as colours do: to[i * n_j + j],
+ * for so many i as a register has lanes. */
+static void turn_lines(const struct turn *t, int64_t n_j, int64_t from_i,
+                       int64_t to_i)
+{
+    struct be_emitter *e = t->e;
+    const int lanes = e->level->vector_bytes / 4;
+    LLVMTypeRef vector = be_vector(t->type, lanes);
+    LLVMValueRef line[4], mask[3 * 16];
+    struct be_loop i;
+    be_loop_begin(e, &i, be_i64(e, from_i), be_i64(e, to_i), lanes);
+    for (int j = 0; j < 4; j++)
+        line[j] = j < n_j ? be_load(e, vector,
+                                    be_at(e, t->type,
+                                          be_at(e, t->type, t->from,
+                                                be_i64(e, j * t->from_stride)),
+                                          i.index))
+                          : LLVMGetPoison(vector);
+    for (int k = 0; k < 2 * lanes; k++)
+        mask[k] = be_i32(e, k);
+    for (int j = 0; j < 4; j += 2)
+        line[j] = LLVMBuildShuffleVector(
+            e->b, line[j], line[j + 1],
+            LLVMConstVector(mask, (unsigned)(2 * lanes)), "");
+    for (int k = 0; k < (int)n_j * lanes; k++)
+        mask[k] = be_i32(e, k % (int)n_j * lanes + k / (int)n_j);
+    LLVMValueRef all = LLVMBuildShuffleVector(
+        e->b, line[0], line[2],
+        LLVMConstVector(mask, (unsigned)(n_j * lanes)), "");
+    be_store(e, all, be_at_times(e, t->type, t->to, i.index, n_j));
+    be_loop_end(e, &i);
+}
+
 /* All j in [j0, j1) by all i in [i0, i1), one by one or in blocks. */
 static void turn_part(const struct turn *t, int64_t i0, int64_t i1, int64_t j0,
                       int64_t j1, bool blocks)
@@ -342,6 +392,14 @@ void be_turn(struct be_emitter *e, enum ir_dtype dtype, LLVMValueRef from,
     const struct turn t = {e, be_type(e, dtype), from, to, from_stride,
                            to_stride};
     const int64_t whole_i = n_i / 4 * 4, whole_j = n_j / 4 * 4;
+    if (ir_dtype_bytes(dtype) == 4 && to_stride == n_j &&
+        (n_j == 2 || n_j == 3)) {
+        const int64_t lanes = be_lanes(e, dtype), lines = n_i / lanes * lanes;
+        if (lines)
+            turn_lines(&t, n_j, 0, lines);
+        turn_part(&t, lines, n_i, 0, n_j, false);
+        return;
+    }
     turn_part(&t, 0, whole_i, 0, whole_j, true);
     turn_part(&t, whole_i, n_i, 0, whole_j, false);
     turn_part(&t, 0, n_i, whole_j, n_j, false);

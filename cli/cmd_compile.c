@@ -312,7 +312,7 @@ static void say_what_was_written(const struct file *files, int n,
 
 static int run(int argc, char **argv)
 {
-    struct options o = {.golden = 16};
+    struct options o = {0};
     struct cli_line line;
     if (!cli_parse(&cli_compile, argc, argv, &o, &line))
         return line.exit_code;

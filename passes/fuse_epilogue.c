@@ -63,9 +63,9 @@ static bool is_taken(const struct fuser *f, const struct ir_op *map, int i)
         if (!fits(&map->operand[o]->type, y) ||
             (o != i && map->operand[o] == x))
             return false;
-    /* What is computed once before is not to be computed twice. */
-    return !ir_find_attr(op, "epilogue") ||
-           pass_count_operand(ir_attr_string(map, "program"), i) == 1;
+    const struct ir_attr *before = ir_find_attr(op, "epilogue");
+    return !before ||
+           pass_may_take_in(ir_attr_string(map, "program"), i, before->s);
 }
 
 static bool take(struct fuser *f, struct ir_op *map, int i,

@@ -130,7 +130,9 @@ static bool fuse(const struct rewriter *w, const char *program, int n,
 {
     for (int i = 0; i < n; i++) {
         if (!ir_type_equal(&x[i]->type, &x[0]->type) ||
-            !is_fusible(w, i, x[i]) || pass_count_operand(program, i) != 1)
+            !is_fusible(w, i, x[i]) ||
+            !pass_may_take_in(program, i,
+                              ir_attr_string(x[i]->op, "program")))
             continue;
         *map = (struct map){.n = 0};
         ir_text_init(&map->program);

@@ -134,6 +134,36 @@ int pass_count_operand(const char *program, int wanted)
     return n;
 }
 
+static bool is_cheap(const char *word, size_t length)
+{
+    static const char *const cheap[] = {"lt", "gt", "le", "ge", "where",
+                                        "add", "sub", "mul", "neg", "abs"};
+    if (pass_operand_number(word, length) >= 0 || (word[0] >= '0' &&
+                                                   word[0] <= '9') ||
+        (word[0] == '-' && length > 1))
+        return true;
+    for (size_t i = 0; i < sizeof(cheap) / sizeof(*cheap); i++)
+        if (strlen(cheap[i]) == length && !memcmp(word, cheap[i], length))
+            return true;
+    return false;
+}
+
+bool pass_may_take_in(const char *program, int i, const char *inner)
+{
+    enum { most_words = 6 };
+    const int uses = pass_count_operand(program, i);
+    int n = 0;
+    if (uses != 2)
+        return uses == 1;
+    for (const char *word = inner; *word; n++) {
+        const size_t length = strcspn(word, " ");
+        if (!is_cheap(word, length))
+            return false;
+        word += length + strspn(word + length, " ");
+    }
+    return n <= most_words;
+}
+
 bool pass_is_program(const char *program)
 {
     struct ir_step steps[IR_MAX_STEPS];

@@ -53,6 +53,10 @@ bool pass_has_code_tiles(const char *strategy);
  * are "x<wanted>"; whether all of it is a program. */
 int pass_operand_number(const char *word, size_t length);
 int pass_count_operand(const char *program, int wanted);
+/* Whether `inner` may stand for operand i of `program`: once, or twice where it
+ * is some cheap steps, as of a clip after a relu; compiled code does what is
+ * repeated once. */
+bool pass_may_take_in(const char *program, int i, const char *inner);
 bool pass_is_program(const char *program);
 
 #endif

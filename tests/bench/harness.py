@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """treenail against every peer: the same rows, the same threads, one run.
 
-For each case a worker process of each peer loads the model, is asked for its
+With --nets: nets, and those that run nets. For each case a worker process of each peer loads the model, is asked for its
 answers, which are compared with the framework's, and then all are timed in
 turn, round after round. Results go to one JSON file a case, so that a run can
 be stopped and go on; report.py makes tables and plots of them.
@@ -9,6 +9,7 @@ be stopped and go on; report.py makes tables and plots of them.
 ./run sets up what this needs; README.md tells how to read the results.
 """
 import argparse
+import ctypes
 import datetime
 import hashlib
 import json
@@ -25,8 +26,6 @@ import time
 import numpy as np
 
 from benchlib import ROOT, cpu_name, differing_bits, git_commit
-from cases import CASES
-from peers import PEERS
 
 HERE = pathlib.Path(__file__).resolve().parent
 BUILD = pathlib.Path(os.environ.get("BENCH_BUILD", ROOT / "build/bench"))
@@ -36,6 +35,8 @@ CELLS = [(1, 1, 300), (16, 1, 1600), (256, 1, 12800), (100_000, 1, 100_000),
          (256, 2, 12800), (100_000, 2, 100_000)]
 
 CLOSE = 1e-5       # of the largest answer: what sums in another order differ
+CLOSE_NET = 1e-5   # the same of nets, whose answers are compared with f64's
+PEAK_SECONDS = 0.01
 OFF_SHARE = 1e-3   # rows that may differ more, by a rounded threshold
 PAUSE = 0.02       # seconds for the last peer's threads to fall asleep
 
@@ -44,15 +45,72 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
+# ------------------------------------------------------------------ suites --
+# What is measured: tables of cases and peers, and what is special of them.
+
+class Forests:
+    cases_script, peers_module = "cases.py", "peers"
+    venvs, work, results, cases = "venv", "work", "results", "cases"
+
+    def __init__(self):
+        import cases
+        import peers
+        import report
+        self.CASES, self.PEERS, self.write = cases.CASES, peers.PEERS, \
+            report.write
+
+    def cells(self, facts):
+        return CELLS
+
+    def compare(self, answers, want):
+        return compare(answers, want)
+
+    def around(self, cell):
+        """What is measured beside the peers in each turn."""
+
+
+class Nets:
+    cases_script, peers_module = "net_models.py", "net_peers"
+    venvs, work, results, cases = ("venv-nets", "work-nets", "results-nets",
+                                   "cases-nets")
+
+    def __init__(self):
+        import net_models
+        import net_peers
+        import net_report
+        self.CASES, self.PEERS, self.write = net_models.CASES, \
+            net_peers.PEERS, net_report.write
+        self.peak = None
+
+    def cells(self, facts):
+        return [(batch, 1, facts["rows"]) for batch in facts["batches"]]
+
+    def compare(self, answers, want):
+        return compare_net(answers, want)
+
+    def around(self, cell):
+        """The core's peak, which differs with what else the machine does."""
+        if not self.peak:
+            library = compile_c("fma_peak", "-O3", "-march=native")
+            self.peak = ctypes.CDLL(str(library)).fma_peak
+            self.peak.restype = ctypes.c_double
+            self.peak.argtypes = [ctypes.c_double]
+        cell.setdefault("peaks", []).append(self.peak(PEAK_SECONDS))
+
+
 # ------------------------------------------------------------ environments --
 
-def venv_python(name):
-    return BUILD / "venv" / name / "bin/python"
+def venv_of(suite, name):
+    return BUILD / suite.venvs / (suite.PEERS[name].environment or name)
 
 
-def install(name):
+def venv_python(suite, name):
+    return venv_of(suite, name) / "bin/python"
+
+
+def install(suite, name):
     """Makes the peer's environment; the reason if that fails."""
-    peer, folder = PEERS[name], BUILD / "venv" / name
+    peer, folder = suite.PEERS[name], venv_of(suite, name)
     mark = folder / "installed"
     wanted = "\n".join(peer.requires)
     if mark.exists() and mark.read_text() == wanted:
@@ -70,7 +128,7 @@ def install(name):
                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if run.returncode == 0:
         run = subprocess.run(
-            [venv_python(name), "-m", "pip", "install", "-q",
+            [venv_python(suite, name), "-m", "pip", "install", "-q",
              "--disable-pip-version-check", *peer.requires], text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if run.returncode:
@@ -80,13 +138,18 @@ def install(name):
     return None
 
 
-def compile_driver():
-    library = BUILD / "drive.so"
+def compile_c(name, *options):
+    library = BUILD / f"{name}.so"
     BUILD.mkdir(parents=True, exist_ok=True)
-    subprocess.run([os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC",
-                    "-pthread", "-D_GNU_SOURCE", f"-I{ROOT}", HERE / "drive.c",
-                    ROOT / "runtime/batch.c", "-o", library], check=True)
-    os.environ["BENCH_DRIVER"] = str(library)
+    subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-pthread",
+                    "-D_GNU_SOURCE", f"-I{ROOT}", HERE / f"{name}.c", *options,
+                    "-o", library], check=True)
+    return library
+
+
+def compile_driver():
+    os.environ["BENCH_DRIVER"] = str(
+        compile_c("drive", "-O2", ROOT / "runtime/batch.c"))
 
 
 # ----------------------------------------------------------------- workers --
@@ -94,9 +157,10 @@ def compile_driver():
 class Worker:
     """A peer's process; see worker.py for what it is asked."""
 
-    def __init__(self, name, log):
+    def __init__(self, suite, name, log):
         self.process = subprocess.Popen(
-            [venv_python(name), HERE / "worker.py", name],
+            [venv_python(suite, name), HERE / "worker.py",
+             suite.peers_module, name],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
             text=True, start_new_session=True)
         self.too_slow = False
@@ -154,23 +218,38 @@ def compare(answers, want):
     return {"verdict": verdict, "max": float(difference.max()), "off": off}
 
 
+def compare_net(answers, want):
+    """The largest error, of the largest answer; `want` is of f64."""
+    got = np.asarray(answers, np.float64).reshape(len(answers), -1)
+    if got.shape != want.shape:
+        return {"verdict": "wrong", "why": f"answers {got.shape} for "
+                                           f"{want.shape}"}
+    error = float(np.abs(got - want).max() / np.abs(want).max())
+    if not error <= CLOSE_NET:
+        return {"verdict": "wrong", "max": error,
+                "why": f"answers differ by {error:.1e} of the largest"}
+    return {"verdict": "close", "max": error, "off": 0.0}
+
+
 def check(args, worker, case, want, cell):
     batch, threads, rows = cell
     out = BUILD / "answers.npy"
     answer = worker.ask("check", args.limit, batch=batch, threads=threads,
                         rows=rows, out=str(out))
     if "error" not in answer:
-        answer.update(compare(np.load(out), want[:rows]))
+        answer.update(args.suite.compare(np.load(out), want[:rows]))
     return answer
 
 
 # ------------------------------------------------------------------ timing --
 
 def time_cell(args, workers, cell, cells):
-    """Adds the times of one cell to `cells`, by peer; interleaved."""
+    """Adds the times of one cell to `cells`, by peer; interleaved. Answers what
+    was measured beside."""
     batch, threads, _ = cell
-    times = {name: [] for name in cells}
+    times, beside = {name: [] for name in cells}, {}
     for turn in range(args.rounds):
+        args.suite.around(beside)
         for name in times:
             if "error" in cells[name] or slow(times[name], batch):
                 continue
@@ -185,6 +264,7 @@ def time_cell(args, workers, cell, cells):
         if ns:
             cells[name].update(ns=statistics.median(ns), least=min(ns),
                                most=max(ns), turns=len(ns))
+    return beside
 
 
 def slow(times, batch):
@@ -217,8 +297,8 @@ def open_workers(args, case, names, log):
     workers, peers = {}, {}
     for name in names:
         start = time.perf_counter()
-        work = BUILD / "work" / case.name / name
-        peer = PEERS[name]
+        work = BUILD / args.suite.work / case.name / name
+        peer = args.suite.PEERS[name]
         reason = args.absent.get(name)
         facts = json.loads((case / "case.json").read_text())
         if not reason and facts["format"] not in peer.reads:
@@ -227,9 +307,9 @@ def open_workers(args, case, names, log):
         if reason:
             peers[name] = {"error": reason}
             continue
-        workers[name] = Worker(name, log)
+        workers[name] = Worker(args.suite, name, log)
         peers[name] = load(args, workers[name], case, work)
-        say(f"  {PEERS[name].label}: " + peers[name].get(
+        say(f"  {peer.label}: " + peers[name].get(
             "error", f"loaded in {time.perf_counter() - start:.1f} s"))
         if "error" in peers[name]:
             workers.pop(name).stop()
@@ -242,12 +322,12 @@ def run_case(args, case, names, log):
     workers, peers = open_workers(args, case, names, log)
     result = {"case": facts, "peers": peers, "cells": []}
     try:
-        for cell in args.cells:
+        for cell in args.suite.cells(facts):
             cells = {name: check(args, worker, case, want, cell)
                      for name, worker in workers.items()}
-            time_cell(args, workers, cell, cells)
+            beside = time_cell(args, workers, cell, cells)
             result["cells"].append({"batch": cell[0], "threads": cell[1],
-                                    "peers": cells})
+                                    "peers": cells, **beside})
             say(describe(cell, cells))
     finally:
         for worker in workers.values():
@@ -258,7 +338,7 @@ def run_case(args, case, names, log):
 def prepare(args, case, names, log):
     """Compiles what can be kept, a peer at a time."""
     for name in names:
-        if PEERS[name].keeps:
+        if args.suite.PEERS[name].keeps:
             workers, _ = open_workers(args, case, [name], log)
             for worker in workers.values():
                 worker.stop()
@@ -294,14 +374,14 @@ def is_done(path, about, names):
         set(names) <= set(old["peers"]) and "ended" in old["about"]
 
 
-def build_case(name):
+def build_case(suite, name):
     """The folder of the case, or None when its data is not here."""
-    folder = BUILD / "cases" / name
+    folder = BUILD / suite.cases / name
     absent = folder / "absent"
     if not (folder / "case.json").exists():
-        say(f"training {name}")
-        subprocess.run([sys.executable, HERE / "cases.py", BUILD / "cases",
-                        name], check=True)
+        say(f"making {name}")
+        subprocess.run([sys.executable, HERE / suite.cases_script,
+                        BUILD / suite.cases, name], check=True)
     if (folder / "case.json").exists():
         return folder
     say(f"{name}: {absent.read_text()}")
@@ -311,10 +391,11 @@ def build_case(name):
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--treenail", default=os.environ.get("TREENAIL"))
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES,
-                        metavar="CASE")
-    parser.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS,
-                        metavar="PEER")
+    parser.add_argument("--nets", dest="suite", action="store_const",
+                        const=Nets, default=Forests,
+                        help="nets, not forests")
+    parser.add_argument("--cases", nargs="+", metavar="CASE")
+    parser.add_argument("--peers", nargs="+", metavar="PEER")
     parser.add_argument("--quick", action="store_true",
                         help="two short rounds: to see that it works")
     parser.add_argument("--prepare", action="store_true",
@@ -324,8 +405,7 @@ def parse_args():
                         help="least time of a turn")
     parser.add_argument("--limit", type=float, default=900,
                         help="seconds after which a peer is given up")
-    parser.add_argument("--results", type=pathlib.Path,
-                        default=BUILD / "results")
+    parser.add_argument("--results", type=pathlib.Path)
     parser.add_argument("--note", default="",
                         help="a sentence for the report, about the machine")
     parser.add_argument("--fresh", action="store_true",
@@ -335,8 +415,18 @@ def parse_args():
     args = parser.parse_args()
     if args.quick:
         args.rounds, args.seconds = 2, 0.01
-    args.cells = CELLS
+    args.suite = args.suite()
+    args.results = args.results or BUILD / args.suite.results
+    args.cases = chosen(parser, args.cases, args.suite.CASES)
+    args.peers = chosen(parser, args.peers, args.suite.PEERS)
     return args
+
+
+def chosen(parser, names, table):
+    for name in names or []:
+        if name not in table:
+            parser.error(f"{name} is none of {', '.join(table)}")
+    return names or list(table)
 
 
 def main():
@@ -345,12 +435,12 @@ def main():
     names = list(dict.fromkeys(["treenail", *args.peers]))
     compile_driver()
     args.results.mkdir(parents=True, exist_ok=True)
-    args.absent = {name: install(name) for name in names}
+    args.absent = {name: install(args.suite, name) for name in names}
     for name in args.cases:
         path, about = args.results / f"{name}.json", about_run(args)
         if not args.fresh and is_done(path, about, names):
             continue
-        case = build_case(name)
+        case = build_case(args.suite, name)
         if case is None:
             continue
         say(name)
@@ -363,9 +453,8 @@ def main():
         path.write_text(json.dumps({"about": about, **result}, indent=1))
     if args.prepare:
         return
-    import report
-    report.write(args.results,
-                 ROOT / "docs/benchmarks" if args.docs else args.results)
+    args.suite.write(args.results, ROOT / "docs/benchmarks" if args.docs
+                     else args.results)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,10 @@ class Entry(ctypes.Structure):
                 ("one", ctypes.c_void_p), ("context", ctypes.c_void_p * 2),
                 ("text", ctypes.c_char_p), ("width", ctypes.c_long),
                 ("row_bytes", ctypes.c_long), ("out_bytes", ctypes.c_long),
-                ("output", ctypes.c_int)]
+                ("output", ctypes.c_int), ("shape", ctypes.c_void_p),
+                ("out_shape", ctypes.c_void_p), ("rank", ctypes.c_long),
+                ("out_rank", ctypes.c_long), ("own_rows", ctypes.c_void_p),
+                ("own_out", ctypes.c_void_p)]
 
 
 def load_driver():
@@ -76,6 +79,7 @@ class Peer:
     requires = []    # what pip installs
     reads = ()       # formats of cases
     dtype = np.float32
+    environment = ""  # its own, unless it shares another's
     needs = ""       # a module of the system's Python, see harness.py
     adapter = None   # the function of drive.c, if it has a C entry
     splits = False   # whether a second thread is the caller's to bring
@@ -120,7 +124,7 @@ class Peer:
     def c_entry(self, batch, threads):
         return self.adapter is not None
 
-    def python_call(self, threads):
+    def python_call(self, batch, threads):
         return self.call(threads)
 
     def drive(self, rows, batch, threads, seconds=0.0):

@@ -191,7 +191,7 @@ def compile_table(results):
     return table(["", *(PEERS[n].label for n in names)], lines)
 
 
-def notes(results):
+def notes(peers, results):
     """What did not run, or not right: text to the cases it holds for."""
     found = {}
     for r in results:
@@ -206,8 +206,8 @@ def notes(results):
                     names = found.setdefault((name, text), [])
                     if r["case"]["name"] not in names:
                         names.append(r["case"]["name"])
-    order = list(PEERS)
-    return [(PEERS[name].label, text.replace("|", "\\|"), cases)
+    order = list(peers)
+    return [(peers[name].label, text.replace("|", "\\|"), cases)
             for (name, text), cases in sorted(
                 found.items(), key=lambda item: order.index(item[0][0]))]
 
@@ -222,11 +222,11 @@ def cell_note(p):
     return None
 
 
-def notes_table(results):
+def notes_table_of(peers, results):
     n = len(results)
     return table(["peer", "why", "cases"], [
         [label, text, "all" if len(cases) == n else ", ".join(cases)]
-        for label, text, cases in notes(results)], 3)
+        for label, text, cases in notes(peers, results)], 3)
 
 
 def exactness(results):
@@ -383,7 +383,7 @@ def write(results_folder, folder):
         peers=peers_summary(results), scaling=scaling(results),
         cases=case_table(results), times="\n".join(times),
         compiling=compile_table(results), exactness=exactness(results),
-        notes=notes_table(results))
+        notes=notes_table_of(PEERS, results))
     (folder / "README.md").write_text(text)
     (folder / "results.json").write_text(json.dumps(results) + "\n")
     print(os.path.relpath(folder / "README.md"))

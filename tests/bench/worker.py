@@ -13,8 +13,9 @@ stdout; what libraries print goes to stderr. Requests, by "do":
 
 What cannot be done is answered with {"error": reason}.
 
-    worker.py PEER
+    worker.py TABLE PEER      peers or net_peers
 """
+import importlib
 import json
 import os
 import pathlib
@@ -24,13 +25,13 @@ import traceback
 
 import numpy as np
 
-import peers
+from peers import Unsupported
 
 
 def predict_batches(peer, rows, batch, threads):
     if peer.c_entry(batch, threads):
         return peer.drive(rows, batch, threads)[1]
-    call = peer.python_call(threads)
+    call = peer.python_call(batch, threads)
     return np.concatenate([np.asarray(call(part))
                            for part in slices(rows, batch)])
 
@@ -42,20 +43,22 @@ def slices(rows, batch):
 def time_python(call, rows, batch, seconds):
     """Nanoseconds a row; the clock is read now and then."""
     parts = slices(rows[:max(batch, min(len(rows), 4096 * batch))], batch)
-    group = max(1, min(len(parts), 256 // batch))
-    at = done = 0
+    group, at, done, spent = 1, 0, 0, 0.0
     start = time.perf_counter()
-    while time.perf_counter() - start < seconds:
+    while spent < seconds:
         for part in parts[at:at + group]:
             call(part)
             done += len(part)
         at = at + group if at + group < len(parts) else 0
-    return (time.perf_counter() - start) / done * 1e9
+        before, spent = spent, time.perf_counter() - start
+        if spent - before < 1e-4:
+            group *= 2
+    return spent / done * 1e9
 
 
 class Worker:
-    def __init__(self, name):
-        self.peer = peers.PEERS[name]()
+    def __init__(self, table, name):
+        self.peer = importlib.import_module(table).PEERS[name]()
 
     def load(self, case, work):
         case, work = pathlib.Path(case), pathlib.Path(work)
@@ -78,8 +81,8 @@ class Worker:
         peer = self.peer
         if peer.c_entry(batch, threads):
             return {"ns": peer.drive(self.rows, batch, threads, seconds)[0]}
-        return {"ns": time_python(peer.python_call(threads), self.rows, batch,
-                                  seconds)}
+        return {"ns": time_python(peer.python_call(batch, threads), self.rows,
+                                  batch, seconds)}
 
 
 def reason(error):
@@ -96,9 +99,9 @@ def main():
         request = json.loads(line)
         do = request.pop("do")
         try:
-            worker = worker or Worker(sys.argv[1])
+            worker = worker or Worker(*sys.argv[1:])
             answer = getattr(worker, do)(**request)
-        except peers.Unsupported as error:
+        except Unsupported as error:
             answer = {"error": str(error)}
         except Exception as error:
             traceback.print_exc()
