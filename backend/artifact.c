@@ -249,6 +249,7 @@ struct be_artifact *be_compile(const struct ir_module *source,
         be_free(a);
         return NULL;
     }
+    e->stream = options->stream;
     e->name = be_identifier(&e->arena,
                             options->name ? options->name : module->name);
     e->forests = ir_alloc_array(&e->arena, (size_t)module->n_ops + 1,
@@ -359,6 +360,11 @@ const char *be_artifact_name(const struct be_artifact *a)
     return a->e.name;
 }
 
+bool be_artifact_streams(const struct be_artifact *a)
+{
+    return a->e.stream != NULL;
+}
+
 static bool write_native(struct be_artifact *a, enum be_kind kind,
                          const char *path, struct ir_diag *diag)
 {
@@ -372,8 +378,8 @@ static bool write_native(struct be_artifact *a, enum be_kind kind,
         return false;
     switch (kind) {
     case BE_WASM:
-        return be_link_wasm(bytes, size, a->e.name, be_stack_bytes(&a->e),
-                            path, diag);
+        return be_link_wasm(bytes, size, a->e.name, a->e.stream != NULL,
+                            be_stack_bytes(&a->e), path, diag);
     case BE_SO: return be_link_shared(bytes, size, a->e.name, path, diag);
     case BE_A: return be_archive(bytes, size, a->e.name, path, diag);
     default: return ir_file_write(path, bytes, size, diag);

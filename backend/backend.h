@@ -7,6 +7,7 @@
 #define TREENAIL_BACKEND_H
 
 #include "ir/ir.h"
+#include "ir/steps.h"
 
 enum be_kind {
     BE_SO, BE_A, BE_O, BE_WASM, BE_LL, BE_ASM, BE_H, BE_IR, BE_N_KINDS
@@ -25,6 +26,9 @@ struct be_options {
     int n_golden;       /* rows embedded for the self-test; 0: 16, or of a
                            net fewer: as many as fit in 64 KiB and are quickly
                            evaluated, at least one */
+    /* The model's time step, of KERNEL level, for functions of it; or NULL. It
+     * outlives the artifact. */
+    const struct ir_stream *stream;
 };
 
 /* ------------------------------------------------------------ compile.c -- */
@@ -63,6 +67,9 @@ struct be_jit;
 struct tn_model;
 const struct tn_model *be_jit_load(struct be_artifact *artifact,
                                    struct be_jit **jit, struct ir_diag *diag);
+/* Of a model that streams, else NULL; as long as the model. */
+struct tn_stream;
+const struct tn_stream *be_jit_stream(const struct be_jit *jit);
 void be_jit_free(struct be_jit *jit);
 
 /* A C identifier made of `name`: what is no letter or digit becomes '_', C and

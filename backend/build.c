@@ -84,11 +84,25 @@ static LLVMValueRef constant_global(struct be_emitter *e, const char *name,
     return g;
 }
 
+/* A step has the model's weights: they are there already. Constants of the same
+ * bytes are one in LLVM. */
+static LLVMValueRef find_constant(struct be_emitter *e, LLVMValueRef init,
+                                  unsigned align)
+{
+    for (LLVMValueRef g = LLVMGetFirstGlobal(e->llvm); g;
+         g = LLVMGetNextGlobal(g))
+        if (LLVMIsGlobalConstant(g) && !LLVMIsDeclaration(g) &&
+            LLVMGetInitializer(g) == init && LLVMGetAlignment(g) >= align)
+            return g;
+    return NULL;
+}
+
 LLVMValueRef be_bytes(struct be_emitter *e, const char *name,
                       const void *bytes, size_t n, unsigned align)
 {
     LLVMValueRef init = LLVMConstStringInContext2(e->context, bytes, n, 1);
-    return constant_global(e, name, init, align);
+    LLVMValueRef same = e->in_step ? find_constant(e, init, align) : NULL;
+    return same ? same : constant_global(e, name, init, align);
 }
 
 LLVMValueRef be_cstring(struct be_emitter *e, const char *s)

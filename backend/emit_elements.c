@@ -101,6 +101,15 @@ void be_lower_concat(struct be_emitter *e, const struct ir_op *op)
     for (int i = 0; i < op->n_operands; i++) {
         const struct ir_value *x = op->operand[i];
         struct elements at;
+        const struct be_view from = be_view_of(e, x);
+        if (e->one_row && from.dense_columns && from.dtype == x->type.dtype) {
+            LLVMValueRef start =
+                be_at(e, be_type(e, from.dtype),
+                      be_buffer(e, &op->result[0]), be_i64(e, first));
+            be_copy(e, from.dtype, from.base, start, ir_type_volume(&x->type));
+            first += ir_type_volume(&x->type);
+            continue;
+        }
         begin(&at, e, ir_type_volume(&x->type));
         LLVMValueRef v = load(e, x, at.row.index, at.column.index);
         LLVMValueRef to =

@@ -6,12 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Values that the output's value is computed from, itself included. */
-static bool *slice_of(struct be_emitter *e, const struct ir_value *value)
+void be_mark_slice(const struct be_emitter *e, const struct ir_value *value,
+                   bool *needed)
 {
     const struct ir_module *m = e->module;
-    bool *needed = ir_alloc_array(
-        &e->arena, (size_t)ir_value_count(m), sizeof(bool));
     needed[value->id] = true;
     for (int i = m->n_ops - 1; i >= 0; i--) {
         const struct ir_op *op = m->ops[i];
@@ -21,10 +19,17 @@ static bool *slice_of(struct be_emitter *e, const struct ir_value *value)
         for (int o = 0; any && o < op->n_operands; o++)
             needed[op->operand[o]->id] = true;
     }
+}
+
+static bool *slice_of(struct be_emitter *e, const struct ir_value *value)
+{
+    bool *needed = ir_alloc_array(
+        &e->arena, (size_t)ir_value_count(e->module), sizeof(bool));
+    be_mark_slice(e, value, needed);
     return needed;
 }
 
-static void lower_slice(struct be_emitter *e)
+void be_lower_slice(struct be_emitter *e)
 {
     for (int i = 0; i < e->module->n_ops; i++) {
         const struct ir_op *op = e->module->ops[i];
@@ -37,15 +42,15 @@ static void lower_slice(struct be_emitter *e)
             ir_bug("%s reached the backend", ir_op_table[op->kind].name);
         be_lower_table[op->kind](e, op);
     }
-    /* An output that is a row of the input itself is copied. */
-    if (e->out_value->op->kind == IR_OP_input)
+    /* An output that is a row of the input itself, or is remembered, is
+     * copied. */
+    if (e->out_value->op->kind == IR_OP_input ||
+        (e->in_step && e->kept[e->out_value->id]))
         be_copy_out(e);
 }
 
-/* Where buffers are: on this function's stack or in the caller's scratch. */
-static LLVMValueRef workspace(struct be_emitter *e,
-                              const struct be_layout *layout,
-                              LLVMValueRef scratch)
+LLVMValueRef be_workspace(struct be_emitter *e, const struct be_layout *layout,
+                          LLVMValueRef scratch)
 {
     if (!layout->on_stack)
         return scratch;
@@ -72,7 +77,7 @@ static LLVMValueRef emit_batch(struct be_emitter *e,
     e->row_dtype = dtype;
     e->row_stride = LLVMGetParam(fn, 2);
     e->column_stride = LLVMGetParam(fn, 3);
-    e->workspace = workspace(e, e->layout, LLVMGetParam(fn, 5));
+    e->workspace = be_workspace(e, e->layout, LLVMGetParam(fn, 5));
     e->out_value = value;
     e->needed = slice_of(e, value);
 
@@ -87,7 +92,7 @@ static LLVMValueRef emit_batch(struct be_emitter *e,
     e->out = be_at(e, be_type(e, value->type.dtype), out,
                    LLVMBuildMul(e->b, tile.index,
                                 be_i64(e, ir_type_volume(&value->type)), ""));
-    lower_slice(e);
+    be_lower_slice(e);
     be_loop_end(e, &tile);
     LLVMBuildRetVoid(e->b);
     return fn;
@@ -106,13 +111,13 @@ static LLVMValueRef emit_one(struct be_emitter *e, const struct ir_value *value,
     e->row_dtype = dtype;
     e->row_stride = be_i64(e, 0);
     e->column_stride = be_i64(e, 1);
-    e->workspace = workspace(e, e->layout_one, LLVMGetParam(fn, 2));
+    e->workspace = be_workspace(e, e->layout_one, LLVMGetParam(fn, 2));
     e->out_value = value;
     e->needed = slice_of(e, value);
     e->n_rows = be_i64(e, 1);
     e->rows = LLVMGetParam(fn, 0);
     e->out = LLVMGetParam(fn, 1);
-    lower_slice(e);
+    be_lower_slice(e);
     LLVMBuildRetVoid(e->b);
     return fn;
 }
@@ -149,14 +154,23 @@ static void require(struct be_emitter *e, LLVMValueRef ok, int status)
     LLVMPositionBuilderAtEnd(e->b, good);
 }
 
-/* run[level * n_outputs + output] are the functions to choose from; params
- * 1..n_params-1 of the entry point are handed on. */
-static LLVMValueRef emit_entry(struct be_emitter *e, const char *suffix,
-                               LLVMTypeRef *params, int n_params,
-                               LLVMValueRef level_fn, LLVMValueRef *run,
-                               bool needs_scratch)
+/* Requires that the address is a multiple of `align`, and not NULL. */
+static void require_memory(struct be_emitter *e, LLVMValueRef at, int align,
+                           int status)
 {
-    const int n_outputs = e->module->n_outputs;
+    at = LLVMBuildPtrToInt(e->b, at, e->i64, "");
+    LLVMValueRef low = LLVMBuildAnd(e->b, at, be_i64(e, align - 1), "");
+    require(e,
+            LLVMBuildAnd(e->b, LLVMBuildIsNull(e->b, low, ""),
+                         LLVMBuildIsNotNull(e->b, at, ""), ""),
+            status);
+}
+
+LLVMValueRef be_entry_emit(struct be_emitter *e, const char *suffix,
+                           LLVMTypeRef *params, int n_params,
+                           LLVMValueRef level_fn, LLVMValueRef *run,
+                           int n_outputs, bool needs_scratch)
+{
     char *name = ir_sprintf(&e->arena, "%s_%s", e->name, suffix);
     LLVMValueRef fn =
         be_function(e, name, e->i32, params, n_params, e->levels[0]);
@@ -168,16 +182,11 @@ static LLVMValueRef emit_entry(struct be_emitter *e, const char *suffix,
     require(e,
             LLVMBuildICmp(e->b, LLVMIntULT, output, be_i32(e, n_outputs), ""),
             TN_BAD_OUTPUT);
-    if (needs_scratch) {
-        LLVMValueRef at = LLVMBuildPtrToInt(
-            e->b, LLVMGetParam(fn, (unsigned)n_params - 1), e->i64, "");
-        LLVMValueRef low = LLVMBuildAnd(
-            e->b, at, be_i64(e, TN_SCRATCH_ALIGN - 1), "");
-        LLVMValueRef ok =
-            LLVMBuildAnd(e->b, LLVMBuildIsNull(e->b, low, ""),
-                         LLVMBuildIsNotNull(e->b, at, ""), "");
-        require(e, ok, TN_BAD_SCRATCH);
-    }
+    if (e->in_step)
+        require_memory(e, LLVMGetParam(fn, 1), 8, TN_BAD_STATE);
+    if (needs_scratch)
+        require_memory(e, LLVMGetParam(fn, (unsigned)n_params - 1),
+                       TN_SCRATCH_ALIGN, TN_BAD_SCRATCH);
     LLVMValueRef level = be_call(e, level_fn, NULL, 0);
     require(e,
             LLVMBuildICmp(e->b, LLVMIntSGE, level, be_i32(e, 0), ""),
@@ -225,14 +234,13 @@ static LLVMValueRef *emit_runs(struct be_emitter *e, enum ir_dtype dtype,
 
 /* --------------------------------------------------------------- tn_model */
 
-static LLVMValueRef struct_of(struct be_emitter *e, LLVMValueRef *fields,
-                              unsigned n)
+LLVMValueRef be_struct(struct be_emitter *e, LLVMValueRef *fields, unsigned n)
 {
     return LLVMConstStructInContext(e->context, fields, n, 0);
 }
 
-static LLVMValueRef array_of(struct be_emitter *e, const char *name,
-                             LLVMTypeRef type, LLVMValueRef *items, size_t n)
+LLVMValueRef be_array(struct be_emitter *e, const char *name, LLVMTypeRef type,
+                      LLVMValueRef *items, size_t n)
 {
     if (n == 0)
         return LLVMConstNull(e->ptr);
@@ -249,7 +257,7 @@ static LLVMValueRef strings(struct be_emitter *e, const char *const *s, int n)
     LLVMValueRef *items = ir_realloc_array(NULL, (size_t)n + 1, sizeof(*items));
     for (int i = 0; i < n; i++)
         items[i] = be_cstring(e, s[i]);
-    LLVMValueRef array = array_of(e, "names", e->ptr, items, (size_t)n);
+    LLVMValueRef array = be_array(e, "names", e->ptr, items, (size_t)n);
     free(items);
     return array;
 }
@@ -268,10 +276,10 @@ static LLVMValueRef columns(struct be_emitter *e)
             be_cstring(e, c->name), be_i32(e, kinds[c->kind]),
             be_i32(e, c->n_elements), be_i32(e, c->n_categories),
             strings(e, c->categories, c->n_categories)};
-        items[i] = struct_of(e, fields, 5);
+        items[i] = be_struct(e, fields, 5);
     }
     LLVMValueRef array =
-        array_of(e, "columns", m->n_columns ? LLVMTypeOf(items[0]) : e->ptr,
+        be_array(e, "columns", m->n_columns ? LLVMTypeOf(items[0]) : e->ptr,
                  items, (size_t)m->n_columns);
     free(items);
     return array;
@@ -300,9 +308,9 @@ static LLVMValueRef outputs(struct be_emitter *e)
             be_i32(e, ir_type_volume(&o->value->type)),
             be_i32(e, o->n_labels), strings(e, o->labels, o->n_labels),
             be_real(e, IR_F64, 0)};
-        items[i] = struct_of(e, fields, 6);
+        items[i] = be_struct(e, fields, 6);
     }
-    LLVMValueRef array = array_of(e, "outputs", LLVMTypeOf(items[0]), items,
+    LLVMValueRef array = be_array(e, "outputs", LLVMTypeOf(items[0]), items,
                                   (size_t)m->n_outputs);
     free(items);
     return array;
@@ -348,7 +356,7 @@ static void golden(struct be_emitter *e, const struct ir_module *source, int n,
         items[o] = be_bytes(e, "golden_out", values, bytes, 8);
         free(values);
     }
-    *out = array_of(e, "golden_out_by_output", e->ptr, items,
+    *out = be_array(e, "golden_out_by_output", e->ptr, items,
                     (size_t)source->n_outputs);
     free(items);
     free(data);
@@ -378,6 +386,20 @@ static int64_t batch_ns(const struct be_emitter *e)
     return ns < INT32_MAX ? ns : INT32_MAX;
 }
 
+void be_export_struct(struct be_emitter *e, const char *suffix,
+                      LLVMValueRef *fields, unsigned n, int own_size)
+{
+    const unsigned long long bytes = LLVMABISizeOfType(
+        LLVMGetModuleDataLayout(e->llvm), LLVMTypeOf(be_struct(e, fields, n)));
+    fields[own_size] = be_i32(e, (int64_t)bytes);
+    LLVMValueRef init = be_struct(e, fields, n);
+    LLVMValueRef it =
+        LLVMAddGlobal(e->llvm, LLVMTypeOf(init),
+                      ir_sprintf(&e->arena, "%s_%s", e->name, suffix));
+    LLVMSetInitializer(it, init);
+    LLVMSetGlobalConstant(it, 1);
+}
+
 void be_library_emit(struct be_emitter *e, const struct ir_module *source,
                      int n_golden)
 {
@@ -396,20 +418,23 @@ void be_library_emit(struct be_emitter *e, const struct ir_module *source,
     for (int i = 0; i < 4; i++) {
         const bool one_row = i >= 2;
         LLVMValueRef *run = emit_runs(e, i % 2 ? IR_F64 : IR_F32, one_row);
-        entry[i] = emit_entry(e, suffix[i], one_row ? one : batch,
-                              one_row ? 4 : 7, level, run,
-                              be_scratch_bytes(e) > 0);
+        entry[i] = be_entry_emit(e, suffix[i], one_row ? one : batch,
+                                 one_row ? 4 : 7, level, run,
+                                 e->module->n_outputs,
+                                 be_scratch_bytes(e) > 0);
     }
     if (n_golden == 0)
         n_golden = golden_count(source);
     golden(e, source, n_golden, &rows, &out);
+    if (e->stream)
+        be_steps_emit(e, level);
 
     const char *isa[8];
     for (int i = 0; i < e->n_levels; i++)
         isa[i] = e->levels[i]->name;
     LLVMValueRef fields[] = {
         be_i32(e, TN_ABI_VERSION),
-        be_i32(e, 0), /* its own size: below */
+        be_i32(e, 0), /* its own size */
         be_cstring(e, e->name),
         be_cstring(e, "treenail " IR_VERSION),
         be_cstring(e, fact(e, "source_format")),
@@ -430,15 +455,5 @@ void be_library_emit(struct be_emitter *e, const struct ir_module *source,
         level, limit,
         be_i32(e, n_golden), be_i32(e, batch_ns(e)), rows, out,
     };
-    const unsigned n = sizeof(fields) / sizeof(fields[0]);
-    const unsigned long long bytes = LLVMABISizeOfType(
-        LLVMGetModuleDataLayout(e->llvm),
-        LLVMTypeOf(struct_of(e, fields, n)));
-    fields[1] = be_i32(e, (int64_t)bytes);
-    LLVMValueRef init = struct_of(e, fields, n);
-    LLVMValueRef model =
-        LLVMAddGlobal(e->llvm, LLVMTypeOf(init),
-                      ir_sprintf(&e->arena, "%s_model", e->name));
-    LLVMSetInitializer(model, init);
-    LLVMSetGlobalConstant(model, 1);
+    be_export_struct(e, "model", fields, sizeof(fields) / sizeof(fields[0]), 1);
 }

@@ -9,6 +9,10 @@ static const char abi_text[] = {
 #include "abi_text.inc"
 };
 
+static const char stream_text[] = {
+#include "abi_stream_text.inc"
+};
+
 /* A part of a macro's name: upper case, and _ for what no name can have. */
 static char *upper(struct ir_arena *arena, const char *name)
 {
@@ -68,6 +72,32 @@ static void describe_columns(const struct be_emitter *e, struct ir_text *text)
     }
 }
 
+/* What there is to know of the functions of steps. */
+static void describe_steps(const struct be_emitter *e, struct ir_text *text)
+{
+    const struct ir_stream *stream = e->stream;
+    ir_text_printf(text,
+                   " *\n * Streams: a time step is %lld of a row's numbers; a "
+                   "row has %lld steps.\n * State: %lld bytes. Scratch of a "
+                   "step: %lld bytes.\n",
+                   (long long)be_step_elements(stream),
+                   (long long)stream->row.steps,
+                   (long long)be_state_bytes(stream),
+                   (long long)be_step_scratch_bytes(e));
+    for (int o = 0; o < stream->n_outputs; o++) {
+        const struct ir_time *time = &stream->output[o];
+        ir_text_printf(text, " *   %d ", o);
+        comment_text(text, e->module->outputs[o].name);
+        ir_text_printf(text, ": %lld a step%s",
+                       (long long)(time->outer * time->inner),
+                       time->steps ? "" : ", as of a sequence that ends there");
+        if (stream->first_step[o])
+            ir_text_printf(text, "; from step %lld on",
+                           (long long)stream->first_step[o]);
+        ir_text_puts(text, "\n");
+    }
+}
+
 static void describe(const struct be_emitter *e, struct ir_text *text)
 {
     const struct ir_module *m = e->module;
@@ -99,6 +129,8 @@ static void describe(const struct be_emitter *e, struct ir_text *text)
         }
         ir_text_puts(text, "\n");
     }
+    if (e->stream)
+        describe_steps(e, text);
     ir_text_printf(text,
                    " *\n * Exact: every bit is that of treenail's "
                    "interpreter, at each ISA level and\n * batch size. "
@@ -135,7 +167,32 @@ static void macros(const struct be_emitter *e, struct ir_text *text,
         ir_text_printf(text, "#define %s_%s_SIZE %lld\n", name, output,
                        (long long)ir_type_volume(&o->value->type));
     }
+    if (e->stream) {
+        ir_text_printf(text, "#define %s_STATE_BYTES %lld\n", name,
+                       (long long)be_state_bytes(e->stream));
+        ir_text_printf(text, "#define %s_STEP_ELEMENTS %lld\n", name,
+                       (long long)be_step_elements(e->stream));
+        ir_text_printf(text, "#define %s_STEP_SCRATCH_BYTES %lld\n", name,
+                       (long long)be_step_scratch_bytes(e));
+    }
     ir_arena_release(&arena);
+}
+
+static void declare_steps(const char *name, struct ir_text *text)
+{
+    ir_text_printf(text,
+                   "extern const struct tn_stream %s_stream;\n"
+                   "void %s_state_init(void *state);\n", name, name);
+    for (int i = 0; i < 2; i++)
+        ir_text_printf(
+            text,
+            "int %s_step_%s(uint32_t output, void *state, const %s *row,\n"
+            "    void *out, void *scratch);\n"
+            "int %s_steps_%s(uint32_t output, void *state, const %s *rows,\n"
+            "    uint64_t n_steps, int64_t row_stride, void *out,\n"
+            "    void *scratch);\n",
+            name, i ? "f64" : "f32", i ? "double" : "float", name,
+            i ? "f64" : "f32", i ? "double" : "float");
 }
 
 void be_header_text(const struct be_emitter *e, struct ir_text *text)
@@ -147,6 +204,8 @@ void be_header_text(const struct be_emitter *e, struct ir_text *text)
     ir_text_printf(text, "#ifndef %s_H_TREENAIL\n#define %s_H_TREENAIL\n\n",
                    macro, macro);
     ir_text_puts(text, abi_text);
+    if (e->stream)
+        ir_text_puts(text, stream_text);
     ir_text_puts(text, "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
     macros(e, text, macro);
     ir_text_printf(text, "\nextern const struct tn_model %s_model;\n", name);
@@ -160,6 +219,8 @@ void be_header_text(const struct be_emitter *e, struct ir_text *text)
             "    void *scratch);\n",
             name, i ? "f64" : "f32", i ? "double" : "float", name,
             i ? "f64" : "f32", i ? "double" : "float");
+    if (e->stream)
+        declare_steps(name, text);
     ir_text_puts(text, "\n#ifdef __cplusplus\n}\n#endif\n\n#endif\n");
     ir_arena_release(&arena);
 }

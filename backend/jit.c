@@ -7,6 +7,7 @@
 
 struct be_jit {
     LLVMOrcLLJITRef jit;
+    const struct tn_stream *stream; /* NULL without one */
 };
 
 static bool failed(LLVMErrorRef error, struct ir_diag *diag)
@@ -24,7 +25,7 @@ const struct tn_model *be_jit_load(struct be_artifact *artifact,
 {
     size_t size;
     const void *object = be_object(artifact, &size, diag);
-    LLVMOrcExecutorAddress at;
+    LLVMOrcExecutorAddress at, stream = 0;
     *jit = NULL;
     if (!object)
         return NULL;
@@ -39,17 +40,28 @@ const struct tn_model *be_jit_load(struct be_artifact *artifact,
     ir_arena_init(&arena);
     const char *symbol =
         ir_sprintf(&arena, "%s_model", be_artifact_name(artifact));
+    const char *stream_symbol =
+        ir_sprintf(&arena, "%s_stream", be_artifact_name(artifact));
+    const bool artifact_streams = be_artifact_streams(artifact);
     const bool bad =
         failed(LLVMOrcLLJITAddObjectFile(
                    j->jit, LLVMOrcLLJITGetMainJITDylib(j->jit), copy), diag) ||
-        failed(LLVMOrcLLJITLookup(j->jit, &at, symbol), diag);
+        failed(LLVMOrcLLJITLookup(j->jit, &at, symbol), diag) ||
+        (artifact_streams &&
+         failed(LLVMOrcLLJITLookup(j->jit, &stream, stream_symbol), diag));
     ir_arena_release(&arena);
     if (bad) {
         be_jit_free(j);
         return NULL;
     }
+    j->stream = (const struct tn_stream *)(uintptr_t)stream;
     *jit = j;
     return (const struct tn_model *)(uintptr_t)at;
+}
+
+const struct tn_stream *be_jit_stream(const struct be_jit *jit)
+{
+    return jit->stream;
 }
 
 void be_jit_free(struct be_jit *jit)

@@ -33,7 +33,7 @@ static int64_t row_work_bytes(const struct be_forest *forest, bool as_one)
 /* What an op needs beside its results. */
 static int64_t work_bytes(const struct be_emitter *e, int i, int64_t rows)
 {
-    const struct be_forest *forest = e->forests[i];
+    const struct be_forest *forest = e->in_step ? NULL : e->forests[i];
     const struct ir_op *op = e->module->ops[i];
     if (op->kind == IR_OP_conv)
         return be_conv_work(op);
@@ -117,7 +117,9 @@ struct be_layout *be_layout_new(struct be_emitter *e, int64_t rows)
 
 int64_t be_work_at(const struct be_emitter *e, int op)
 {
-    return (e->one_row ? e->layout_one : e->layout)->work[op];
+    const struct be_layout *layout =
+        e->in_step ? e->layout_step : e->one_row ? e->layout_one : e->layout;
+    return layout->work[op - e->first_op];
 }
 
 int64_t be_scratch_bytes(const struct be_emitter *e)
@@ -133,5 +135,8 @@ int64_t be_stack_bytes(const struct be_emitter *e)
 {
     const int64_t batch = e->layout->on_stack ? e->layout->bytes : 0;
     const int64_t one = e->layout_one->on_stack ? e->layout_one->bytes : 0;
-    return (batch > one ? batch : one) + frames;
+    const int64_t step =
+        e->layout_step && e->layout_step->on_stack ? e->layout_step->bytes : 0;
+    const int64_t most = batch > one ? batch : one;
+    return (step > most ? step : most) + frames;
 }

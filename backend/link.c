@@ -133,20 +133,22 @@ bool be_link_shared(const void *object, size_t size, const char *name,
 }
 
 bool be_link_wasm(const void *object, size_t size, const char *name,
-                  int64_t stack_bytes, const char *path, struct ir_diag *diag)
+                  bool streams, int64_t stack_bytes, const char *path,
+                  struct ir_diag *diag)
 {
     static const char *const suffixes[] = {
         "predict_f32", "predict_f64", "predict_one_f32", "predict_one_f64",
-        "model"};
-    enum { n_suffixes = sizeof(suffixes) / sizeof(suffixes[0]) };
-    const char *argv[16] = {"wasm-ld", "--no-entry", "--strip-all",
+        "model", "stream", "state_init", "step_f32", "step_f64", "steps_f32",
+        "steps_f64"};
+    enum { n_suffixes = sizeof(suffixes) / sizeof(suffixes[0]), n_always = 5 };
+    const char *argv[24] = {"wasm-ld", "--no-entry", "--strip-all",
                             "--export=__heap_base"};
     char stack[40], names[n_suffixes][340];
     struct workshop w;
     int n = 4;
     if (!workshop_open(&w, path, name, "wasm", object, size, diag))
         return false;
-    for (int i = 0; i < n_suffixes; i++) {
+    for (int i = 0; i < (streams ? n_suffixes : n_always); i++) {
         snprintf(names[i], sizeof(names[i]), "--export=%.300s_%s", name,
                  suffixes[i]);
         argv[n++] = names[i];

@@ -12,7 +12,9 @@
 #define TREENAIL_BACKEND_LLVM_H
 
 #include "backend/backend.h"
+#include "ir/steps.h"
 #include "runtime/abi.h"
+#include "runtime/abi_stream.h"
 
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Core.h>
@@ -66,7 +68,8 @@ struct be_emitter {
     LLVMModuleRef llvm;
     LLVMBuilderRef b;
     LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, ptr, none;
-    const struct ir_module *module;
+    const struct ir_module *module; /* that is emitted: the model, or its step */
+    int first_op; /* what the module's first op has for a number */
     const struct be_target *target;
     const struct be_level *levels[8]; /* those that are held, lowest first */
     int n_levels;
@@ -74,6 +77,10 @@ struct be_emitter {
     struct be_forest **forests; /* by op number, NULL for other ops */
     struct be_layout *layout;   /* of a tile, and */
     struct be_layout *layout_one; /* of one row */
+    const struct ir_stream *stream; /* NULL: no steps are wanted */
+    struct be_layout *layout_step;  /* of one time step, or NULL */
+    bool in_step;             /* what is emitted is a time step */
+    const int64_t *memory_at; /* where each memory is in a half of the state */
 
     /* Of the function being emitted. */
     const struct be_level *level;
@@ -88,6 +95,10 @@ struct be_emitter {
     const struct ir_value *out_value; /* whose buffer is `out` */
     const bool *needed;     /* by value id: in this output's slice */
     LLVMValueRef *staged;   /* by value id: the rows of an input, dense */
+    /* Of a time step: the half of the state that is read; by value id, where
+     * what is to be remembered goes in the other, or NULL. */
+    LLVMValueRef state;
+    LLVMValueRef *kept;
 };
 
 /* Types and constants. */
@@ -183,7 +194,7 @@ LLVMValueRef be_buffer(struct be_emitter *e, const struct ir_value *value);
 LLVMValueRef be_convert(struct be_emitter *e, LLVMValueRef v,
                         enum ir_dtype from, enum ir_dtype to);
 
-/* Whether the current run has a buffer in its workspace for it. */
+/* Whether the current run has a buffer for it besides the output. */
 bool be_has_buffer(const struct be_emitter *e, const struct ir_value *value);
 
 /* ------------------------------------------------------------ layout.c -- */
@@ -846,8 +857,42 @@ void be_dispatch_emit(struct be_emitter *e, LLVMValueRef *level,
 /* Everything: kernels, entry points, golden rows, the tn_model. */
 void be_library_emit(struct be_emitter *e, const struct ir_module *source,
                      int n_golden);
-/* The input itself as an output. */
+/* What has a place of its own, an input say, as an output. */
 void be_copy_out(struct be_emitter *e);
+/* Marks in `needed`, by id, what a value is computed from, itself included. */
+void be_mark_slice(const struct be_emitter *e, const struct ir_value *value,
+                   bool *needed);
+/* Lowers the ops that e->needed has something of. */
+void be_lower_slice(struct be_emitter *e);
+/* Where buffers are: on this function's stack or in the caller's scratch. */
+LLVMValueRef be_workspace(struct be_emitter *e, const struct be_layout *layout,
+                          LLVMValueRef scratch);
+/* The entry point NAME_suffix: checks its arguments, and calls run[level *
+ * n_outputs + output] with them but the first, the output's number. The last is
+ * scratch, and of steps the second the state. */
+LLVMValueRef be_entry_emit(struct be_emitter *e, const char *suffix,
+                           LLVMTypeRef *params, int n_params,
+                           LLVMValueRef level_fn, LLVMValueRef *run,
+                           int n_outputs, bool needs_scratch);
+LLVMValueRef be_struct(struct be_emitter *e, LLVMValueRef *fields, unsigned n);
+/* A private constant of n items; NULL of none. */
+LLVMValueRef be_array(struct be_emitter *e, const char *name, LLVMTypeRef type,
+                      LLVMValueRef *items, size_t n);
+/* Exports a struct whose field number `own_size` is its size. */
+void be_export_struct(struct be_emitter *e, const char *suffix,
+                      LLVMValueRef *fields, unsigned n, int own_size);
+
+/* ---------------------------------------------------------- emit_step.c -- */
+
+/* The functions of time steps, and the tn_stream. */
+void be_steps_emit(struct be_emitter *e, LLVMValueRef level_fn);
+/* Bytes of a half of the state; of the state. */
+int64_t be_state_half(const struct ir_stream *stream, int64_t *memory_at);
+int64_t be_state_bytes(const struct ir_stream *stream);
+/* The numbers in a time step's row. */
+int64_t be_step_elements(const struct ir_stream *stream);
+/* What the caller must supply for a step. */
+int64_t be_step_scratch_bytes(const struct be_emitter *e);
 
 /* ---------------------------------------------------------- artifact.c -- */
 
@@ -856,6 +901,7 @@ const void *be_object(struct be_artifact *artifact, size_t *size,
                       struct ir_diag *diag);
 /* The prefix of its symbols. */
 const char *be_artifact_name(const struct be_artifact *artifact);
+bool be_artifact_streams(const struct be_artifact *artifact);
 
 /* ------------------------------------------------------------ header.c -- */
 
@@ -870,7 +916,8 @@ bool be_link_shared(const void *object, size_t size, const char *name,
 /* A module that imports nothing and exports its memory and the entry points of
  * the model `name`; `stack_bytes` is what they may take. */
 bool be_link_wasm(const void *object, size_t size, const char *name,
-                  int64_t stack_bytes, const char *path, struct ir_diag *diag);
+                  bool streams, int64_t stack_bytes, const char *path,
+                  struct ir_diag *diag);
 bool be_archive(const void *object, size_t size, const char *name,
                 const char *path, struct ir_diag *diag);
 

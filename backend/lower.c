@@ -24,6 +24,6 @@ int be_op_number(const struct be_emitter *e, const struct ir_op *op)
 {
     for (int i = 0; i < e->module->n_ops; i++)
         if (e->module->ops[i] == op)
-            return i;
+            return e->first_op + i;
     ir_bug("the op is not in the module");
 }

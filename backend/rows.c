@@ -4,16 +4,19 @@
 
 static const struct be_layout *layout_of(const struct be_emitter *e)
 {
-    return e->one_row ? e->layout_one : e->layout;
+    return e->in_step ? e->layout_step : e->one_row ? e->layout_one : e->layout;
 }
 
 bool be_has_buffer(const struct be_emitter *e, const struct ir_value *value)
 {
-    return layout_of(e)->value[value->id] >= 0;
+    return layout_of(e)->value[value->id] >= 0 ||
+           (e->in_step && e->kept[value->id]);
 }
 
 LLVMValueRef be_buffer(struct be_emitter *e, const struct ir_value *value)
 {
+    if (e->in_step && e->kept[value->id])
+        return e->kept[value->id];
     if (value == e->out_value)
         return e->out;
     const int64_t at = layout_of(e)->value[value->id];
@@ -48,6 +51,13 @@ struct be_view be_view_of(struct be_emitter *e, const struct ir_value *value)
         return view;
     }
     const int first = (int)ir_attr_int(value->op, "first");
+    if (e->in_step && first > 0) {
+        view.base = be_offset(e, e->state, be_i64(e, e->memory_at[first - 1]));
+        view.row_stride = be_i64(e, 0);
+        view.column_stride = be_i64(e, 1);
+        view.dense_columns = true;
+        return view;
+    }
     const int64_t offset = ir_column_offset(e->module, first);
     view.dtype = e->row_dtype;
     view.row_stride = e->row_stride;

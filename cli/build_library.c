@@ -63,11 +63,22 @@ unsigned cli_machines(const struct be_options *backend)
     return (unsigned)plain << PASS_PLAIN | (unsigned)masked << PASS_MASKED;
 }
 
-int cli_build_library(struct rt_library *library,
-                      const struct ir_module *source,
+/* The time step of a model that has one, else NULL: most have none. */
+static struct ir_stream *stream_of(struct ir_module *source,
+                                   const struct pass_options *passes)
+{
+    struct ir_diag diag;
+    struct ir_stream *stream;
+    ir_diag_init(&diag);
+    cli_stream(&stream, source, passes, &diag);
+    ir_diag_release(&diag);
+    return stream;
+}
+
+int cli_build_library(struct rt_library *library, struct ir_module *source,
                       const struct cli_build *build, struct ir_diag *diag)
 {
-    const struct be_options backend = {.cpus = build->cpus};
+    struct be_options backend = {.cpus = build->cpus};
     const struct pass_options passes = {.strategy = build->strategy,
                                         .row_strategy = build->row_strategy,
                                         .few_rows = build->few_rows,
@@ -75,8 +86,11 @@ int cli_build_library(struct rt_library *library,
     struct cli_progress progress;
     cli_progress_init(&progress);
     cli_progress_stage(&progress, "compiling");
+    struct ir_stream *stream =
+        build->streams ? stream_of(source, &passes) : NULL;
     struct ir_module *module = ir_module_clone(source);
     struct be_artifact *artifact = NULL;
+    backend.stream = stream;
     int code = CLI_BAD_USAGE; /* the backend fails by its options alone */
     if (pass_run_all(module, &passes, diag))
         artifact = be_compile(source, module, &backend, diag);
@@ -85,6 +99,7 @@ int cli_build_library(struct rt_library *library,
     if (artifact)
         code = load(library, artifact, diag) ? CLI_OK : CLI_BAD_INPUT;
     be_free(artifact);
+    pass_stream_free(stream);
     ir_module_free(module);
     cli_progress_clear(&progress);
     return code;

@@ -212,10 +212,10 @@ struct cli_source {
 
 /* Tells by the content, as everywhere. `output` (or NULL) is one that will be
  * asked for: a model has contributions only when they are. early_stop is as
- * cli_stop_early() has it. */
+ * cli_stop_early() has it, time as fe_import_steps(). */
 bool cli_source_open(struct cli_source *source, const char *path,
                      const char *output, const char *early_stop,
-                     struct ir_diag *diag);
+                     int64_t time, struct ir_diag *diag);
 /* The option --early-stop, "N:MARGIN" (NULL: none): ir_stop_early(). */
 #define CLI_EARLY_STOP(field)                                                 \
     CLI_TEXT(field, "early-stop", 0, "N:M",                                   \
@@ -224,6 +224,11 @@ bool cli_source_open(struct cli_source *source, const char *path,
 bool cli_is_early_stop(const char *text);
 bool cli_stop_early(struct ir_module *module, const char *text,
                     struct ir_diag *diag);
+/* The option --time, of how many steps an open dim of time has. */
+#define CLI_TIME(field)                                                       \
+    CLI_INT(field, "time", 0, "N", 1, IR_MAX_ELEMENTS,                        \
+            "steps of the sequences of an ONNX model whose dim of\n"          \
+            "time is open")
 /* Keeps the outputs of the list "a,b" (NULL: all); contributions are added when
  * they are named. */
 bool cli_keep_outputs(struct ir_module *module, const char *list,
@@ -257,12 +262,12 @@ void cli_put_number(struct ir_text *text, enum ir_dtype dtype,
 struct cli_build {
     const char *cpus, *strategy, *row_strategy; /* or NULL */
     int64_t few_rows; /* or 0 */
+    bool streams;     /* with functions of time steps, if there can be any */
 };
 
 /* Compiles a model and loads the library, whose file is gone again when this
  * returns. Returns an exit code. */
-int cli_build_library(struct rt_library *library,
-                      const struct ir_module *source,
+int cli_build_library(struct rt_library *library, struct ir_module *source,
                       const struct cli_build *build, struct ir_diag *diag);
 
 /* The exit code for passes (NULL: all) that failed on a copy of `source`: a
@@ -361,6 +366,25 @@ void cli_compare_release(struct cli_compare *compare);
  * `number` is the first one's number there. */
 void cli_compare_rows(struct cli_compare *compare, const double *rows,
                       int64_t n, const char *origin, int64_t number);
+/* By output of the library, its number in the module. */
+const int *cli_compare_outputs(const struct cli_compare *compare);
+
+/* ----------------------------------------------------- compare_steps.c -- */
+
+/* The model's time step, on which all passes ran. Returns an exit code, with a
+ * message that says why there is none. */
+struct ir_stream;
+int cli_stream(struct ir_stream **stream, struct ir_module *source,
+               const struct pass_options *passes, struct ir_diag *diag);
+/* That message; false. */
+bool cli_no_step(const char *why, struct ir_diag *diag);
+/* Compares steps of a library with the interpreter on n rows, as
+ * cli_compare_rows() does the whole. False with a message when they are not of
+ * this model, or there is no memory. */
+bool cli_compare_steps(struct cli_compare *compare,
+                       const struct tn_stream *stream, const double *rows,
+                       int64_t n, const char *origin, int64_t number,
+                       struct ir_diag *diag);
 
 /* ------------------------------------------------------------- cmd_*.c -- */
 

@@ -16,7 +16,7 @@
 struct options {
     const char *early_stop, *output, *dtype, *isa, *data, *ignore;
     struct cli_build build;
-    int64_t rows, batch, threads, seed;
+    int64_t rows, batch, threads, seed, time;
     double seconds;
     bool no_header, json;
 };
@@ -30,6 +30,7 @@ static const struct cli_option table[] = {
             "(default 1; 0: one a core)"),
     CLI_TEXT(output, "output", 0, "NAME", "(default: the model's first)"),
     CLI_EARLY_STOP(early_stop),
+    CLI_TIME(time),
     CLI_TEXT(dtype, "dtype", 0, "D", "of the rows: f32 (default) or f64"),
     CLI_TEXT(isa, "isa", 0, "LEVEL",
              "run at this ISA level (default: this CPU's best)"),
@@ -454,7 +455,7 @@ static int run(int argc, char **argv)
     ir_diag_init(&diag);
     struct cli_source source;
     if (!cli_source_open(&source, line.argument[0], o.output, o.early_stop,
-                         &diag))
+                         o.time, &diag))
         return cli_finish(&diag, CLI_BAD_INPUT);
     struct rt_library compiled = {0};
     const struct tn_model *model = source.library.model;

@@ -14,8 +14,8 @@
 struct options {
     const char *output, *emit, *target, *cpus, *name, *outputs, *early_stop;
     const char *strategy, *row_strategy, *print_after;
-    int64_t golden, few_rows;
-    bool tune, verify_each, diff_each, verbose;
+    int64_t golden, few_rows, time;
+    bool tune, streaming, verify_each, diff_each, verbose;
     struct cli_precision precision;
 };
 
@@ -53,6 +53,10 @@ static const struct cli_option table[] = {
             "force how many rows are no longer few: what is less\n"
             "is done one by one"),
     CLI_TUNE(tune),
+    CLI_FLAG(streaming, "streaming", 0,
+             "also export functions that take a sequence one time\n"
+             "step at a time, with a state of the caller's"),
+    CLI_TIME(time),
     CLI_INT(golden, "golden", 0, "N", 1, 65536,
             "rows embedded for the self-test (default 16, of large\n"
             "nets fewer)"),
@@ -239,13 +243,17 @@ static bool write_files(struct be_artifact *artifact, const struct file *files,
     return good;
 }
 
+/* Of an open dim of time, for the functions that take all of a sequence, in a
+ * library whose steps have no end. */
+enum { default_steps = 16 };
+
 /* Returns an exit code: the model's own faults come up as it is read, and
  * those of the options after. */
 static int compile(const char *path, const struct options *o,
                    const struct file *files, int n_files, struct clock *clock,
                    struct ir_diag *diag)
 {
-    const struct be_options backend = {
+    struct be_options backend = {
         .name = o->name, .target = o->target, .cpus = o->cpus,
         .n_golden = (int)o->golden};
     const struct pass_options passes = {
@@ -256,10 +264,13 @@ static int compile(const char *path, const struct options *o,
         .machines = cli_machines(&backend)};
     struct ir_module *module = NULL;
     struct be_artifact *artifact = NULL;
+    struct ir_stream *stream = NULL;
     int code = CLI_OK;
 
     next_stage(clock, "reading");
-    struct ir_module *source = fe_import(path, diag);
+    /* A model that streams takes sequences of any length all the same. */
+    const int64_t steps = o->time || !o->streaming ? o->time : -default_steps;
+    struct ir_module *source = fe_import_steps(path, steps, diag);
     if (!source)
         return CLI_BAD_INPUT;
     if (!cli_stop_early(source, o->early_stop, diag) ||
@@ -279,6 +290,9 @@ static int compile(const char *path, const struct options *o,
         if (!pass_run_all(module, &passes, diag))
             code = cli_blame_passes(source, NULL, &passes);
     }
+    if (code == CLI_OK && o->streaming)
+        code = cli_stream(&stream, source, &passes, diag);
+    backend.stream = stream;
     if (code == CLI_OK) {
         next_stage(clock, "emitting");
         artifact = be_compile(source, module, &backend, diag);
@@ -292,6 +306,7 @@ static int compile(const char *path, const struct options *o,
     }
 
     be_free(artifact);
+    pass_stream_free(stream);
     if (module)
         ir_module_free(module);
     ir_module_free(source);

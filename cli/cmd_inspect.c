@@ -4,6 +4,8 @@
  */
 #include "cli/cli.h"
 
+#include "passes/passes.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -11,12 +13,14 @@
 
 struct options {
     bool json, all;
+    int64_t time;
 };
 
 static const struct cli_option table[] = {
     CLI_FLAG(json, "json", 0, "print JSON"),
     CLI_FLAG(all, "all", 'a',
              "print every column and label, not the first 20"),
+    CLI_TIME(time),
 };
 
 enum { MAX_SHOWN = 20 };
@@ -390,6 +394,42 @@ static void json_weights(struct cli_json *json, const struct ir_module *m)
     cli_json_close(json, '}');
 }
 
+/* Nets of other ops have no time. */
+static bool may_stream(const struct ir_module *m)
+{
+    for (int i = 0; i < m->n_ops; i++)
+        if (m->ops[i]->kind == IR_OP_scan || m->ops[i]->kind == IR_OP_conv)
+            return true;
+    return false;
+}
+
+/* Whether the model can be taken step by step, or why not. */
+static void print_streaming(struct ir_module *m)
+{
+    struct ir_text why;
+    ir_text_init(&why);
+    struct ir_stream *stream = pass_stream(m, &why);
+    if (stream)
+        printf("streaming       a step of %" PRId64 " numbers, %d memories\n",
+               stream->row.outer * stream->row.inner, stream->n_memories);
+    else
+        printf("streaming       no: %s\n", why.data);
+    pass_stream_free(stream);
+    ir_text_release(&why);
+}
+
+static void json_streaming(struct cli_json *json, struct ir_module *m)
+{
+    struct ir_text why;
+    ir_text_init(&why);
+    struct ir_stream *stream = pass_stream(m, &why);
+    cli_json_bool(json, "streams", stream != NULL);
+    if (!stream)
+        cli_json_string(json, "streams_not", why.data);
+    pass_stream_free(stream);
+    ir_text_release(&why);
+}
+
 static void print_model(struct cli_source *source, const struct options *o,
                         const struct file_facts *file)
 {
@@ -415,6 +455,8 @@ static void print_model(struct cli_source *source, const struct options *o,
     for (int i = 0; i < most; i++)
         printf(" %s", ir_op_table[m->ops[i]->kind].name);
     printf("%s\n", most < m->n_ops ? " ..." : "");
+    if (may_stream(m))
+        print_streaming(source->module);
 }
 
 static void json_model(struct cli_json *json, struct cli_source *source)
@@ -439,6 +481,8 @@ static void json_model(struct cli_json *json, struct cli_source *source)
             json_forest(json, &facts);
         }
     cli_json_close(json, ']');
+    if (may_stream(m))
+        json_streaming(json, source->module);
 }
 
 /* ------------------------------------------------------------- libraries -- */
@@ -488,6 +532,11 @@ static void print_library(struct cli_source *source, const struct options *o,
            cli_size_text((int64_t)m->scratch_bytes, size));
     printf("stack           %s\n",
            cli_size_text((int64_t)m->stack_bytes, size));
+    if (source->library.stream)
+        printf("streaming       a step of %u numbers, state %s\n",
+               source->library.stream->n_elements,
+               cli_size_text((int64_t)source->library.stream->state_bytes,
+                             size));
     print_columns(source, o->all);
     print_outputs(source, o->all);
     printf("self-test       %s (%u golden rows)\n",
@@ -526,6 +575,13 @@ static void json_library(struct cli_json *json,
     json_code(json, &file->size);
     cli_json_int(json, "scratch_bytes", (int64_t)m->scratch_bytes);
     cli_json_int(json, "stack_bytes", (int64_t)m->stack_bytes);
+    if (source->library.stream) {
+        const struct tn_stream *stream = source->library.stream;
+        cli_json_int(json, "step_elements", stream->n_elements);
+        cli_json_int(json, "state_bytes", (int64_t)stream->state_bytes);
+        cli_json_int(json, "step_scratch_bytes",
+                     (int64_t)stream->scratch_bytes);
+    }
     cli_json_int(json, "golden_rows", m->n_golden);
     cli_json_bool(json, "selftest", proven);
     json_schema(json, source);
@@ -572,7 +628,8 @@ static int run(int argc, char **argv)
     struct cli_source source;
     struct file_facts file;
     if (!read_file_facts(&file, line.argument[0], &diag) ||
-        !cli_source_open(&source, line.argument[0], NULL, NULL, &diag))
+        !cli_source_open(&source, line.argument[0], NULL, NULL, o.time,
+                         &diag))
         return cli_finish(&diag, CLI_BAD_INPUT);
     const int code = inspect(&source, &file, &o);
     cli_source_close(&source);

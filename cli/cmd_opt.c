@@ -13,8 +13,8 @@
 struct options {
     const char *passes, *print_after, *output, *outputs, *early_stop;
     const char *strategy, *row_strategy, *cpus;
-    int64_t diff_rows, few_rows;
-    bool verify_each, diff_each, tune, costs;
+    int64_t diff_rows, few_rows, time;
+    bool verify_each, diff_each, tune, costs, step;
     struct cli_precision precision;
 };
 
@@ -30,6 +30,10 @@ static const struct cli_option table[] = {
              "named (default: all the others)"),
     CLI_EARLY_STOP(early_stop),
     CLI_PRECISION(precision),
+    CLI_TIME(time),
+    CLI_FLAG(step, "step", 0,
+             "the model's time step instead, as --streaming of\n"
+             "compile has it: of it are the passes and the text"),
     CLI_TUNE(tune),
     CLI_TEXT(cpus, "cpu", 0, "LIST",
              "the ISA levels that the strategies are chosen for, and\n"
@@ -64,10 +68,29 @@ static void print_passes(FILE *to)
                 pass_table[i].summary);
 }
 
+/* Puts the model's time step in its place. */
+static bool take_step(struct ir_module **module, struct ir_diag *diag)
+{
+    struct ir_text why;
+    ir_text_init(&why);
+    struct ir_stream *stream = pass_stream(*module, &why);
+    if (stream) {
+        struct ir_module *step = ir_module_clone(stream->step);
+        pass_stream_free(stream);
+        ir_module_free(*module);
+        *module = step;
+    } else {
+        cli_no_step(why.data, diag);
+    }
+    ir_text_release(&why);
+    return stream != NULL; /* not to be read: it is gone */
+}
+
 /* Returns an exit code, as compile does. */
-static int change(struct ir_module *module, const struct options *o,
+static int change(struct ir_module **at, const struct options *o,
                   struct ir_diag *diag)
 {
+    struct ir_module *module = *at;
     const struct be_options backend = {.cpus = o->cpus};
     const struct pass_options passes = {
         .print_after = o->print_after, .print_to = stderr,
@@ -81,6 +104,9 @@ static int change(struct ir_module *module, const struct options *o,
     const int lowered = cli_lower_precision(module, &o->precision, diag);
     if (lowered != CLI_OK)
         return lowered;
+    if (o->step && !take_step(at, diag))
+        return CLI_BAD_USAGE;
+    module = *at;
     const int tuned = o->tune ? cli_tune(module, o->cpus, diag) : CLI_OK;
     if (!o->passes || tuned != CLI_OK)
         return tuned;
@@ -116,10 +142,10 @@ static bool print_text(struct ir_module *module, bool costs,
 static int convert(const char *path, const struct options *o,
                    struct ir_diag *diag)
 {
-    struct ir_module *module = fe_import(path, diag);
+    struct ir_module *module = fe_import_steps(path, o->time, diag);
     if (!module)
         return CLI_BAD_INPUT;
-    const int code = change(module, o, diag);
+    const int code = change(&module, o, diag);
     bool good = true;
     if (code == CLI_OK)
         good = o->output ? cli_can_write(cli_resolve(&diag->arena,

@@ -12,7 +12,7 @@
 
 struct options {
     const char *early_stop, *output, *file, *ignore, *delimiter;
-    int64_t threads;
+    int64_t threads, time;
     bool no_header, header;
 };
 
@@ -23,6 +23,7 @@ static const struct cli_option table[] = {
              "value, probability, class, raw, leaf, contribution\n"
              "(default: the model's first)"),
     CLI_EARLY_STOP(early_stop),
+    CLI_TIME(time),
     CLI_INT(threads, "threads", 't', "T", 0, 256,
             "of a library (default 1; 0: one a core); a\n"
             "model is interpreted on one"),
@@ -223,7 +224,7 @@ static int run(int argc, char **argv)
     ir_diag_init(&diag);
     struct cli_source source;
     if (!cli_source_open(&source, line.argument[0], o.output, o.early_stop,
-                         &diag))
+                         o.time, &diag))
         return cli_finish(&diag, CLI_BAD_INPUT);
     const int code = predict(&source, line.argument[1], &o, &diag);
     cli_source_close(&source);

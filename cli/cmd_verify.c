@@ -16,7 +16,7 @@
 struct options {
     const char *library, *ignore, *outputs, *early_stop;
     struct cli_build build;
-    int64_t rows, seed, max_derived;
+    int64_t rows, seed, max_derived, time;
     bool no_header, quiet;
 };
 
@@ -36,6 +36,7 @@ static const struct cli_option table[] = {
              "compare only these outputs, contribution among them\n"
              "if named (default: all the others)"),
     CLI_EARLY_STOP(early_stop),
+    CLI_TIME(time),
     CLI_TEXT(build.cpus, "cpu", 0, "LIST",
              "ISA levels to compile for (default: all)"),
     CLI_TEXT(build.strategy, "strategy", 0, "S",
@@ -62,9 +63,28 @@ struct verify {
     struct cli_progress progress;
     double *rows;
     int64_t n_derived, n_drawn, n_data; /* rows compared */
+    const struct tn_stream *stream; /* NULL: there are no steps */
+    int64_t n_stepped; /* rows compared step by step */
+    struct ir_diag *diag;
+    bool good; /* all steps could be compared */
 };
 
+/* Rows of a block that are also taken step by step. */
+enum { most_stepped = 64 };
+
 /* ---------------------------------------------------------------- rows -- */
+
+static void compare_block(struct verify *v, int64_t n, const char *origin,
+                          int64_t number)
+{
+    cli_compare_rows(&v->compare, v->rows, n, origin, number);
+    if (!v->stream || !v->good)
+        return;
+    n = n < most_stepped ? n : most_stepped;
+    v->n_stepped += n;
+    v->good = cli_compare_steps(&v->compare, v->stream, v->rows, n, origin,
+                                number, v->diag);
+}
 
 /* Compares n of the probe's `of` rows from `first` on, evenly spread. */
 static void verify_probe(struct verify *v, const struct ir_probe *probe,
@@ -81,7 +101,7 @@ static void verify_probe(struct verify *v, const struct ir_probe *probe,
                                       : (int64_t)((double)(at + i) * step);
             ir_probe_row(probe, first + k, v->rows + i * width);
         }
-        cli_compare_rows(&v->compare, v->rows, block, origin, at);
+        compare_block(v, block, origin, at);
         at += block;
         cli_progress_show(&v->progress, origin, (double)at, (double)n);
     }
@@ -103,7 +123,7 @@ static bool verify_data(struct verify *v, const char *path,
     int64_t n;
     while ((n = tr_reader_next(reader, v->rows, v->compare.max_rows,
                                diag)) > 0) {
-        cli_compare_rows(&v->compare, v->rows, n, "data", v->n_data);
+        compare_block(v, n, "data", v->n_data);
         v->n_data += n;
         uint64_t done, total;
         tr_reader_progress(reader, &done, &total);
@@ -138,7 +158,7 @@ static bool verify_all(struct verify *v, const char *data,
     verify_probe(v, probe, v->n_derived, 0, derived, "derived");
     verify_probe(v, probe, v->n_drawn, derived, v->n_drawn, "drawn");
     ir_probe_free(probe);
-    return true;
+    return v->good;
 }
 
 /* ----------------------------------------------------------- reporting -- */
@@ -160,7 +180,12 @@ static void print_report(const struct verify *v)
            " drawn", c->n_rows, v->n_derived, v->n_drawn);
     if (v->n_data)
         printf(", %" PRId64 " of data", v->n_data);
-    printf(") as f32 and f64\noutputs      ");
+    printf(") as f32 and f64\n");
+    if (v->stream)
+        printf("step by step %" PRId64 " of these, %u steps each, state %"
+               PRIu64 " bytes\n", v->n_stepped, v->stream->n_steps,
+               v->stream->state_bytes);
+    printf("outputs      ");
     for (uint32_t i = 0; i < c->model->n_outputs; i++)
         printf("%s%s", i ? ", " : "", c->model->outputs[i].name);
     printf("\nISA levels   ");
@@ -189,11 +214,12 @@ static bool selftest(const struct cli_compare *c, struct rt_library *library)
     return good;
 }
 
-static int verify(const struct ir_module *module, struct rt_library *library,
+static int verify(struct ir_module *module, struct rt_library *library,
                   const char *data, const struct options *o,
                   struct ir_diag *diag)
 {
-    struct verify v = {.options = o};
+    struct verify v = {.options = o, .stream = library->stream, .diag = diag,
+                       .good = true};
     if (!cli_compare_init(&v.compare, module, library->model, diag))
         return CLI_BAD_INPUT;
     cli_progress_init(&v.progress);
@@ -215,9 +241,10 @@ static int verify(const struct ir_module *module, struct rt_library *library,
 
 /* Returns an exit code. */
 static int open_library(struct rt_library *library,
-                        const struct ir_module *module,
-                        const struct options *o, struct ir_diag *diag)
+                        struct ir_module *module, struct options *o,
+                        struct ir_diag *diag)
 {
+    o->build.streams = true;
     if (!o->library)
         return cli_build_library(library, module, &o->build, diag);
     if (rt_library_open(library, o->library))
@@ -239,7 +266,7 @@ static int run(int argc, char **argv)
     ir_diag_init(&diag);
     int code = CLI_BAD_INPUT;
     struct rt_library library = {0};
-    struct ir_module *module = fe_import(line.argument[0], &diag);
+    struct ir_module *module = fe_import_steps(line.argument[0], o.time, &diag);
     if (module && (!cli_stop_early(module, o.early_stop, &diag) ||
         !cli_keep_outputs(module, o.outputs, &diag)))
         code = CLI_BAD_USAGE;

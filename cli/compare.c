@@ -197,6 +197,11 @@ void cli_compare_release(struct cli_compare *c)
     ir_text_release(&c->first);
 }
 
+const int *cli_compare_outputs(const struct cli_compare *c)
+{
+    return c->room->output;
+}
+
 /* ----------------------------------------------------- laying out rows -- */
 
 static void put(void *array, int dtype, int64_t i, double value)

@@ -159,7 +159,7 @@ bool cli_keep_outputs(struct ir_module *module, const char *list,
 
 bool cli_source_open(struct cli_source *source, const char *path,
                      const char *output, const char *early_stop,
-                     struct ir_diag *diag)
+                     int64_t time, struct ir_diag *diag)
 {
     bool is_library;
     if (!cli_is_library(path, &is_library, diag))
@@ -174,7 +174,7 @@ bool cli_source_open(struct cli_source *source, const char *path,
         cli_source_of_library(source, library);
         return true;
     }
-    struct ir_module *module = fe_import(path, diag);
+    struct ir_module *module = fe_import_steps(path, time, diag);
     if (!module)
         return false;
     if ((is_contribution(output) && !ir_add_contributions(module, diag)) ||

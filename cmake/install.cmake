@@ -6,7 +6,7 @@ set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/treenail)
 set(header_dir ${CMAKE_INSTALL_INCLUDEDIR}/treenail)
 
 install(TARGETS treenail_runtime ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(FILES runtime/abi.h runtime/runtime.h
+install(FILES runtime/abi.h runtime/abi_stream.h runtime/runtime.h
         DESTINATION ${header_dir}/runtime)
 install(FILES README.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES docs/cli.md docs/embedding.md docs/formats.md

@@ -30,6 +30,10 @@ extern const int fe_importer_count;
  * source_format and source_sha256 where the importer did not. A module whose
  * format gives it no name has the file's. */
 struct ir_module *fe_import(const char *path, struct ir_diag *diag);
+/* The same for a model with an open dim of time, which has `steps` steps, 1 to
+ * IR_MAX_ELEMENTS; below 0: -steps, if there is such a dim. 0: there is none. */
+struct ir_module *fe_import_steps(const char *path, int64_t steps,
+                                  struct ir_diag *diag);
 /* The same for bytes in memory, which must outlive the module; `name` stands
  * for the path in messages. For fuzzers and bindings. */
 struct ir_module *fe_import_bytes(const uint8_t *data, size_t size,
@@ -54,5 +58,7 @@ bool fe_detect_xgboost(const uint8_t *data, size_t size);
 struct ir_module *fe_import_xgboost(struct ir_file file, struct ir_diag *diag);
 bool fe_detect_onnx(const uint8_t *data, size_t size);
 struct ir_module *fe_import_onnx(struct ir_file file, struct ir_diag *diag);
+struct ir_module *fe_import_onnx_steps(struct ir_file file, int64_t steps,
+                                       struct ir_diag *diag);
 
 #endif

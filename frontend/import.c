@@ -115,7 +115,8 @@ char *fe_name_of(struct ir_arena *arena, const char *path)
 }
 
 /* Takes over `file`. */
-static struct ir_module *import_file(struct ir_file file, struct ir_diag *diag)
+static struct ir_module *import_file(struct ir_file file, int64_t steps,
+                                     struct ir_diag *diag)
 {
     const struct fe_importer *importer = find_importer(&file);
     if (!importer) {
@@ -125,7 +126,17 @@ static struct ir_module *import_file(struct ir_file file, struct ir_diag *diag)
     }
     char sha256[65];
     ir_sha256(file.data, file.size, sha256);
-    struct ir_module *module = importer->import(file, diag);
+    struct ir_module *module;
+    if (importer->import == fe_import_onnx) {
+        module = fe_import_onnx_steps(file, steps, diag);
+    } else if (steps > 0) {
+        ir_error(diag, ir_loc_file(file.path), "a model of %s has no open dim "
+                 "of time", importer->name);
+        ir_file_close(&file);
+        return NULL;
+    } else {
+        module = importer->import(file, diag);
+    }
     if (!module)
         return NULL;
     if (!ir_get_fact(module, "source_format"))
@@ -137,8 +148,15 @@ static struct ir_module *import_file(struct ir_file file, struct ir_diag *diag)
 
 struct ir_module *fe_import(const char *path, struct ir_diag *diag)
 {
+    return fe_import_steps(path, 0, diag);
+}
+
+struct ir_module *fe_import_steps(const char *path, int64_t steps,
+                                  struct ir_diag *diag)
+{
     struct ir_file file;
-    return ir_file_open(&file, path, diag) ? import_file(file, diag) : NULL;
+    return ir_file_open(&file, path, diag) ? import_file(file, steps, diag)
+                                           : NULL;
 }
 
 struct ir_module *fe_import_bytes(const uint8_t *data, size_t size,
@@ -146,5 +164,5 @@ struct ir_module *fe_import_bytes(const uint8_t *data, size_t size,
 {
     return import_file((struct ir_file){.path = name, .data = data,
                                         .size = size, .borrowed = true},
-                       diag);
+                       0, diag);
 }

@@ -107,10 +107,25 @@ static struct ir_module *build_any(struct fe_onnx *g,
     return module ? module : build(g, file);
 }
 
+/* What a fixed number of steps says of the model. */
+static void set_steps(struct ir_module *module, int64_t steps)
+{
+    char text[24];
+    snprintf(text, sizeof(text), "%lld", (long long)steps);
+    ir_set_fact(module, "time_steps", text);
+}
+
 struct ir_module *fe_import_onnx(struct ir_file file, struct ir_diag *diag)
+{
+    return fe_import_onnx_steps(file, 0, diag);
+}
+
+struct ir_module *fe_import_onnx_steps(struct ir_file file, int64_t steps,
+                                       struct ir_diag *diag)
 {
     struct fe_onnx g = {.diag = diag, .path = file.path,
                         .n_messages = diag->n_messages,
+                        .steps = steps < 0 ? -steps : steps,
                         .is_memory = file.borrowed};
     ir_arena_init(&g.scratch);
     ir_arena_init(&g.files_arena);
@@ -118,6 +133,14 @@ struct ir_module *fe_import_onnx(struct ir_file file, struct ir_diag *diag)
     g.model = model;
     struct ir_module *module =
         model && start(&g) ? build_any(&g, &file) : NULL;
+    if (module && g.has_time) {
+        set_steps(module, g.steps);
+    } else if (module && steps > 0) {
+        ir_error(diag, ir_loc_file(file.path), "no input has an open dim of "
+                 "time, of which there could be %lld steps", (long long)steps);
+        ir_module_free(module);
+        module = NULL;
+    }
     fe_onnx_discard(model);
     fe_onnx_close_files(&g);
     ir_arena_release(&g.scratch);

@@ -147,6 +147,8 @@ struct fe_onnx {
     int64_t opset, ml_opset;
     enum fe_onnx_batch batch;
     int64_t batch_size; /* that of FE_ONNX_FIRST */
+    int64_t steps; /* of an open dim of time; 0: the user has not said */
+    bool has_time; /* there is such a dim */
     const Onnx__NodeProto *node; /* that is being built, or NULL */
     size_t node_index;
     bool rows_batched; /* an input that fe_onnx_row_input() gave has a batch */
@@ -264,6 +266,15 @@ enum fe_onnx_batch fe_onnx_find_batch(struct fe_onnx *g);
 /* Columns of the graph's inputs; outputs of its outputs. */
 bool fe_onnx_build_inputs(struct fe_onnx *g);
 bool fe_onnx_build_outputs(struct fe_onnx *g);
+
+/* ---------------------------------------------------------- onnx_time.c -- */
+
+bool fe_onnx_is_open(const Onnx__TensorShapeProto__Dimension *dim);
+/* Which open dim of an input is the batch and which is time, of g->steps steps;
+ * -1 where there is none. */
+bool fe_onnx_find_open(struct fe_onnx *g, const char *name,
+                       const Onnx__TensorShapeProto *shape, int *batch,
+                       int *time);
 
 /* ---------------------------------------------------------- onnx_rows.c -- */
 

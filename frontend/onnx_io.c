@@ -46,39 +46,6 @@ static bool read_type(struct fe_onnx *g, const Onnx__ValueInfoProto *info,
     return true;
 }
 
-static bool is_open(const Onnx__TensorShapeProto__Dimension *dim)
-{
-    return dim->value_case !=
-           ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
-}
-
-/* Whether dim i may be the batch, when it is open: the first, or the second of
- * three and more, which is where recurrent layers have it. */
-static bool may_be_batch(size_t i, size_t rank)
-{
-    return i == 0 || (i == 1 && rank >= 3);
-}
-
-/* Which dim is the batch, if any. */
-static bool find_batch(struct fe_onnx *g, const char *name,
-                       const Onnx__TensorShapeProto *shape,
-                       struct fe_onnx_value *value)
-{
-    value->batched = g->batch == FE_ONNX_FIRST;
-    for (size_t i = 0; i < shape->n_dim; i++) {
-        if (!is_open(shape->dim[i]))
-            continue;
-        if (value->batched || !may_be_batch(i, shape->n_dim))
-            return fe_onnx_error(g, "input '%.200s': dim %zu is open, so there "
-                                 "is no telling how many columns it has; "
-                                 "convert the model with a shape of [None, "
-                                 "n]", name, i);
-        value->batched = true;
-        value->batch = (int)i;
-    }
-    return true;
-}
-
 static bool read_shape(struct fe_onnx *g, const Onnx__ValueInfoProto *info,
                        struct fe_onnx_value *value)
 {
@@ -89,11 +56,16 @@ static bool read_shape(struct fe_onnx *g, const Onnx__ValueInfoProto *info,
                              shape->n_dim, IR_MAX_RANK);
     value->rank = (int)shape->n_dim;
     value->n = 1;
-    if (!find_batch(g, name_of(info), shape, value))
+    int open, time;
+    if (!fe_onnx_find_open(g, name_of(info), shape, &open, &time))
         return false;
+    value->batched = g->batch == FE_ONNX_FIRST || open >= 0;
+    if (open >= 0)
+        value->batch = open;
     for (int i = 0; i < value->rank; i++) {
         const bool batch = value->batched && i == value->batch;
-        const int64_t dim = batch ? 1 : shape->dim[i]->dim_value;
+        const int64_t dim = batch ? 1 : i == time ? g->steps
+                                                  : shape->dim[i]->dim_value;
         value->dim[i] = dim;
         if (dim < 1 || dim > IR_MAX_ELEMENTS / value->n)
             return fe_onnx_error(g, "input '%.200s': dim %d is %lld (a row "
@@ -116,7 +88,7 @@ enum fe_onnx_batch fe_onnx_find_batch(struct fe_onnx *g)
             continue;
         const Onnx__TensorShapeProto *shape = type->tensor_type->shape;
         for (size_t k = 0; k < shape->n_dim; k++)
-            if (is_open(shape->dim[k]))
+            if (fe_onnx_is_open(shape->dim[k]))
                 return FE_ONNX_OPEN;
         const int64_t own = shape->n_dim ? shape->dim[0]->dim_value : 1;
         first = first && first != own ? -1 : own;

@@ -8,6 +8,7 @@
 #define TREENAIL_PASSES_H
 
 #include "ir/ir.h"
+#include "ir/steps.h"
 
 struct pass_options {
     const char *print_after; /* "all", or names separated by commas, or NULL */
@@ -196,5 +197,13 @@ void pass_estimate(const struct ir_forest *f, struct pass_costs *costs);
 bool pass_plan_memory(struct ir_module *module,
                       const struct pass_options *options,
                       struct ir_diag *diag);
+
+/* -------------------------------------------------------------- stream.c -- */
+/* What a model of a whole sequence computes of one time step, as MODEL ops, with
+ * the bits of the whole; the model is numbered anew. NULL, with the reason in
+ * `why`, when it looks at later steps or remembers nothing. To be freed; its
+ * weights are the model's, which has to outlive it. */
+struct ir_stream *pass_stream(struct ir_module *model, struct ir_text *why);
+void pass_stream_free(struct ir_stream *stream);
 
 #endif

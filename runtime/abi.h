@@ -39,7 +39,8 @@ enum tn_status {
     TN_OK = 0,
     TN_BAD_OUTPUT = 1,  /* no output has that index */
     TN_BAD_SCRATCH = 2, /* scratch is NULL or misaligned but is needed */
-    TN_BAD_CPU = 3      /* this CPU has no ISA level that the library holds */
+    TN_BAD_CPU = 3,     /* this CPU has no ISA level that the library holds */
+    TN_BAD_STATE = 4    /* the state of a stream is NULL or misaligned */
 };
 
 enum tn_dtype { TN_F32 = 0, TN_F64 = 1, TN_I32 = 2 };

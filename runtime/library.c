@@ -245,6 +245,22 @@ static bool check_model(const struct tn_model *model, const char *path,
     return true;
 }
 
+/* The steps of a library that streams: false when they are not ours. */
+static bool find_stream(struct rt_library *library, const char *path)
+{
+    char symbol[512];
+    const struct tn_model *m = library->model;
+    const int n = snprintf(symbol, sizeof(symbol), "%s_stream", m->name);
+    if (n < 0 || (size_t)n >= sizeof(symbol))
+        return true;
+    const struct tn_stream *stream = dlsym(library->handle, symbol);
+    if (stream && stream->struct_size != sizeof(*stream))
+        return fail(library, "%s: struct tn_stream has %u bytes (this runtime "
+                    "has %zu)", path, stream->struct_size, sizeof(*stream));
+    library->stream = stream;
+    return true;
+}
+
 bool rt_library_open(struct rt_library *library, const char *path)
 {
     *library = (struct rt_library){0};
@@ -266,7 +282,10 @@ bool rt_library_open(struct rt_library *library, const char *path)
         return false;
     }
     library->model = model;
-    return true;
+    if (find_stream(library, path))
+        return true;
+    rt_library_close(library);
+    return false;
 }
 
 void rt_library_close(struct rt_library *library)
@@ -275,6 +294,7 @@ void rt_library_close(struct rt_library *library)
         dlclose(library->handle);
     library->handle = NULL;
     library->model = NULL;
+    library->stream = NULL;
 }
 
 /* ---------------------------------------------------------- self-test -- */
@@ -300,6 +320,41 @@ static bool selftest_output(struct rt_library *library, uint32_t output,
     return true;
 }
 
+static void *aligned(uint64_t bytes)
+{
+    return bytes > SIZE_MAX / 2 ? NULL
+                                : aligned_alloc(TN_SCRATCH_ALIGN,
+                                                (bytes / 64 + 1) * 64);
+}
+
+/* The golden rows of one output, step by step. */
+static bool selftest_steps(struct rt_library *library, uint32_t output)
+{
+    const struct tn_model *model = library->model;
+    const struct tn_stream *stream = library->stream;
+    const struct tn_output *o = &model->outputs[output];
+    void *state = aligned(stream->state_bytes);
+    void *scratch = aligned(stream->scratch_bytes);
+    void *row = aligned((uint64_t)stream->n_elements * 8);
+    void *out = aligned((uint64_t)o->n_elements * 8);
+    int64_t differs = 0;
+    if (state && scratch && row && out)
+        differs = tn_selftest_steps(model, stream, output, state, row, out,
+                                    scratch);
+    const bool good = state && scratch && row && out && differs < 0;
+    if (!state || !scratch || !row || !out)
+        fail(library, "out of memory");
+    else if (!good)
+        fail(library, "output %s: golden row %lld of %u, step by step, differs "
+             "from the compiler's interpreter", o->name, (long long)differs,
+             model->n_golden);
+    free(state);
+    free(scratch);
+    free(row);
+    free(out);
+    return good;
+}
+
 bool rt_selftest(struct rt_library *library)
 {
     const struct tn_model *model = library->model;
@@ -308,7 +363,8 @@ bool rt_selftest(struct rt_library *library)
         return fail(library, "out of memory");
     bool good = true;
     for (uint32_t i = 0; i < model->n_outputs && good; i++)
-        good = selftest_output(library, i, scratch);
+        good = selftest_output(library, i, scratch) &&
+               (!library->stream || selftest_steps(library, i));
     free(scratch);
     return good;
 }

@@ -5,6 +5,7 @@
 #define TREENAIL_RUNTIME_H
 
 #include "runtime/abi.h"
+#include "runtime/abi_stream.h"
 
 #include <stdbool.h>
 
@@ -15,6 +16,7 @@ extern "C" {
 /* A loaded library. */
 struct rt_library {
     const struct tn_model *model; /* in the library; valid while it is open */
+    const struct tn_stream *stream; /* NULL when it has no time steps */
     void *handle;                 /* of dlopen */
     char error[512];              /* why the last call on it failed */
 };
@@ -27,7 +29,8 @@ struct rt_library {
 bool rt_library_open(struct rt_library *library, const char *path);
 void rt_library_close(struct rt_library *library);
 
-/* Runs the golden rows at the current ISA level. True when every bit of every
+/* Runs the golden rows at the current ISA level, and step by step where the
+ * library streams. True when every bit of every
  * output agrees; else `error` names the output and the row. */
 bool rt_selftest(struct rt_library *library);
 

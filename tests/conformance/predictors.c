@@ -45,15 +45,35 @@ static const char *cpus_here(void)
     return NULL;
 }
 
+/* The time step of the module, if it has one; NULL with a message when passes
+ * fail on it. */
+static bool find_stream(struct ir_module *module, struct ir_stream **stream,
+                        struct ir_diag *diag)
+{
+    const struct pass_options passes = {0};
+    struct ir_text why;
+    ir_text_init(&why);
+    *stream = pass_stream(module, &why);
+    ir_text_release(&why);
+    return !*stream || pass_run_all((*stream)->step, &passes, diag);
+}
+
 static bool load(struct predictor_state *s, const struct ir_module *module,
                  struct ir_diag *diag)
 {
-    const struct be_options options = {.cpus = cpus_here(), .n_golden = 1};
-    struct be_artifact *artifact =
-        be_compile(s->module, module, &options, diag);
+    struct be_options options = {.cpus = cpus_here(), .n_golden = 1};
+    struct ir_module *source = ir_module_clone(s->module);
+    struct ir_stream *stream = NULL;
+    struct be_artifact *artifact = NULL;
+    if (find_stream(source, &stream, diag)) {
+        options.stream = stream;
+        artifact = be_compile(s->module, module, &options, diag);
+    }
     if (artifact)
         s->model = be_jit_load(artifact, &s->jit, diag);
     be_free(artifact);
+    pass_stream_free(stream);
+    ir_module_free(source);
     return s->model != NULL;
 }
 
@@ -167,7 +187,9 @@ bool predictor_predict(struct predictor_state *s, int way, int output,
 
 /* Half of the rows derived from the model, spread over all there are, half
  * drawn; in blocks, which the comparison cuts further. */
-static void compare_probe(struct cli_compare *c, int64_t n)
+static bool compare_probe(struct cli_compare *c,
+                          const struct tn_stream *stream, int64_t n,
+                          struct ir_diag *diag)
 {
     const int64_t width = ir_row_elements(c->module);
     struct ir_probe *probe = ir_probe_new(c->module, 1);
@@ -179,8 +201,12 @@ static void compare_probe(struct cli_compare *c, int64_t n)
         ir_probe_row(probe, i % 2 ? derived + i : i * derived / n,
                      rows + i * width);
     cli_compare_rows(c, rows, n, "probe", 0);
+    const bool good =
+        !stream || cli_compare_steps(c, stream, rows, n < 32 ? n : 32, "probe",
+                                     0, diag);
     free(rows);
     ir_probe_free(probe);
+    return good;
 }
 
 int64_t predictor_verify(struct predictor_state *s, int64_t n,
@@ -191,10 +217,10 @@ int64_t predictor_verify(struct predictor_state *s, int64_t n,
         return 0;
     if (!cli_compare_init(&c, s->module, s->model, diag))
         return 1;
-    compare_probe(&c, n);
+    const bool good = compare_probe(&c, be_jit_stream(s->jit), n, diag);
     if (c.first.length)
         ir_error(diag, ir_loc_file(NULL), "%s", c.first.data);
-    const int64_t bits = c.n_bits;
+    const int64_t bits = c.n_bits + !good;
     cli_compare_release(&c);
     return bits;
 }

@@ -3,7 +3,8 @@
  * A model out of bytes (gen_model.h) is compiled at a strategy that the first
  * bytes choose and run in this process, at every ISA level that this CPU has,
  * by the same comparison as `treenail verify`: f32 and f64 rows, all strides,
- * batches on both sides of each vector width, one row at a time.
+ * batches on both sides of each vector width, one row at a time. A net that can
+ * be taken step by step is, too.
  *
  *   byte 0    the batch strategy: 0 chosen, then branch, walk, select,
  *             slice, oblivious, match16, match32, raw8, raw16
@@ -58,7 +59,8 @@ static int64_t choose_rows(const struct ir_module *module, unsigned byte)
 
 /* Half of the rows derived from the model, half drawn. */
 static void compare(const struct ir_module *source,
-                    const struct tn_model *model, int64_t n, uint64_t seed,
+                    const struct tn_model *model,
+                    const struct tn_stream *stream, int64_t n, uint64_t seed,
                     struct ir_diag *diag)
 {
     struct cli_compare c;
@@ -76,6 +78,9 @@ static void compare(const struct ir_module *source,
         ir_probe_row(probe, at, rows + (size_t)i * width);
     }
     cli_compare_rows(&c, rows, n, "row", 0);
+    if (stream &&
+        !cli_compare_steps(&c, stream, rows, n < 24 ? n : 24, "row", 0, diag))
+        stop(diag);
     if (c.n_bits) {
         fprintf(stderr, "%s\n", c.first.data);
         abort();
@@ -99,6 +104,21 @@ static void narrow_all(struct ir_module *module)
         else if (ir_leaves_fit(&f, IR_F32))
             ir_set_attr(module, op, ir_string("leaf_dtype", "f32"));
     }
+}
+
+/* The time step of a net that has one: its passes change no answer. */
+static struct ir_stream *stream_of(struct ir_module *source,
+                                   struct ir_diag *diag)
+{
+    const struct pass_options checked = {
+        .verify_each = true, .diff_each = true, .diff_rows = 8};
+    struct ir_text why;
+    ir_text_init(&why);
+    struct ir_stream *stream = pass_stream(source, &why);
+    if (stream && !pass_run_all(stream->step, &checked, diag))
+        stop(diag);
+    ir_text_release(&why);
+    return stream;
 }
 
 /* Code that cannot run here takes a third of the time. */
@@ -143,8 +163,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else {
         if (head[6] & 4)
             narrow_all(module);
+        struct ir_stream *stream = stream_of(source, &diag);
         const struct be_options options = {
-            .cpus = head[5] & 1 ? NULL : cpus_here(), .n_golden = 1};
+            .cpus = head[5] & 1 ? NULL : cpus_here(), .n_golden = 1,
+            .stream = stream};
         struct be_jit *jit = NULL;
         struct be_artifact *artifact =
             be_compile(source, module, &options, &diag);
@@ -153,8 +175,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (!model)
             stop(&diag);
         be_free(artifact);
-        compare(source, model, choose_rows(module, head[4]), head[2], &diag);
+        compare(source, model, be_jit_stream(jit), choose_rows(module, head[4]),
+                head[2], &diag);
         be_jit_free(jit);
+        pass_stream_free(stream);
     }
     ir_module_free(module);
     ir_module_free(source);

@@ -4,6 +4,8 @@
  *   byte  0  bit 0 f32
  *   byte  4  bits 0-1 rank of the input less 1
  *   byte  5-8 its dims: see size_of()
+ *   byte  9  5, or a multiple of 8 more: a net along time, the first of two
+ *            dims, of which most can be taken step by step
  *   byte 16- records of 8 bytes, an op each: byte 0 says which (bits 0-3; bit
  *            4: its result goes out, too; bit 5: some weights are odd; of f32,
  *            bit 6: they are bf16, bit 7: i8 of gemm and conv), 1 the operand
@@ -25,6 +27,7 @@ enum {
 
 struct nets {
     struct gen_bytes bytes;
+    bool streams; /* along time */
     struct ir_module *module;
     struct ir_diag *diag;
     size_t r;      /* the record's first byte */
@@ -531,6 +534,67 @@ static struct ir_value *add_take(struct nets *v, struct ir_value *x)
     return op(v, IR_OP_take, x, 1, &table);
 }
 
+/* ---------------------------------------------------------------- time -- */
+
+/* x[T][F] with its dims turned. */
+static struct ir_value *turned(struct nets *v, struct ir_value *x)
+{
+    const int64_t n = x->type.dim[1];
+    return view(v, x, 2, (const int64_t[]){n, x->type.dim[0]},
+                (const int64_t[]){1, n}, 0);
+}
+
+/* As many steps in front as the windows reach back to: of the conv itself, on
+ * both sides and cut off again, or of a number that is not 0. Byte 2 taps and
+ * dilation, 3 channels, 4 how steps are put in front, and groups. */
+static struct ir_value *add_causal(struct nets *v, struct ir_value *x)
+{
+    static const double values[] = {0, -0.0, 0.75, -INFINITY};
+    if (x->type.rank != 2)
+        return x;
+    const int64_t steps = x->type.dim[0], channels = x->type.dim[1];
+    const int64_t taps = 1 + two_bits(v, 2, 0), apart = 1 + two_bits(v, 2, 1);
+    const int64_t reach = (taps - 1) * apart;
+    const unsigned way = byte(v, 4) & 3;
+    const int64_t groups = byte(v, 4) & 4 ? channels : 1;
+    int64_t m = groups > 1 ? channels : size_of(byte(v, 3));
+    if (m * (steps + reach) > max_volume ||
+        (channels + m) * (steps + reach) > max_volume ||
+        m * steps * taps * channels / groups > max_work)
+        m = groups;
+    if ((channels + m) * (steps + reach) > max_volume)
+        return x;
+    x = turned(v, x);
+    if (way == 2) {
+        const int64_t before[] = {0, reach}, after[] = {0, 0};
+        const struct ir_attr attrs[] = {
+            ints(v, "before", 2, before), ints(v, "after", 2, after),
+            ir_float("value", values[byte(v, 4) >> 3 & 3])};
+        x = op(v, IR_OP_pad, x, 3, attrs);
+    }
+    const int64_t pads[] = {way == 2 || way == 3 ? 0 : reach,
+                            way == 1 ? reach : 0};
+    const int64_t one = 1, dims[] = {m, channels / groups, taps};
+    const struct ir_attr attrs[] = {
+        ir_tensor_attr("weights", weights(v, 3, dims)),
+        ints(v, "strides", 1, &one), ints(v, "pads", 2, pads),
+        ints(v, "dilations", 1, &apart), ir_int("groups", groups),
+        ir_tensor_attr("bias", weights(v, 1, &m))};
+    if (way == 3 && reach >= steps)
+        return turned(v, x);
+    x = op(v, IR_OP_conv, x, byte(v, 4) & 0x20 ? 6 : 5, attrs);
+    if (way == 1)
+        x = view(v, x, 2, (const int64_t[]){m, steps},
+                 (const int64_t[]){steps + reach, 1}, 0);
+    return turned(v, x);
+}
+
+static struct ir_value *add_last(struct nets *v, struct ir_value *x)
+{
+    const int64_t n = last_dim(x), one = 1;
+    return view(v, x, 1, &n, &one, volume(x) - n);
+}
+
 /* ---------------------------------------------------------------- nets -- */
 
 static struct ir_value *add_record(struct nets *v)
@@ -540,10 +604,15 @@ static struct ir_value *add_record(struct nets *v)
         add_gemm, add_conv, add_pool, add_scan, add_map, add_view, add_pad,
         add_concat, add_softmax, add_reduce, add_matmul, add_take, add_argmax,
         add_gemm, add_conv, add_map};
+    static struct ir_value *(*const along[16])(struct nets *,
+                                               struct ir_value *) = {
+        add_gemm, add_causal, add_scan, add_map, add_last, add_view,
+        add_causal, add_concat, add_softmax, add_reduce, add_matmul, add_take,
+        add_argmax, add_gemm, add_causal, add_map};
     v->code = byte(v, 0);
     struct ir_value *x = byte(v, 1) ? v->at[byte(v, 1) % (unsigned)v->n]
                                     : v->at[v->n - 1];
-    return ops[v->code & 15](v, x);
+    return (v->streams ? along : ops)[v->code & 15](v, x);
 }
 
 /* The tensor comes in, of the dims that the header says. */
@@ -551,11 +620,14 @@ static struct ir_value *add_input(struct ir_module *module, struct gen_bytes b,
                                   struct ir_diag *diag)
 {
     int64_t dims[4], n = 1;
-    const int rank = 1 + (int)(gen_at(b, 4) & 3);
+    const bool streams = gen_at(b, 9) % 8 == 5;
+    const int rank = streams ? 2 : 1 + (int)(gen_at(b, 4) & 3);
     for (int i = 0; i < rank; i++) {
         dims[i] = size_of(gen_at(b, 5 + (size_t)i));
         if (n * dims[i] > max_volume)
             dims[i] = 1;
+        if (streams && i == 0 && dims[i] == 1)
+            dims[i] = 5;
         n *= dims[i];
     }
     ir_add_column(module, "net", IR_TENSOR_COLUMN, n);
@@ -570,7 +642,8 @@ static struct ir_value *add_input(struct ir_module *module, struct gen_bytes b,
 void gen_nets(struct ir_module *module, struct gen_bytes b, size_t n,
               struct ir_diag *diag)
 {
-    struct nets v = {.bytes = b, .module = module, .diag = diag};
+    struct nets v = {.bytes = b, .module = module, .diag = diag,
+                     .streams = gen_at(b, 9) % 8 == 5};
     struct ir_value *last = add_input(module, b, diag);
     v.at[v.n++] = last;
     n = n < max_values ? n : max_values;

@@ -21,7 +21,8 @@ LAYERS = {
     "ir": {"cjson/", "sha2.h"},
     "frontend": {"ir/", "cjson/", "onnx.pb-c.h"},
     "passes": {"ir/"},
-    "backend": {"ir/", "runtime/abi.h", "abi_text.inc"},
+    "backend": {"ir/", "runtime/abi.h", "abi_text.inc",
+                "runtime/abi_stream.h", "abi_stream_text.inc"},
     "runtime": set(),
     "trainer": {"ir/", "cblas.h"},
     "cli": {"ir/", "frontend/", "passes/", "backend/", "runtime/",
@@ -33,11 +34,11 @@ PREFIXES = {"ir": "ir_", "frontend": "fe_", "passes": "pass_",
 # Who may see LLVM.
 LLVM = {"backend/llvm.h": "llvm-c/"}
 # What other layers may include of a layer.
-PUBLIC = {"ir": {"ir.h", "nets.h", "ops.def", "math.inc",
+PUBLIC = {"ir": {"ir.h", "nets.h", "steps.h", "ops.def", "math.inc",
                  "math_circle.inc", "math_f32.inc"},
           "frontend": {"frontend.h"},
           "passes": {"passes.h"}, "backend": {"backend.h"},
-          "runtime": {"abi.h", "runtime.h"}, "trainer": {"trainer.h"}}
+          "runtime": {"abi.h", "abi_stream.h", "runtime.h"}, "trainer": {"trainer.h"}}
 
 # Names that a folder, a tool or data fixes.
 COMMON_NAMES = {"README.md", "CMakeLists.txt", "Makefile", "requirements.txt",

@@ -1,0 +1,290 @@
+/* emit_step.c: a model that streams, one time step at a time.
+ *
+ * The step is a module of its own (ir/steps.h), lowered as one row is. Its
+ * first column is the caller's row; the others are read from the state, and the
+ * outputs behind the model's are written to it. A state has two halves, of which
+ * a step reads one and writes the other: so no op sees what it is to remember
+ * before all have read what was remembered.
+ *
+ *   byte 0    how many steps were taken: its lowest bit says which half is read
+ *   byte 64   the first half, every memory at a multiple of 64; then the other
+ */
+#include "backend/llvm.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { state_head = 64 };
+
+int64_t be_state_half(const struct ir_stream *stream, int64_t *memory_at)
+{
+    int64_t bytes = 0;
+    for (int i = 0; i < stream->n_memories; i++) {
+        const struct ir_memory *memory = &stream->memory[i];
+        if (memory_at)
+            memory_at[i] = bytes;
+        bytes += memory->elements * (int64_t)ir_dtype_bytes(memory->dtype);
+        bytes = (bytes + 63) / 64 * 64;
+    }
+    return bytes;
+}
+
+int64_t be_state_bytes(const struct ir_stream *stream)
+{
+    return state_head + 2 * be_state_half(stream, NULL);
+}
+
+int64_t be_step_elements(const struct ir_stream *stream)
+{
+    return stream->row.outer * stream->row.inner;
+}
+
+int64_t be_step_scratch_bytes(const struct be_emitter *e)
+{
+    return e->layout_step->on_stack ? 0 : e->layout_step->bytes;
+}
+
+/* --------------------------------------------------------------- one step */
+
+/* Points e->state at the half to read and e->kept into the other; returns how
+ * many steps were taken before. */
+static LLVMValueRef enter_state(struct be_emitter *e, LLVMValueRef state)
+{
+    const struct ir_stream *stream = e->stream;
+    LLVMValueRef half = be_i64(e, be_state_half(stream, NULL));
+    LLVMValueRef count = be_load(e, e->i64, state);
+    LLVMValueRef odd = LLVMBuildAnd(e->b, count, be_i64(e, 1), "");
+    LLVMValueRef skip = LLVMBuildNSWMul(e->b, odd, half, "");
+    LLVMValueRef halves = be_offset(e, state, be_i64(e, state_head));
+    LLVMValueRef other =
+        be_offset(e, halves, LLVMBuildNSWSub(e->b, half, skip, ""));
+    e->state = be_offset(e, halves, skip);
+    memset(e->kept, 0,
+           (size_t)ir_value_count(e->module) * sizeof(*e->kept));
+    for (int i = 0; i < stream->n_memories; i++) {
+        const struct ir_value *v =
+            e->module->outputs[stream->n_outputs + i].value;
+        if (e->kept[v->id] || v->op->kind == IR_OP_input || ir_is_alias(v->op))
+            ir_bug("memory %d has no place of its own", i);
+        e->kept[v->id] = be_offset(e, other, be_i64(e, e->memory_at[i]));
+    }
+    return count;
+}
+
+/* void step(state, row, out, scratch) */
+static LLVMValueRef emit_step(struct be_emitter *e,
+                              const struct ir_value *value,
+                              enum ir_dtype dtype, const struct be_level *level)
+{
+    char name[64];
+    snprintf(name, sizeof(name), "step_%d_%s_%d", value->id,
+             ir_dtype_name(dtype), level->vector_bytes);
+    LLVMTypeRef params[] = {e->ptr, e->ptr, e->ptr, e->ptr};
+    LLVMValueRef fn = be_function(e, name, e->none, params, 4, level);
+    LLVMValueRef state = LLVMGetParam(fn, 0);
+    e->one_row = true;
+    e->row_dtype = dtype;
+    e->row_stride = be_i64(e, 0);
+    e->column_stride = be_i64(e, 1);
+    e->workspace = be_workspace(e, e->layout_step, LLVMGetParam(fn, 3));
+    e->out_value = value;
+    e->n_rows = be_i64(e, 1);
+    e->rows = LLVMGetParam(fn, 1);
+    e->out = LLVMGetParam(fn, 2);
+    LLVMValueRef count = enter_state(e, state);
+    bool *needed = ir_alloc_array(
+        &e->arena, (size_t)ir_value_count(e->module), sizeof(bool));
+    be_mark_slice(e, value, needed);
+    for (int i = 0; i < e->stream->n_memories; i++)
+        be_mark_slice(
+            e, e->module->outputs[e->stream->n_outputs + i].value, needed);
+    e->needed = needed;
+    be_lower_slice(e);
+    be_store(e, LLVMBuildAdd(e->b, count, be_i64(e, 1), ""), state);
+    LLVMBuildRetVoid(e->b);
+    return fn;
+}
+
+/* void steps(state, rows, n_steps, row_stride, out, scratch): `out` moves on
+ * by so many elements a step. */
+static LLVMValueRef emit_steps(struct be_emitter *e, LLVMValueRef step,
+                               const struct ir_value *value, int64_t moves,
+                               enum ir_dtype dtype,
+                               const struct be_level *level)
+{
+    char name[64];
+    snprintf(name, sizeof(name), "steps_%d_%s_%d_%d", value->id,
+             ir_dtype_name(dtype), level->vector_bytes, moves > 0);
+    LLVMValueRef old = LLVMGetNamedFunction(e->llvm, name);
+    if (old)
+        return old;
+    LLVMTypeRef params[] = {e->ptr, e->ptr, e->i64, e->i64, e->ptr, e->ptr};
+    LLVMValueRef fn = be_function(e, name, e->none, params, 6, level);
+    struct be_loop loop;
+    be_loop_begin(e, &loop, be_i64(e, 0), LLVMGetParam(fn, 2), 1);
+    LLVMValueRef row = LLVMBuildMul(e->b, loop.index, LLVMGetParam(fn, 3), "");
+    LLVMValueRef args[] = {
+        LLVMGetParam(fn, 0), be_at(e, be_type(e, dtype), LLVMGetParam(fn, 1), row),
+        be_at_times(e, be_type(e, value->type.dtype), LLVMGetParam(fn, 4),
+                    loop.index, moves),
+        LLVMGetParam(fn, 5)};
+    be_call(e, step, args, 4);
+    be_loop_end(e, &loop);
+    LLVMBuildRetVoid(e->b);
+    return fn;
+}
+
+/* ------------------------------------------------------------- the start */
+
+static bool starts_as_zeros(const struct ir_stream *stream)
+{
+    for (int i = 0; i < stream->n_memories; i++) {
+        const struct ir_memory *memory = &stream->memory[i];
+        const size_t bytes = (size_t)memory->elements *
+                             ir_dtype_bytes(memory->dtype);
+        for (size_t k = 0; k < bytes; k++)
+            if (((const uint8_t *)memory->first)[k])
+                return false;
+    }
+    return true;
+}
+
+/* A half as it is before the first step. */
+static LLVMValueRef first_half(struct be_emitter *e)
+{
+    const struct ir_stream *stream = e->stream;
+    const size_t bytes = (size_t)be_state_half(stream, NULL);
+    uint8_t *half = ir_realloc_array(NULL, bytes, 1);
+    memset(half, 0, bytes);
+    for (int i = 0; i < stream->n_memories; i++)
+        memcpy(half + e->memory_at[i], stream->memory[i].first,
+               (size_t)stream->memory[i].elements *
+                   ir_dtype_bytes(stream->memory[i].dtype));
+    LLVMValueRef table = be_bytes(e, "first_state", half, bytes, 64);
+    free(half);
+    return table;
+}
+
+/* void NAME_state_init(state): both halves, so that no byte of it is left
+ * unset. */
+static LLVMValueRef emit_init(struct be_emitter *e)
+{
+    char *name = ir_sprintf(&e->arena, "%s_state_init", e->name);
+    LLVMTypeRef params[] = {e->ptr};
+    const int64_t words = be_state_half(e->stream, NULL) / 8;
+    LLVMValueRef table = starts_as_zeros(e->stream) ? NULL : first_half(e);
+    LLVMValueRef fn =
+        be_function(e, name, e->none, params, 1, e->levels[0]);
+    LLVMSetLinkage(fn, LLVMExternalLinkage);
+    be_set_part(e, fn, "entry", 5);
+    LLVMValueRef state = LLVMGetParam(fn, 0);
+    LLVMValueRef to = be_offset(e, state, be_i64(e, state_head));
+    struct be_loop loop;
+    for (int i = 0; i < state_head / 8; i++)
+        be_store(e, be_i64(e, 0), be_at(e, e->i64, state, be_i64(e, i)));
+    be_loop_begin(e, &loop, be_i64(e, 0), be_i64(e, words), 1);
+    LLVMValueRef v =
+        table ? be_load(e, e->i64, be_at(e, e->i64, table, loop.index))
+              : be_i64(e, 0);
+    be_store(e, v, be_at(e, e->i64, to, loop.index));
+    be_store(e, v, be_at(e, e->i64, to,
+                         LLVMBuildAdd(e->b, loop.index, be_i64(e, words), "")));
+    be_loop_end(e, &loop);
+    LLVMBuildRetVoid(e->b);
+    return fn;
+}
+
+/* -------------------------------------------------------------- the struct */
+
+static LLVMValueRef outputs(struct be_emitter *e)
+{
+    const struct ir_stream *stream = e->stream;
+    LLVMValueRef *items = ir_alloc_array(
+        &e->arena, (size_t)stream->n_outputs + 1, sizeof(*items));
+    for (int o = 0; o < stream->n_outputs; o++) {
+        const struct ir_time *time = &stream->output[o];
+        LLVMValueRef fields[] = {
+            be_i32(e, time->outer), be_i32(e, time->inner),
+            be_i32(e, time->steps), be_i32(e, stream->first_step[o])};
+        items[o] = be_struct(e, fields, 4);
+    }
+    return be_array(e, "step_outputs", LLVMTypeOf(items[0]), items,
+                    (size_t)stream->n_outputs);
+}
+
+/* The functions for one dtype of rows: of one step, and of several. */
+static void emit_entries(struct be_emitter *e, LLVMValueRef level_fn,
+                         enum ir_dtype dtype, LLVMValueRef *one,
+                         LLVMValueRef *several)
+{
+    const struct ir_stream *stream = e->stream;
+    const int n = stream->n_outputs;
+    const size_t runs = (size_t)e->n_levels * (size_t)n;
+    LLVMValueRef *step = ir_alloc_array(&e->arena, runs, sizeof(*step));
+    LLVMValueRef *steps = ir_alloc_array(&e->arena, runs, sizeof(*steps));
+    for (int i = 0; i < e->n_levels * n; i++) {
+        const struct ir_value *v = e->module->outputs[i % n].value;
+        const struct ir_time *time = &stream->output[i % n];
+        const struct be_level *level = e->levels[i / n];
+        int same = 0;
+        while (e->module->outputs[same].value != v)
+            same++;
+        step[i] = same < i % n ? step[i / n * n + same]
+                               : emit_step(e, v, dtype, level);
+        steps[i] = emit_steps(e, step[i], v,
+                              time->steps ? time->outer * time->inner : 0,
+                              dtype, level);
+    }
+    LLVMTypeRef one_params[] = {e->i32, e->ptr, e->ptr, e->ptr, e->ptr};
+    LLVMTypeRef several_params[] = {e->i32, e->ptr, e->ptr, e->i64,
+                                    e->i64, e->ptr, e->ptr};
+    const bool scratch = be_step_scratch_bytes(e) > 0;
+    char suffix[16];
+    snprintf(suffix, sizeof(suffix), "step_%s", ir_dtype_name(dtype));
+    *one = be_entry_emit(e, suffix, one_params, 5, level_fn, step, n, scratch);
+    snprintf(suffix, sizeof(suffix), "steps_%s", ir_dtype_name(dtype));
+    *several = be_entry_emit(e, suffix, several_params, 7, level_fn, steps, n,
+                             scratch);
+}
+
+static void emit_stream(struct be_emitter *e, LLVMValueRef level_fn)
+{
+    const struct ir_stream *stream = e->stream;
+    const struct ir_time *row = &stream->row;
+    LLVMValueRef one[2], several[2];
+    LLVMValueRef init = emit_init(e);
+    for (int i = 0; i < 2; i++)
+        emit_entries(e, level_fn, i ? IR_F64 : IR_F32, &one[i], &several[i]);
+    LLVMValueRef fields[] = {
+        be_i32(e, 0), /* its own size */
+        be_i32(e, row->steps), be_i32(e, be_step_elements(stream)),
+        be_i32(e, stream->row_start), be_i32(e, row->outer),
+        be_i32(e, row->inner), be_i64(e, be_state_bytes(stream)),
+        be_i64(e, be_step_scratch_bytes(e)), outputs(e), init,
+        one[0], one[1], several[0], several[1]};
+    be_export_struct(e, "stream", fields, sizeof(fields) / sizeof(fields[0]),
+                     0);
+}
+
+void be_steps_emit(struct be_emitter *e, LLVMValueRef level_fn)
+{
+    const struct ir_module *model = e->module;
+    const struct ir_module *step = e->stream->step;
+    const size_t n_values = (size_t)ir_value_count(step);
+    LLVMValueRef *staged = e->staged;
+    int64_t *at = ir_alloc_array(&e->arena, (size_t)e->stream->n_memories,
+                                 sizeof(*at));
+    be_state_half(e->stream, at);
+    e->memory_at = at;
+    e->first_op = model->n_ops;
+    e->module = step;
+    e->in_step = true;
+    e->kept = ir_alloc_array(&e->arena, n_values, sizeof(*e->kept));
+    e->staged = ir_alloc_array(&e->arena, n_values, sizeof(*e->staged));
+    e->layout_step = be_layout_new(e, 1);
+    emit_stream(e, level_fn);
+    e->staged = staged;
+    e->in_step = false;
+    e->module = model;
+    e->first_op = 0;
+}

@@ -1,0 +1,634 @@
+/* stream_ops.c: what each op on a series is at one time step.
+ *
+ * A series lies as [outer][steps][inner], whatever its dims are, so that what is
+ * reshaped in between keeps its steps. Each function says how the result lies,
+ * and builds the op on operands that have one step: [outer][inner]. */
+#include "passes/stream.h"
+
+#include <string.h>
+
+static const int64_t *ints(const struct ir_op *op, const char *name)
+{
+    const struct ir_tensor *t = ir_attr_tensor(op, name);
+    return t ? t->data : NULL;
+}
+
+static int64_t last_dim(const struct ir_value *x)
+{
+    return x->type.dim[x->type.rank - 1];
+}
+
+/* The op on the first operand alone; its result is `time`, and starts where the
+ * operand does. */
+static bool copy_one(struct streamer *s, const struct ir_time *time,
+                     int n_attrs, const struct ir_attr *attrs)
+{
+    struct stream_value *v = &s->value[s->op->result[0].id];
+    const struct stream_value *x = stream_operand(s, 0);
+    struct ir_value *operand = x->step;
+    struct ir_op *op = stream_copy(s, 1, &operand, n_attrs, attrs);
+    v->time = *time;
+    v->start = x->start;
+    if (op)
+        v->step = &op->result[0];
+    return op != NULL;
+}
+
+static bool refuse_padding(struct streamer *s)
+{
+    return stream_refuse(s, "takes steps before the first, which pad made");
+}
+
+/* --------------------------------------------------------------- elements */
+
+static bool same_elements(struct streamer *s)
+{
+    const struct stream_value *x = stream_operand(s, 0);
+    return x->start < 0 ? refuse_padding(s)
+                        : copy_one(s, &x->time, 0, NULL);
+}
+
+static bool take_rows(struct streamer *s)
+{
+    const struct ir_tensor *table = ir_attr_tensor(s->op, "table");
+    const struct stream_value *x = stream_operand(s, 0);
+    struct ir_time time = x->time;
+    time.inner *= ir_type_volume(&table->type) / table->type.dim[0];
+    return x->start < 0 ? refuse_padding(s) : copy_one(s, &time, 0, NULL);
+}
+
+/* Of a constant with several places along a dim: one of them, if they are all
+ * the same. */
+static struct ir_value *one_place(struct streamer *s,
+                                  const struct ir_value *value, int axis)
+{
+    struct ir_type type = value->type;
+    const int64_t inner = stream_inner(&type, axis), n = type.dim[axis];
+    const size_t bytes = (size_t)inner * ir_dtype_bytes(type.dtype);
+    const int64_t outer = ir_type_volume(&type) / (inner * n);
+    const uint8_t *from = stream_evaluate(s, value);
+    uint8_t *to = ir_alloc_array(&s->step->arena, (size_t)outer, bytes);
+    for (int64_t o = 0; o < outer; o++) {
+        memcpy(to + (size_t)o * bytes, from + (size_t)(o * n) * bytes, bytes);
+        for (int64_t i = 1; i < n; i++)
+            if (memcmp(from + (size_t)(o * n) * bytes,
+                       from + (size_t)(o * n + i) * bytes, bytes)) {
+                stream_refuse(s, "has numbers that differ from step to step");
+                return NULL;
+            }
+    }
+    struct ir_tensor *tensor = ir_alloc(&s->step->arena, sizeof(*tensor));
+    type.dim[axis] = 1;
+    *tensor = (struct ir_tensor){type, to};
+    const struct ir_attr attr = ir_tensor_attr("value", tensor);
+    struct ir_op *op = stream_append(s, IR_OP_constant, 0, NULL, 1, &attr);
+    return op ? &op->result[0] : NULL;
+}
+
+/* An operand at a step, where time is the dim `from_end` of all, counted from
+ * the last: a series that has it there and starts with `like`, or what is still.
+ */
+static struct ir_value *beside(struct streamer *s, int i, int from_end,
+                               const struct stream_value *like)
+{
+    const struct ir_value *old = s->op->operand[i];
+    const struct stream_value *x = stream_operand(s, i);
+    const int axis = old->type.rank - from_end;
+    if (x->kind == STREAM_SERIES) {
+        if (stream_axis(old, &x->time) == axis && x->start == like->start &&
+            x->time.steps == like->time.steps)
+            return x->step;
+        stream_refuse(s, "has operands of different steps");
+        return NULL;
+    }
+    if (axis < 0 || old->type.dim[axis] == 1 || ir_type_volume(&old->type) == 1)
+        return x->step;
+    return one_place(s, old, axis);
+}
+
+static const struct stream_value *first_series(const struct streamer *s,
+                                               int *number)
+{
+    for (*number = 0;; ++*number)
+        if (stream_operand(s, *number)->kind == STREAM_SERIES)
+            return stream_operand(s, *number);
+}
+
+/* The op on all operands, in which time is one dim, as it is of the result. */
+static bool copy_beside(struct streamer *s, int from_end,
+                        const struct stream_value *like)
+{
+    const struct ir_op *old = s->op;
+    struct stream_value *v = &s->value[old->result[0].id];
+    struct ir_value **x = ir_alloc_array(
+        &s->scratch, (size_t)old->n_operands + 1, sizeof(*x));
+    for (int i = 0; i < old->n_operands; i++)
+        if (!(x[i] = beside(s, i, from_end, like)))
+            return false;
+    struct ir_op *op = stream_copy(s, old->n_operands, x, 0, NULL);
+    if (!op)
+        return false;
+    const struct ir_type *type = &old->result[0].type;
+    v->time = like->time;
+    v->time.inner = stream_inner(type, type->rank - from_end);
+    v->time.outer =
+        ir_type_volume(type) / (v->time.inner * v->time.steps);
+    v->start = like->start;
+    v->step = &op->result[0];
+    return true;
+}
+
+/* What a map makes of the padding before the first step. */
+static bool map_fill(struct streamer *s, const struct stream_value *x)
+{
+    struct stream_value *v = &s->value[s->op->result[0].id];
+    struct ir_step steps[IR_MAX_STEPS];
+    const enum ir_dtype dtype = s->op->operand[0]->type.dtype;
+    if (s->op->n_operands > 1 || s->op->result[0].type.dtype != dtype)
+        return refuse_padding(s);
+    const int n = ir_program_parse(ir_attr_string(s->op, "program"), s->op,
+                                   steps, &s->diag);
+    v->fill = ir_program_eval(steps, n, &x->fill, dtype);
+    return true;
+}
+
+static bool map_steps(struct streamer *s)
+{
+    const struct ir_op *op = s->op;
+    int first;
+    const struct stream_value *x = first_series(s, &first);
+    const struct ir_value *old = op->operand[first];
+    if (x->start < 0 && !map_fill(s, x))
+        return false;
+    if (op->n_operands == 1)
+        return copy_one(s, &x->time, 0, NULL);
+    const int axis = stream_axis(old, &x->time);
+    if (axis < 0)
+        return stream_refuse(s, "has its steps in several dims");
+    return copy_beside(s, old->type.rank - axis, x);
+}
+
+static bool concat_steps(struct streamer *s)
+{
+    int first;
+    const struct stream_value *x = first_series(s, &first);
+    const struct ir_value *old = s->op->operand[first];
+    const int axis = stream_axis(old, &x->time);
+    if (x->start < 0)
+        return refuse_padding(s);
+    if (axis < 0 || ir_attr_int_or(s->op, "axis", 0) == axis)
+        return stream_refuse(s, "puts steps beside each other");
+    return copy_beside(s, old->type.rank - axis, x);
+}
+
+/* Softmax, argmax and reduce: steps are to lie apart from the slices. */
+static bool slice_steps(struct streamer *s)
+{
+    const struct stream_value *x = stream_operand(s, 0);
+    const struct ir_slices slices = ir_slices_of(s->op);
+    struct ir_time time = x->time;
+    int64_t inner = slices.inner;
+    if (x->start < 0)
+        return refuse_padding(s);
+    if (time.inner % (slices.size * slices.inner) == 0) {
+        if (s->op->kind != IR_OP_softmax)
+            time.inner /= slices.size;
+    } else if (inner % (time.inner * time.steps) == 0) {
+        inner /= time.steps;
+        if (s->op->kind != IR_OP_softmax)
+            time.outer /= slices.size;
+    } else {
+        return stream_refuse(s, "takes all steps together");
+    }
+    const struct ir_attr attrs[] = {ir_int("size", slices.size),
+                                    ir_int("inner", inner)};
+    return copy_one(s, &time, 2, attrs);
+}
+
+/* ---------------------------------------------------------------- products */
+
+static bool gemm_steps(struct streamer *s)
+{
+    const struct stream_value *x = stream_operand(s, 0);
+    const int64_t k = last_dim(s->op->operand[0]);
+    struct ir_time time = x->time;
+    if (x->start < 0)
+        return refuse_padding(s);
+    s->wrong_dim = time.inner % k != 0;
+    if (s->wrong_dim)
+        return stream_refuse(s, "takes all steps together");
+    time.inner = time.inner / k * last_dim(&s->op->result[0]);
+    return copy_one(s, &time, 0, NULL);
+}
+
+/* Rows of the one or columns of the other may be of different steps, or both
+ * are stacks of matrices, one or more of each step. */
+static bool matmul_steps(struct streamer *s)
+{
+    const struct ir_op *op = s->op;
+    const struct stream_value *a = stream_operand(s, 0);
+    const struct stream_value *b = stream_operand(s, 1);
+    const int rank = op->operand[0]->type.rank;
+    const int a_axis = a->kind == STREAM_SERIES
+                           ? stream_axis(op->operand[0], &a->time) : -1;
+    const int b_axis = b->kind == STREAM_SERIES
+                           ? stream_axis(op->operand[1], &b->time) : -1;
+    const bool both = a->kind == b->kind;
+    struct ir_value *pair[] = {a->step, b->step};
+    if (both ? a_axis < 0 || a_axis != b_axis || a_axis >= rank - 2 ||
+                   a->start != b->start || a->time.steps != b->time.steps
+             : a_axis != rank - 2 && b_axis != rank - 1)
+        return stream_refuse(s, "takes several steps together");
+    const struct stream_value *x = a_axis >= 0 ? a : b;
+    if (x->start < 0)
+        return refuse_padding(s);
+    struct ir_op *made = stream_copy(s, 2, pair, 0, NULL);
+    if (!made)
+        return false;
+    struct stream_value *v = &s->value[op->result[0].id];
+    v->time = x->time;
+    v->time.inner = stream_inner(&op->result[0].type,
+                                 a_axis >= 0 ? a_axis : b_axis);
+    v->time.outer = ir_type_volume(&op->result[0].type) /
+                    (v->time.inner * v->time.steps);
+    v->start = x->start;
+    v->step = &made->result[0];
+    return true;
+}
+
+/* ------------------------------------------------------------------- views */
+
+/* A part of a view's dim: n places, so many numbers apart. */
+struct part {
+    int64_t n, stride;
+};
+
+/* What a view looks at: where in time, and where in a step. */
+struct sight {
+    int64_t high, first, low; /* the offset, as [outer][steps][inner] */
+    int64_t low_from, low_to; /* how far its dims reach within a step */
+    int time_dim;             /* of the result, or -1 */
+    int64_t n, below; /* steps along it; numbers in its dim after time */
+    int64_t dims[IR_MAX_RANK], strides[IR_MAX_RANK]; /* of the step */
+};
+
+/* Cuts a dim that runs through inner, steps and outer into these, last first.
+ */
+static int cut(struct part whole, const struct ir_time *t, struct part *part)
+{
+    const int64_t limits[] = {t->inner, t->inner * t->steps};
+    int n = 0;
+    for (int i = 0; i < 2; i++) {
+        const int64_t stride = whole.stride;
+        const int64_t most =
+            stride > 0 && stride < limits[i] && limits[i] % stride == 0
+                ? limits[i] / stride : 0;
+        if (most > 0 && whole.n > most && whole.n % most == 0) {
+            part[n++] = (struct part){most, stride};
+            whole = (struct part){whole.n / most, limits[i]};
+        }
+    }
+    part[n++] = whole;
+    return n;
+}
+
+static bool look_along(struct streamer *s, const struct ir_time *t, int dim,
+                       struct part whole, struct sight *sight)
+{
+    const int64_t span = t->inner * t->steps;
+    struct part part[3];
+    const int n = cut(whole, t, part);
+    sight->dims[dim] = 1;
+    sight->strides[dim] = 0;
+    for (int i = 0; i < n; i++) {
+        const int64_t stride = part[i].stride;
+        const int64_t far = (part[i].n - 1) * stride;
+        if (part[i].n == 1)
+            continue;
+        if (stride == t->inner && stride < span && sight->time_dim < 0) {
+            sight->time_dim = dim;
+            sight->n = part[i].n;
+            sight->below = sight->dims[dim];
+            continue;
+        }
+        const bool high = stride % span == 0;
+        if (!high && (stride >= t->inner || -stride >= t->inner))
+            return stream_refuse(s, stride == -t->inner
+                                        ? "goes from the last step to the first"
+                                        : "takes steps that are apart");
+        if (sight->dims[dim] == 1)
+            sight->strides[dim] = high ? stride / t->steps : stride;
+        sight->dims[dim] *= part[i].n;
+        sight->low_from += !high && far < 0 ? far : 0;
+        sight->low_to += !high && far > 0 ? far : 0;
+    }
+    return true;
+}
+
+static bool view_steps(struct streamer *s)
+{
+    const struct ir_op *op = s->op;
+    const struct stream_value *x = stream_operand(s, 0);
+    struct stream_value *v = &s->value[op->result[0].id];
+    const struct ir_type *type = &op->result[0].type;
+    const struct ir_time *t = &x->time;
+    const int64_t offset = ir_attr_int(op, "offset");
+    struct sight sight = {.high = offset / (t->inner * t->steps),
+                          .first = offset / t->inner % t->steps,
+                          .low = offset % t->inner, .time_dim = -1, .n = 1};
+    for (int i = 0; i < type->rank; i++)
+        if (!look_along(s, t, i,
+                        (struct part){type->dim[i], ints(op, "strides")[i]},
+                        &sight))
+            return false;
+    if (sight.low + sight.low_from < 0 || sight.low + sight.low_to >= t->inner ||
+        sight.first + sight.n > t->steps)
+        return stream_refuse(s, "mixes steps");
+    *v = *x;
+    v->start = x->start + sight.first;
+    v->time = (struct ir_time){1, sight.n, 1};
+    if (sight.time_dim >= 0) {
+        v->time.inner = stream_inner(type, sight.time_dim) * sight.below;
+        v->time.outer = ir_type_volume(type) / (v->time.inner * sight.n);
+    }
+    v->step = stream_view(s, x->step, type->rank, sight.dims, sight.strides,
+                          sight.high * t->inner + sight.low);
+    return v->step != NULL;
+}
+
+/* ----------------------------------------------------------------- windows */
+
+static bool pad_steps(struct streamer *s)
+{
+    const struct ir_op *op = s->op;
+    const struct ir_value *old = op->operand[0];
+    const struct stream_value *x = stream_operand(s, 0);
+    struct stream_value *v = &s->value[op->result[0].id];
+    const int axis = stream_axis(old, &x->time), rank = old->type.rank;
+    const double fill = old->type.dtype == IR_F32
+                            ? (float)ir_attr_float(op, "value")
+                            : ir_attr_float(op, "value");
+    int64_t before[IR_MAX_RANK], after[IR_MAX_RANK];
+    if (axis < 0)
+        return stream_refuse(s, "has its steps in several dims");
+    memcpy(before, ints(op, "before"), (size_t)rank * sizeof(*before));
+    memcpy(after, ints(op, "after"), (size_t)rank * sizeof(*after));
+    const int64_t front = before[axis], back = after[axis];
+    if (x->start > 0 && front > 0)
+        return stream_refuse(s, "pads what begins after some steps");
+    if (x->start < 0 && memcmp(&x->fill, &fill, sizeof(fill)) != 0)
+        return refuse_padding(s);
+    before[axis] = after[axis] = 0;
+    struct ir_time time = x->time;
+    for (int i = axis + 1; i < rank; i++)
+        time.inner = (i == axis + 1 ? 1 : time.inner) *
+                     op->result[0].type.dim[i];
+    time.steps += front + back;
+    time.outer = ir_type_volume(&op->result[0].type) /
+                 (time.steps * time.inner);
+    const struct ir_attr attrs[] = {stream_ints(s, "before", rank, before),
+                                    stream_ints(s, "after", rank, after)};
+    if (!copy_one(s, &time, 2, attrs))
+        return false;
+    v->start = x->start - front;
+    v->fill = fill;
+    return true;
+}
+
+static bool pool_steps(struct streamer *s)
+{
+    const struct ir_op *op = s->op;
+    const struct stream_value *x = stream_operand(s, 0);
+    const int axis = stream_axis(op->operand[0], &x->time);
+    const int d = axis - 1, n = op->operand[0]->type.rank - 1;
+    if (x->start < 0)
+        return refuse_padding(s);
+    if (axis < 0)
+        return stream_refuse(s, "has its steps in several dims");
+    if (d >= 0 &&
+        (ints(op, "kernel")[d] != 1 || ints(op, "strides")[d] != 1 ||
+         ints(op, "pads")[d] || ints(op, "pads")[n + d] ||
+         (ints(op, "extra") && ints(op, "extra")[d])))
+        return stream_refuse(s, "pools over time");
+    struct ir_time time = x->time;
+    time.inner = stream_inner(&op->result[0].type, axis);
+    return copy_one(s, &time, 0, NULL);
+}
+
+/* What a window over time remembers before the first step: [reach][each]
+ * numbers, padding as the model has it. Of what comes before the padding no
+ * result of the model is made. */
+static const void *first_window(struct streamer *s,
+                                const struct stream_value *x,
+                                enum ir_dtype dtype, int64_t reach,
+                                int64_t each)
+{
+    const size_t n = (size_t)(reach * each);
+    void *first =
+        ir_alloc_array(&s->step->arena, n, ir_dtype_bytes(dtype));
+    for (size_t i = 0; i < n; i++) {
+        const bool padded = (int64_t)i / each - reach >= x->start;
+        if (dtype == IR_F32)
+            ((float *)first)[i] = padded ? (float)x->fill : 0;
+        else
+            ((double *)first)[i] = padded ? x->fill : 0;
+    }
+    return first;
+}
+
+/* The step's x and what is remembered of those before, [reach + 1][d1]..[C]:
+ * what the conv's window over time sees, the dim of time in front. */
+static struct ir_value *window_of(struct streamer *s, int axis, int64_t reach)
+{
+    const struct ir_type *type = &s->op->operand[0]->type;
+    const struct stream_value *x = stream_operand(s, 0);
+    const int rank = type->rank;
+    int64_t dims[IR_MAX_RANK] = {1}, strides[IR_MAX_RANK] = {0}, each = 1;
+    int n = 1, memory;
+    for (int i = 1; i < rank; i++)
+        if (i != axis) {
+            dims[n] = type->dim[i];
+            strides[n++] = stream_inner(&x->step->type, i);
+        }
+    dims[n] = type->dim[0];
+    strides[n++] = stream_inner(&x->step->type, 0);
+    for (int i = 1; i < n; i++)
+        each *= dims[i];
+    if (!stream_has_room(s, reach + 1, each))
+        return NULL;
+    struct ir_value *now = stream_view(s, x->step, n, dims, strides, 0);
+    dims[0] = reach + 1;
+    struct ir_value *old = now ? stream_remember(
+        s, type->dtype, n, dims,
+        first_window(s, x, type->dtype, reach + 1, each), &memory) : NULL;
+    dims[0] = reach;
+    for (int i = n; i-- > 0;)
+        strides[i] = i == n - 1 ? 1 : strides[i + 1] * dims[i + 1];
+    old = old ? stream_view(s, old, n, dims, strides, each) : NULL;
+    const struct ir_attr attr = ir_int("axis", 0);
+    struct ir_value *parts[] = {old, now};
+    struct ir_op *op =
+        old ? stream_append(s, IR_OP_concat, 2, parts, 1, &attr) : NULL;
+    if (!op)
+        return NULL;
+    s->kept[memory] = &op->result[0];
+    return &op->result[0];
+}
+
+/* The conv of a window, which has time in front and channels last, as the model
+ * has its dims: channels first, and time among the others. */
+static struct ir_value *conv_window(struct streamer *s, int axis,
+                                    int64_t reach, struct ir_value *window)
+{
+    const struct ir_op *old = s->op;
+    const int rank = old->operand[0]->type.rank, n = rank - 1;
+    int64_t dims[IR_MAX_RANK], strides[IR_MAX_RANK], pads[2 * IR_MAX_RANK];
+    /* Time goes to its place. */
+    for (int i = 0, from = 1; i < n; i++) {
+        const int at = i == axis - 1 ? 0 : from++;
+        dims[i] = at ? window->type.dim[at] : reach + 1;
+        strides[i] = stream_inner(&window->type, at);
+    }
+    dims[n] = old->operand[0]->type.dim[0];
+    strides[n] = 1;
+    memcpy(pads, ints(old, "pads"), (size_t)(2 * n) * sizeof(*pads));
+    pads[axis - 1] = pads[n + axis - 1] = 0;
+    const struct ir_attr attrs[] = {stream_ints(s, "pads", 2 * n, pads),
+                                    ir_int("channels_last", 1)};
+    struct ir_value *x = stream_view(s, window, rank, dims, strides, 0);
+    struct ir_op *op = x ? stream_copy(s, 1, &x, 2, attrs) : NULL;
+    if (!op)
+        return NULL;
+    struct ir_value *y = &op->result[0];
+    for (int i = 0; i < rank; i++) {
+        dims[i] = y->type.dim[i ? i - 1 : rank - 1];
+        strides[i] = i ? stream_inner(&y->type, i - 1) : 1;
+    }
+    return stream_view(s, y, rank, dims, strides, 0);
+}
+
+static bool conv_steps(struct streamer *s)
+{
+    const struct ir_op *op = s->op;
+    const struct stream_value *x = stream_operand(s, 0);
+    struct stream_value *v = &s->value[op->result[0].id];
+    const int axis = stream_axis(op->operand[0], &x->time), d = axis - 1;
+    const int n = op->operand[0]->type.rank - 1;
+    if (op->n_operands > 1 || ir_attr_int_or(op, "channels_last", 0))
+        return stream_refuse(s, "is not as a model has it");
+    if (axis < 0)
+        return stream_refuse(s, "has its steps in several dims");
+    s->wrong_dim = axis == 0;
+    if (axis == 0)
+        return stream_refuse(s, "takes the steps for channels");
+    if (ints(op, "strides")[d] != 1 ||
+        (ints(op, "input_dilations") && ints(op, "input_dilations")[d] != 1))
+        return stream_refuse(s, "gives more or fewer steps than it takes");
+    const int64_t front = ints(op, "pads")[d], back = ints(op, "pads")[n + d];
+    const int64_t taps = ir_attr_tensor(op, "weights")->type.dim[2 + d];
+    const int64_t reach = (taps - 1) * ints(op, "dilations")[d];
+    v->time = x->time;
+    v->time.steps += front + back - reach;
+    v->start = x->start - front + reach;
+    v->time.inner = stream_inner(&op->result[0].type, axis);
+    v->time.outer = ir_type_volume(&op->result[0].type) /
+                    (v->time.inner * v->time.steps);
+    if (v->start < 0 || (x->start > 0 && front > 0))
+        return stream_refuse(s, "begins before the first step");
+    if (reach == 0) {
+        struct ir_value *operand = x->step;
+        int64_t pads[2 * IR_MAX_RANK];
+        memcpy(pads, ints(op, "pads"), (size_t)(2 * n) * sizeof(*pads));
+        pads[n + d] = 0;
+        const struct ir_attr attr = stream_ints(s, "pads", 2 * n, pads);
+        struct ir_op *made = stream_copy(s, 1, &operand, 1, &attr);
+        v->step = made ? &made->result[0] : NULL;
+        return made != NULL;
+    }
+    struct ir_value *window = window_of(s, axis, reach);
+    v->step = window ? conv_window(s, axis, reach, window) : NULL;
+    return v->step != NULL;
+}
+
+/* -------------------------------------------------------------------- scan */
+
+/* A length is for sequences that end before the last step; without a step there
+ * is no telling where a sequence ends. */
+static bool has_all_steps(struct streamer *s, int64_t steps)
+{
+    if (s->op->n_operands < 3)
+        return true;
+    const struct ir_value *length = s->op->operand[2];
+    if (stream_operand(s, 2)->kind != STREAM_STILL)
+        return stream_refuse(s, "has a length that is not known before");
+    const void *n = stream_evaluate(s, length);
+    const double all = length->type.dtype == IR_I32
+                           ? *(const int32_t *)n
+                           : ir_real(n, length->type.dtype, 0);
+    return all >= (double)steps ||
+           stream_refuse(s, "ends before the last step");
+}
+
+static bool scan_steps(struct streamer *s)
+{
+    const struct ir_op *op = s->op;
+    const struct stream_value *x = stream_operand(s, 0);
+    struct ir_scan scan;
+    int memory;
+    ir_scan_view(op, &scan);
+    if (x->kind != STREAM_SERIES || stream_operand(s, 1)->kind != STREAM_STILL)
+        return stream_refuse(s, "starts from a state that is made of steps");
+    if (stream_axis(op->operand[0], &x->time) != 0)
+        return stream_refuse(s, "goes along a dim that is not time");
+    if (scan.reverse)
+        return stream_refuse(s, "goes from the last step to the first");
+    if (x->time.steps + x->start > s->n_steps)
+        return stream_refuse(s, "takes what looks %lld steps ahead",
+                             (long long)(x->time.steps + x->start -
+                                         s->n_steps));
+    if (x->start != 0 || x->time.steps != s->n_steps)
+        return stream_refuse(s, "does not go from the first step to the last");
+    if (!has_all_steps(s, x->time.steps))
+        return false;
+    const int64_t states = scan.n_states * scan.hidden;
+    struct ir_value *operands[2] = {
+        x->step, stream_remember(s, op->operand[1]->type.dtype, 1, &states,
+                                 stream_evaluate(s, op->operand[1]), &memory)};
+    struct ir_op *made =
+        operands[1] ? stream_copy(s, 2, operands, 0, NULL) : NULL;
+    if (!made)
+        return false;
+    s->kept[memory] = &made->result[1];
+    s->value[op->result[0].id] = (struct stream_value){
+        .kind = STREAM_SERIES, .time = {1, x->time.steps, scan.hidden},
+        .step = &made->result[0]};
+    s->value[op->result[1].id] = (struct stream_value){
+        .kind = STREAM_LATEST, .step = &made->result[1]};
+    return true;
+}
+
+bool stream_op(struct streamer *s, const struct ir_op *op)
+{
+    switch (op->kind) {
+    case IR_OP_map: return map_steps(s);
+    case IR_OP_lookup:
+    case IR_OP_bucketize:
+    case IR_OP_interp: return same_elements(s);
+    case IR_OP_take: return take_rows(s);
+    case IR_OP_concat: return concat_steps(s);
+    case IR_OP_softmax:
+    case IR_OP_argmax:
+    case IR_OP_reduce: return slice_steps(s);
+    case IR_OP_gemm: return gemm_steps(s);
+    case IR_OP_matmul: return matmul_steps(s);
+    case IR_OP_view: return view_steps(s);
+    case IR_OP_pad: return pad_steps(s);
+    case IR_OP_pool: return pool_steps(s);
+    case IR_OP_conv: return conv_steps(s);
+    case IR_OP_scan: return scan_steps(s);
+    default:
+        if (ir_op_table[op->kind].program)
+            return same_elements(s);
+        return stream_refuse(s, "takes all steps together");
+    }
+}
