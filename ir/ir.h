@@ -163,8 +163,7 @@ struct ir_file {
 };
 
 /* Maps `path`. Refuses what is no regular file or larger than IR_MAX_FILE. */
-bool ir_file_open(struct ir_file *file, const char *path,
-                  struct ir_diag *diag);
+bool ir_file_open(struct ir_file *file, const char *path, struct ir_diag *diag);
 void ir_file_close(struct ir_file *file);
 
 /* Writes to a temporary beside `path`, fsyncs, renames over it and fsyncs the
@@ -543,8 +542,7 @@ struct ir_forest {
     const double *leaf_const, *coef;
     const int32_t *coef_start, *coef_feature;
     /* Of `forest` only; NULL and 0 on `trees` or without codes. */
-    enum ir_dtype leaf_dtype; /* of tables of leaf values, exact; sum_dtype
-                                 where nothing is said of it */
+    enum ir_dtype leaf_dtype; /* that tables hold leaf values in, exactly */
     int code_bits, n_code_columns;
     const int32_t *column_feature;
     const uint8_t *column_flags; /* enum ir_node_flag, of all its nodes */
@@ -573,11 +571,9 @@ enum { IR_SLICE_MOST_NODES = 6656, IR_SLICE_MOST_ROWS = 512 };
  * cannot be had for a forest...". NULL when it can. */
 const char *ir_strategy_obstacle(const struct ir_forest *f, enum ir_strategy s,
                               bool one_row);
-/* The greatest number of in_dtype that goes left at a numeric node; a NaN when
- * none does. */
+/* The greatest number that a numeric node sends left; a NaN if none is. */
 double ir_last_left(const struct ir_forest *f, int64_t node);
-/* Whether all leaf values are numbers of `dtype`: f32, f64, or u8; no NaN is,
- * but of sum_dtype, and no -0.0 is a whole number. */
+/* Whether all leaf values keep their bits as u8, as f32, or as sum_dtype. */
 bool ir_leaves_fit(const struct ir_forest *f, enum ir_dtype dtype);
 /* The different tests of a tree of a forest with codes, however many nodes ask
  * them: a node of each, numbered in the forest. Returns how many, or -1 for
@@ -590,21 +586,18 @@ int ir_tree_tests(const struct ir_forest *f, int tree,
  * many tests, above IR_MAX_TABLE_BYTES. */
 #define IR_MAX_TABLE_BYTES (64 << 20)
 int64_t ir_table_bytes(const struct ir_forest *f);
-/* A tree in clusters of up to 7, 15 or 31 nodes, as the strategies raw and match
- * have it, with up to 8, 16 or 32 exits. Cluster 0 has the root; a cluster's node
- * 0 is on top. */
+/* A tree in clusters of up to 7, 15 or 31 nodes, as raw and match have it, and
+ * one exit more. Cluster 0 has the root; a cluster's node 0 is on top. */
 enum { IR_MOST_EXITS = 32 };
 struct ir_cluster {
     int depth; /* clusters from the root to this one, both included */
     int n_nodes, n_exits;
     int32_t node[IR_MOST_EXITS - 1]; /* numbered in the forest */
-    int8_t child[IR_MOST_EXITS - 1][2]; /* left, right: a node of this cluster,
-                                           or ~exit */
+    int8_t child[IR_MOST_EXITS - 1][2]; /* left, right: a node here, or ~exit */
     int32_t exit[IR_MOST_EXITS]; /* a cluster, or ~leaf, numbered in the tree */
 };
 struct ir_cut {
-    int n, room;
-    int depth; /* of the deepest */
+    int n, room, depth; /* of the deepest */
     struct ir_cluster *cluster;
     int32_t *height, *order; /* scratch */
 };
@@ -773,11 +766,9 @@ struct ir_module *ir_parse(const char *text, size_t n, const char *file,
  * named "N". The same module gives the same bytes. */
 bool ir_container_write(const struct ir_module *module, const char *path,
                         struct ir_diag *diag);
-void ir_container_encode(const struct ir_module *module,
-                         struct ir_text *bytes);
+void ir_container_encode(const struct ir_module *module, struct ir_text *bytes);
 /* Takes over `file` (also on failure); tensors point into it. */
-struct ir_module *ir_container_read(struct ir_file file,
-                                    struct ir_diag *diag);
+struct ir_module *ir_container_read(struct ir_file file, struct ir_diag *diag);
 /* Whether the bytes look like a .tn file. */
 bool ir_container_detect(const uint8_t *data, size_t size);
 
