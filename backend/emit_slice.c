@@ -11,7 +11,7 @@
  * order of the trees. All of it is loops over tables (slice_tables.c), so that
  * code and the time to compile do not grow with the forest.
  */
-#include "backend/llvm.h"
+#include "backend/slice_tables.h"
 
 enum {
     rows_8 = 8, /* a byte of a slot: rows whose sums are in registers */

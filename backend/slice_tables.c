@@ -4,7 +4,7 @@
  * A slot is a bit for each row of a tile. Slot 0 is all zeros, slot 1 all ones;
  * then come the temporaries of the trees that take turns, then the answers to
  * the tests of a group of trees. */
-#include "backend/llvm.h"
+#include "backend/slice_tables.h"
 
 #include <stdlib.h>
 #include <string.h>
