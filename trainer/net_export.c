@@ -416,12 +416,12 @@ struct ir_value *tr_build_pool(struct tr_net_builder *b, int i,
 static const char *const activation_program[TR_N_ACTIVATIONS] = {
     [TR_RELU] = "x0 0 max",
     [TR_LEAKY_RELU] = "x0 0 gt x0 x0 0.01 mul where",
-    [TR_ELU] = "x0 0 gt x0 x0 expm1 where",
+    [TR_ELU] = "x0 0 gt x0 x0 fast_expm1 where",
     [TR_GELU] = ("x0 0.5 mul 1 x0 x0 mul 0.044715 mul 1 add x0 mul "
                  "0.7978845608028654 mul tanh add mul"),
-    [TR_SILU] = "x0 1 x0 neg exp add div",
-    [TR_SOFTPLUS] = "x0 0 max x0 abs neg exp log1p add",
-    [TR_SIGMOID] = "1 1 x0 neg exp add div",
+    [TR_SILU] = "x0 x0 sigmoid mul",
+    [TR_SOFTPLUS] = "x0 softplus",
+    [TR_SIGMOID] = "x0 sigmoid",
     [TR_TANH] = "x0 tanh",
 };
 
@@ -499,7 +499,7 @@ struct ir_value *tr_build_norm(struct tr_net_builder *b, int i,
 
 /* ------------------------------------------------------------- recurrent -- */
 
-#define SIGMOID "1 1 x0 neg exp add div"
+#define SIGMOID "x0 sigmoid"
 
 static const tr_real *params(const struct tr_net_builder *b,
                              const struct tr_layer *layer, int block)
