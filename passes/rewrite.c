@@ -137,7 +137,8 @@ int pass_count_operand(const char *program, int wanted)
 static bool is_cheap(const char *word, size_t length)
 {
     static const char *const cheap[] = {"lt", "gt", "le", "ge", "where",
-                                        "add", "sub", "mul", "neg", "abs"};
+                                        "add", "sub", "mul", "neg", "abs",
+                                        "max", "min"};
     if (pass_operand_number(word, length) >= 0 || (word[0] >= '0' &&
                                                    word[0] <= '9') ||
         (word[0] == '-' && length > 1))

@@ -259,7 +259,22 @@ def mlp(*sizes):
 
 
 def mnist():
-    """Two convolutions, as in PyTorch's and Keras' first examples."""
+    """As the MNIST model of ONNX's model zoo."""
+    net = Net([1, 28, 28])
+    net.conv(8, 5, act="relu").max_pool(2).conv(16, 5, act="relu").max_pool(3)
+    return net.flatten().dense(10)
+
+
+def lenet():
+    """LeCun et al. 1998, LeNet-5, with relu and max."""
+    net = Net([1, 28, 28])
+    net.conv(6, 5, act="relu").max_pool(2)
+    net.conv(16, 5, pads=[0] * 4, act="relu").max_pool(2)
+    return net.flatten().dense(120, "relu").dense(84, "relu").dense(10)
+
+
+def mnist_wide():
+    """Twice as many channels: multiply-adds are nearly all that counts."""
     net = Net([1, 28, 28])
     net.conv(16, 3, act="relu").max_pool(2).conv(32, 5, act="relu").max_pool(2)
     return net.flatten().dense(64, "relu").dense(10).softmax()
@@ -322,8 +337,12 @@ CASES = {
                        lambda: mlp(16, 64, 32, 4), SMALL),
     "mlp-128-256-256-10": ("MLP of 101,386 parameters",
                            lambda: mlp(128, 256, 256, 10), SMALL),
-    "mnist-cnn": ("CNN of MNIST's size: conv 3x3, pool, conv 5x5, pool, dense",
+    "mnist-cnn": ("MNIST's CNN of ONNX's model zoo: 5x5 to 8, 5x5 to 16",
                   mnist, SMALL),
+    "lenet-5": ("LeNet-5: 5x5 to 6, 5x5 to 16, dense 120, 84, 10", lenet,
+                SMALL),
+    "mnist-wide": ("CNN of MNIST's size: 3x3 to 16, 5x5 to 32, dense 64, 10",
+                   mnist_wide, SMALL),
     "lstm-64": ("LSTM, hidden 64, 32 steps of 32 numbers",
                 lambda: recurrent("LSTM", 64), SMALL),
     "lstm-128": ("LSTM, hidden 128, 32 steps of 32 numbers",
