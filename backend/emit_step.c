@@ -113,11 +113,8 @@ static LLVMValueRef emit_steps(struct be_emitter *e, LLVMValueRef step,
                                const struct be_level *level)
 {
     char name[64];
-    snprintf(name, sizeof(name), "steps_%d_%s_%d_%d", value->id,
-             ir_dtype_name(dtype), level->vector_bytes, moves > 0);
-    LLVMValueRef old = LLVMGetNamedFunction(e->llvm, name);
-    if (old)
-        return old;
+    snprintf(name, sizeof(name), "steps_%d_%s_%d", value->id,
+             ir_dtype_name(dtype), level->vector_bytes);
     LLVMTypeRef params[] = {e->ptr, e->ptr, e->i64, e->i64, e->ptr, e->ptr};
     LLVMValueRef fn = be_function(e, name, e->none, params, 6, level);
     struct be_loop loop;
@@ -229,8 +226,12 @@ static void emit_entries(struct be_emitter *e, LLVMValueRef level_fn,
         int same = 0;
         while (e->module->outputs[same].value != v)
             same++;
-        step[i] = same < i % n ? step[i / n * n + same]
-                               : emit_step(e, v, dtype, level);
+        if (same < i % n) {
+            step[i] = step[i / n * n + same];
+            steps[i] = steps[i / n * n + same];
+            continue;
+        }
+        step[i] = emit_step(e, v, dtype, level);
         steps[i] = emit_steps(e, step[i], v,
                               time->steps ? time->outer * time->inner : 0,
                               dtype, level);

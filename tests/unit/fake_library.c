@@ -2,9 +2,12 @@
  *
  * Two columns, x and y. Output "value" is 2 * x + y as f64; "class" is the two
  * i32 (x > y, x < y). It wants scratch and refuses one that is not aligned.
+ * With FAKE_STREAM_SIZE it also takes x and y for two time steps of one number;
+ * what it then remembers of x is FAKE_SHARE of it.
  * Built with FAKE_... it is a library that a loader must refuse.
  */
 #include "runtime/abi.h"
+#include "runtime/abi_stream.h"
 
 #include <stdatomic.h>
 
@@ -125,3 +128,44 @@ __attribute__((visibility("default"))) const struct tn_model fake_model = {
     .golden_rows = golden_rows,
     .golden_out = golden_out,
 };
+
+#ifdef FAKE_STREAM_SIZE
+#define FAKE_OWN_SIZE sizeof(struct tn_stream)
+#ifndef FAKE_SHARE
+#define FAKE_SHARE 1
+#endif
+
+static void state_init(void *state)
+{
+    *(double *)state = 0;
+}
+
+static int step_f64(uint32_t output, void *state, const double *row, void *out,
+                    void *scratch)
+{
+    double *x = state;
+    (void)scratch;
+    if (output == 0)
+        *(double *)out = 2 * *x + *row;
+    else
+        ((int32_t *)out)[0] = *x > *row, ((int32_t *)out)[1] = *x < *row;
+    *x = FAKE_SHARE * *row;
+    return TN_OK;
+}
+
+static const struct tn_step_output step_outputs[] = {{1, 1, 0, 0},
+                                                     {2, 1, 0, 0}};
+
+extern const struct tn_stream fake_stream;
+__attribute__((visibility("default"))) const struct tn_stream fake_stream = {
+    .struct_size = FAKE_STREAM_SIZE,
+    .n_steps = 2,
+    .n_elements = 1,
+    .row_outer = 1,
+    .row_inner = 1,
+    .state_bytes = 8,
+    .outputs = step_outputs,
+    .state_init = state_init,
+    .step_f64 = step_f64,
+};
+#endif

@@ -98,6 +98,26 @@ static void notices_a_wrong_golden_row(void **state)
     rt_library_close(&library);
 }
 
+static void takes_steps(void **state)
+{
+    (void)state;
+    struct rt_library library;
+    assert_true(rt_library_open(&library, fake("good")));
+    assert_null(library.stream);
+    rt_library_close(&library);
+    assert_true(rt_library_open(&library, fake("stream")));
+    assert_int_equal(library.stream->n_steps, 2);
+    assert_true(rt_selftest(&library));
+    rt_library_close(&library);
+    refused(fake("stream_size"), "struct tn_stream has 8 bytes");
+    assert_true(rt_library_open(&library, fake("stream_share")));
+    assert_false(rt_selftest(&library));
+    assert_string_equal(library.error,
+                        "output value: golden row 0 of 3, step by step, "
+                        "differs from the compiler's interpreter");
+    rt_library_close(&library);
+}
+
 /* A file's bytes, to be freed. */
 static char *read_all(const char *path, size_t *size)
 {
@@ -384,6 +404,7 @@ int main(void)
         cmocka_unit_test(refuses_what_is_no_library),
         cmocka_unit_test(refuses_other_abis),
         cmocka_unit_test(notices_a_wrong_golden_row),
+        cmocka_unit_test(takes_steps),
         cmocka_unit_test(refuses_every_truncation),
         cmocka_unit_test(refuses_other_machines),
         cmocka_unit_test(refuses_other_kinds_of_file),
