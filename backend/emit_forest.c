@@ -278,7 +278,8 @@ LLVMValueRef be_node_goes_left(struct be_emitter *e, struct be_forest *forest,
         return left;
     LLVMValueRef bound = be_real(e, f->in_dtype, f->zero_bound);
     LLVMValueRef low = LLVMBuildFCmp(e->b, LLVMRealOGE, v,
-                                     be_real(e, f->in_dtype, -f->zero_bound), "");
+                                     be_real(e, f->in_dtype, -f->zero_bound),
+                                     "");
     LLVMValueRef high = LLVMBuildFCmp(e->b, LLVMRealOLE, v, bound, "");
     LLVMValueRef zero = LLVMBuildAnd(e->b, low, high, "");
     return missing_left

@@ -53,7 +53,7 @@ struct be_target {
     int n_levels;
     bool detects; /* levels are chosen at run time by CPUID */
     enum be_lookup lookup;
-    bool is_wasm; /* linked by wasm-ld, without positions to be independent of */
+    bool is_wasm; /* linked by wasm-ld, at no position to be told */
 };
 
 const struct be_target *be_target_find(const char *name);
@@ -601,8 +601,8 @@ LLVMValueRef be_raw_pass(const struct be_raw *r, LLVMValueRef number,
 
 /* ------------------------------------------------------- emit_planes.c -- */
 
-/* Leaf values of BE_PLANES_ROWS rows at once by permutes of registers, at levels
- * with has_masks: what the tables and the sums of a forest look like. */
+/* Leaf values of BE_PLANES_ROWS rows at once by permutes of registers, at
+ * levels with has_masks: what a forest's tables and sums look like. */
 enum { BE_PLANES_ROWS = 64, BE_PLANES_SUMS = 8, BE_PLANES_MOST_BLOCK = 512 };
 struct be_planes {
     LLVMTypeRef sum;
@@ -629,8 +629,8 @@ void be_planes_append(const struct be_planes *planes, int entries,
 void be_planes_add(const struct be_planes *planes, struct be_emitter *e,
                    int entries, LLVMValueRef table, LLVMValueRef index,
                    LLVMValueRef *sums);
-/* for (i = from; i < to; i++), with the 64 sums at `sums` in registers: the body
- * changes sum[]. */
+/* for (i = from; i < to; i++), with the 64 sums at `sums` in registers: the
+ * body changes sum[]. */
 struct be_planes_loop {
     struct be_loop trees;
     LLVMValueRef at, sum[BE_PLANES_SUMS], carried[BE_PLANES_SUMS];

@@ -1,7 +1,7 @@
 /* costs.c: the cost model: what a row costs by each strategy, as a sum of terms
  * that are read off the forest, each with a measured number of nanoseconds.
  *
- * The numbers in costs.def are of one Zen 4 core, held to AVX2 and with AVX-512.
+ * The numbers in costs.def are of one Zen 4 core, held to AVX2 or with AVX-512.
  * They only have to be right enough to rank the strategies; `--tune` measures
  * instead. */
 #include "passes/rewrite.h"

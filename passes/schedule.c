@@ -28,7 +28,7 @@
  * that 14 different tests lead to would take 2^14 entries. */
 #define TABLE_MOST_TIMES 32
 
-/* So many rows are a tile, whatever the cost model says: it is not that right. */
+/* So many rows are a tile, whatever the cost model says: it is not so right. */
 #define FEW_MOST 64
 
 static int32_t largest_tree(const struct ir_forest *f)
