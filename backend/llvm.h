@@ -53,7 +53,7 @@ struct be_target {
     int n_levels;
     bool detects; /* levels are chosen at run time by CPUID */
     enum be_lookup lookup;
-    bool is_wasm; /* linked by wasm-ld, at no position to be told */
+    bool is_wasm; /* linked by wasm-ld; never position-independent */
 };
 
 const struct be_target *be_target_find(const char *name);
