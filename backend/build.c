@@ -316,6 +316,29 @@ void be_loop_end(struct be_emitter *e, struct be_loop *loop)
     LLVMPositionBuilderAtEnd(e->b, loop->done);
 }
 
+void be_repeat_begin(struct be_emitter *e, struct be_loop *loop,
+                     LLVMValueRef from, int64_t step)
+{
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
+    loop->head = loop->body = be_block(e, "body");
+    loop->done = be_block(e, "done");
+    loop->step = LLVMConstInt(LLVMTypeOf(from), (uint64_t)step, 1);
+    LLVMBuildBr(e->b, loop->body);
+    LLVMPositionBuilderAtEnd(e->b, loop->body);
+    loop->index = LLVMBuildPhi(e->b, LLVMTypeOf(from), "i");
+    LLVMAddIncoming(loop->index, &from, &before, 1);
+}
+
+void be_repeat_end(struct be_emitter *e, struct be_loop *loop, LLVMValueRef to)
+{
+    LLVMValueRef next = LLVMBuildNSWAdd(e->b, loop->index, loop->step, "");
+    LLVMBasicBlockRef latch = LLVMGetInsertBlock(e->b);
+    LLVMAddIncoming(loop->index, &next, &latch, 1);
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, next, to, ""),
+                    loop->body, loop->done);
+    LLVMPositionBuilderAtEnd(e->b, loop->done);
+}
+
 LLVMValueRef be_carry(struct be_emitter *e, const struct be_loop *loop,
                       LLVMValueRef start, LLVMBasicBlockRef before)
 {

@@ -418,21 +418,36 @@ static LLVMValueRef contiguous_row(struct be_emitter *e,
     return copy;
 }
 
-/* The row `index` of the tile, by its codes. */
+/* Adds all trees to the margins of the tile's rows, by their codes: rows one by
+ * one, or together, where there is such code and there may be several. */
 static void add_by_codes(struct be_emitter *e, struct be_forest *forest,
-                         enum ir_strategy by, LLVMValueRef index,
-                         LLVMValueRef margin)
+                         enum ir_strategy by, LLVMValueRef margins)
 {
     const int level = be_level_index(e);
     const struct be_layout *layout = e->one_row ? e->layout_one : e->layout;
     const struct be_view x = be_view_of(e, forest->op->operand[0]);
     LLVMValueRef codes = be_offset(
         e, e->workspace, be_i64(e, layout->work[forest->number]));
-    LLVMValueRef quantise[] = {be_view_at(e, &x, index, be_i64(e, 0)),
-                               x.column_stride, codes};
-    LLVMValueRef args[] = {codes, margin};
+    LLVMValueRef together = e->one_row ? NULL : forest->rows[by][level];
+    const int64_t row_bytes = together ? be_row_code_bytes(forest) : 0;
+    struct be_loop loop;
+    be_loop_begin(e, &loop, be_i64(e, 0), e->n_rows, 1);
+    LLVMValueRef at = be_offset(
+        e, codes,
+        LLVMBuildNSWMul(e->b, loop.index, be_i64(e, row_bytes), ""));
+    LLVMValueRef k = LLVMBuildNSWMul(e->b, loop.index,
+                                     be_i64(e, forest->f.n_targets), "");
+    LLVMValueRef quantise[] = {be_view_at(e, &x, loop.index, be_i64(e, 0)),
+                               x.column_stride, at};
+    LLVMValueRef one[] = {
+        at, be_at(e, be_type(e, forest->f.sum_dtype), margins, k)};
     be_call(e, forest->quantise_one[level][x.dtype == IR_F64], quantise, 3);
-    be_call(e, forest->one[by][level], args, 2);
+    if (!together)
+        be_call(e, forest->one[by][level], one, 2);
+    be_loop_end(e, &loop);
+    LLVMValueRef rows[] = {codes, margins, e->n_rows};
+    if (together)
+        be_call(e, together, rows, 3);
 }
 
 /* The row `index` of the tile, by its own numbers. */
@@ -479,28 +494,33 @@ static void lower_rows(struct be_emitter *e, struct be_forest *forest,
         args[1] = be_at(e, e->i32, leaves, t);
         be_call(e, forest->walk_leaf, args, 2);
     }
-    if (sums) {
+    if (sums && !by_codes) {
         LLVMValueRef k =
             LLVMBuildNSWMul(e->b, loop.index, be_i64(e, f->n_targets), "");
         args[1] = be_at(e, sum, sums, k);
         for (int c = 0; branch && c < forest->n_branch_chunks; c++)
             be_call(e, forest->branch_chunks[c], args, 2);
-        if (by_codes)
-            add_by_codes(e, forest, forest->by[as_one], loop.index, args[1]);
-        else if (by_raw)
+        if (by_raw)
             add_by_raw(e, forest, forest->by[as_one], loop.index, args[1]);
         else if (!branch)
             be_call(e, forest->walk, args, 2);
     }
     be_loop_end(e, &loop);
+    if (sums && by_codes)
+        add_by_codes(e, forest, forest->by[as_one], sums);
     if (sums)
         finish_margins(e, forest, sums, sums);
+}
+
+int64_t be_few_rows(const struct be_forest *forest)
+{
+    return ir_attr_int_or(forest->op, "few_rows", 0);
 }
 
 /* A whole tile costs as much whether its rows are there or not. */
 static void lower_few_or_tile(struct be_emitter *e, struct be_forest *forest)
 {
-    const int64_t few = ir_attr_int_or(forest->op, "few_rows", 0);
+    const int64_t few = be_few_rows(forest);
     if (few < 2) {
         lower_tile(e, forest);
         return;

@@ -586,7 +586,7 @@ static void emit_set_rows(struct quantise *q)
     struct be_emitter *e = q->e;
     const struct be_forest *forest = q->forest;
     LLVMValueRef rows =
-        be_offset(e, q->codes, be_i64(e, BE_SET_ROWS_AT));
+        be_offset(e, q->codes, be_i64(e, be_set_rows_at(forest)));
     for (int r = 0; r < forest->n_set_runs; r++) {
         const struct be_set_run *run = &forest->set_run[r];
         LLVMValueRef values = feature_values(

@@ -8,8 +8,9 @@
  * further register 16 are taken off, and each register k is kept as itself xor
  * the next one; of the results, xor of all, the register that is meant and
  * those after it stay, and all but one cancel out. Where there are more codes,
- * or no such instruction, each test's code is loaded. Then one compare decides
- * all the tests.
+ * or no such instruction, each test's code is loaded. AVX-512 has a shuffle of
+ * words, which finds codes of 16 bits in two registers of 64 bytes by the same
+ * indexes. Then one compare decides all the tests.
  *
  * A group of tests in the tables is: which byte each code's bytes are, or where
  * the code is; the limits; and the masks, if there are set tests.
@@ -20,6 +21,7 @@
 
 enum {
     table_bytes = 16, /* that a shuffle chooses from */
+    word_table_bytes = 64, /* that a shuffle of words does */
     index_bias = 128 - table_bytes,
     most_lanes = 32,
     most_bytes = most_lanes * 2, /* of codes of a group */
@@ -132,6 +134,14 @@ void be_tests_append(const struct be_tests *t, const int32_t *node,
 
 /* --------------------------------------------------------------- lookup -- */
 
+/* Whether codes of 16 bits are found 64 at a time, by AVX-512's shuffle of words
+ * of two registers; of one, where 32 are enough. */
+static bool by_words(const struct be_tests *t)
+{
+    return t->e->level->has_masks && t->forest->code_bytes == 2 &&
+           t->n_tables > 1;
+}
+
 static LLVMValueRef load_bytes(struct be_emitter *e, LLVMValueRef at, int bytes)
 {
     LLVMValueRef v = LLVMBuildLoad2(e->b, be_vector(e->i8, bytes), at, "");
@@ -162,6 +172,13 @@ void be_tests_load(struct be_tests *t, LLVMValueRef codes)
 {
     struct be_emitter *e = t->e;
     t->codes = codes;
+    if (by_words(t)) {
+        for (int k = 0; k * word_table_bytes < t->n_tables * table_bytes; k++)
+            t->table[k] = load_bytes(
+                e, be_offset(e, codes, be_i64(e, k * word_table_bytes)),
+                word_table_bytes);
+        return;
+    }
     for (int k = 0; k < t->n_tables; k++) {
         t->table[k] = load_bytes(
             e, be_offset(e, codes, be_i64(e, k * table_bytes)), table_bytes);
@@ -217,8 +234,48 @@ static LLVMValueRef look_up_tbl(const struct be_tests *t, LLVMValueRef at)
     return all;
 }
 
+/* v in the first elements of a vector of n. */
+static LLVMValueRef widen(struct be_emitter *e, LLVMValueRef v, int from, int n)
+{
+    LLVMValueRef order[most_bytes];
+    for (int i = 0; i < n; i++)
+        order[i] = i < from ? be_i32(e, i) : LLVMGetPoison(e->i32);
+    return LLVMBuildShuffleVector(e->b, v, LLVMGetPoison(LLVMTypeOf(v)),
+                                  LLVMConstVector(order, (unsigned)n), "");
+}
+
+/* The indexes in the table are those of a code's two bytes: half of the first
+ * one, whatever is above it, is the word's. */
+static LLVMValueRef look_up_words(const struct be_tests *t, LLVMValueRef at)
+{
+    struct be_emitter *e = t->e;
+    const int n = word_table_bytes / 2;
+    const bool two = t->n_tables * table_bytes > word_table_bytes;
+    LLVMTypeRef type = be_vector(e->i16, n);
+    LLVMValueRef index = LLVMBuildBitCast(
+        e->b, load_bytes(e, at, code_bytes(t)), be_vector(e->i16, t->lanes),
+        "");
+    index = LLVMBuildLShr(e->b, index, be_splat_const(e->i16, 1, t->lanes), "");
+    index = LLVMBuildSub(
+        e->b, index, be_splat_const(e->i16, index_bias / 2, t->lanes), "");
+    if (t->lanes < n)
+        index = widen(e, index, t->lanes, n);
+    LLVMValueRef first = LLVMBuildBitCast(e->b, t->table[0], type, "");
+    LLVMValueRef one[] = {first, index};
+    LLVMValueRef both[] = {
+        first, index,
+        two ? LLVMBuildBitCast(e->b, t->table[1], type, "") : NULL};
+    LLVMValueRef v =
+        two ? be_intrinsic(e, "llvm.x86.avx512.vpermi2var.hi.512", NULL, both,
+                           3)
+            : be_intrinsic(e, "llvm.x86.avx512.permvar.hi.512", NULL, one, 2);
+    return t->lanes < n ? widen(e, v, t->lanes, t->lanes) : v;
+}
+
 static LLVMValueRef look_up(const struct be_tests *t, LLVMValueRef at)
 {
+    if (by_words(t))
+        return look_up_words(t, at);
     LLVMValueRef piece[most_bytes / table_bytes];
     int bytes = piece_bytes(t), n = 0;
     for (; n * bytes < code_bytes(t); n++) {

@@ -16,17 +16,17 @@ int64_t be_tile_rows(const struct be_emitter *e)
     return least == INT64_MAX ? 64 : least;
 }
 
-/* Of rows that are done one by one, as batches are or as one row is: a row's
- * codes fill registers; the row itself is for the leaf result. */
-static int64_t row_work_bytes(const struct be_forest *forest, bool as_one)
+/* Of rows that are not done in tiles, as batches are or as one row is: the codes
+ * of all; or one row itself, for the leaf result and for other strategies. */
+static int64_t row_work_bytes(const struct be_forest *forest, bool as_one,
+                              int64_t rows)
 {
     const struct ir_forest *f = &forest->f;
     const int64_t bytes =
         f->n_features * (int64_t)ir_dtype_bytes(f->in_dtype);
     if (!be_by_codes(forest, as_one))
         return bytes;
-    const int64_t codes = be_code_columns(forest) * forest->code_bytes +
-                          BE_SET_ROWS_AT + 4 * BE_MOST_SET_RUNS;
+    const int64_t codes = rows * be_row_code_bytes(forest);
     return codes > bytes ? codes : bytes;
 }
 
@@ -46,7 +46,9 @@ static int64_t work_bytes(const struct be_emitter *e, int i, int64_t rows)
     if (forest->paths)
         return be_contributions_work(e, forest, rows == 1);
     const bool by_tiles = be_by_tiles(forest) && rows > 1;
-    const int64_t row = row_work_bytes(forest, rows == 1 || by_tiles);
+    const int64_t few =
+        by_tiles && be_few_rows(forest) < rows ? be_few_rows(forest) : rows;
+    const int64_t row = row_work_bytes(forest, rows == 1 || by_tiles, few);
     const int64_t tile = be_sums_at(forest) + be_planes_room(forest);
     return by_tiles && tile > row ? tile : row;
 }

@@ -167,6 +167,11 @@ struct be_loop {
 void be_loop_begin(struct be_emitter *e, struct be_loop *loop,
                    LLVMValueRef from, LLVMValueRef to, int64_t step);
 void be_loop_end(struct be_emitter *e, struct be_loop *loop);
+/* A loop that is gone through once at least, which saves a jump: what it
+ * carries is, behind it, what was last given to be_carried(). */
+void be_repeat_begin(struct be_emitter *e, struct be_loop *loop,
+                     LLVMValueRef from, int64_t step);
+void be_repeat_end(struct be_emitter *e, struct be_loop *loop, LLVMValueRef to);
 /* A value that the loop carries: `start` before it, then what be_carried()
  * gets, in the block from which the loop goes on. `before` is the block that
  * enters the loop. */
@@ -450,6 +455,9 @@ struct be_forest {
     LLVMValueRef one[IR_N_STRATEGIES][8];
     /* fn(row, margin): of raw8 and raw16 by level and dtype of the row. */
     LLVMValueRef raw[2][8][2];
+    /* fn(codes, margins, n_rows) of several rows' codes, each row's
+     * be_row_code_bytes() behind the one before, likewise. */
+    LLVMValueRef rows[IR_N_STRATEGIES][8];
     /* Of one row whose set tests are words (set_words.c), else 0 and NULL: the
      * runs of columns; where each column's code is among those of a row. */
     int n_set_runs;
@@ -471,13 +479,16 @@ struct be_forest {
 /* Emits everything that the op's strategies call; fills e->forests. */
 void be_forests_emit(struct be_emitter *e);
 /* Whether batches are done in tiles of codes, by forest->select_chunks; whether
- * rows are done one by one by their codes, by forest->one. */
+ * rows are done by their codes side by side, by forest->one and ->rows. */
 bool be_by_tiles(const struct be_forest *forest);
 bool be_by_codes(const struct be_forest *forest, bool one_row);
 /* The same on their own numbers, by forest->raw. */
 bool be_by_raw(const struct be_forest *forest, bool one_row);
 /* Whether margins are found by the strategy walk, of batches or of one row. */
 bool be_walks(const struct be_forest *forest);
+
+/* Fewer rows than these are not done in tiles. */
+int64_t be_few_rows(const struct be_forest *forest);
 
 /* In the room of a forest done by tiles, where sums are: behind codes and what
  * slice needs. */
@@ -748,7 +759,10 @@ bool be_in_words(const struct be_forest *forest, int64_t node);
 /* Where, in a row's codes, a column's code is, in codes; and where, in bytes,
  * each run has the number of its row of words, an i32: behind all codes. */
 int be_place_in_row(const struct be_forest *forest, int column);
-enum { BE_SET_ROWS_AT = BE_MOST_TABLES * 16, BE_MOST_SET_RUNS = 8 };
+int64_t be_set_rows_at(const struct be_forest *forest);
+/* Bytes of a row's codes and what is behind them, a multiple of 16. */
+int64_t be_row_code_bytes(const struct be_forest *forest);
+enum { BE_MOST_SET_RUNS = 8 };
 /* Sets, in the words of a run, the bit `lane` of the word number `cluster` of
  * each row that passes the node's test. */
 struct be_set_words {

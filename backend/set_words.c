@@ -140,6 +140,22 @@ int be_place_in_row(const struct be_forest *forest, int column)
     return forest->n_set_runs > 0 ? forest->place_in_row[column] : column;
 }
 
+int64_t be_set_rows_at(const struct be_forest *forest)
+{
+    int64_t n = forest->n_set_runs > 0 ? 0 : be_code_columns(forest);
+    for (int c = 0; c < forest->f.n_code_columns && forest->n_set_runs > 0; c++)
+        n += be_category_reading(&forest->f, c) == 0;
+    /* In registers of 16 bytes, or of 64, if codes are words (emit_tests.c). */
+    const int64_t unit = forest->code_bytes == 1 ? 16 : 64;
+    const int64_t bytes = (n * forest->code_bytes + unit - 1) / unit * unit;
+    return bytes > 0 ? bytes : unit;
+}
+
+int64_t be_row_code_bytes(const struct be_forest *forest)
+{
+    return (be_set_rows_at(forest) + 4 * forest->n_set_runs + 15) / 16 * 16;
+}
+
 bool be_in_words(const struct be_forest *forest, int64_t node)
 {
     const struct ir_forest *f = &forest->f;

@@ -241,7 +241,7 @@ static void note(struct tune *t)
             few = t->candidate[i].ns;
     char text[32];
     snprintf(text, sizeof(text), "%" PRId64,
-             pass_few_rows(batch->ns, one->ns, few));
+             pass_few_rows(batch->ns, one->ns, few, one->strategy));
     ir_set_fact(t->module, PASS_TUNED_STRATEGY,
                 ir_strategy_name[batch->strategy]);
     ir_set_fact(t->module, PASS_TUNED_ROW_STRATEGY,

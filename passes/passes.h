@@ -148,9 +148,11 @@ bool pass_narrow_leaves(struct ir_module *module,
 #define PASS_TUNED_STRATEGY "tuned_strategy"
 #define PASS_TUNED_ROW_STRATEGY "tuned_row_strategy"
 #define PASS_TUNED_FEW_ROWS "tuned_few_rows"
-/* From how many rows on a tile is cheaper than rows one by one; the costs are
- * those of struct pass_costs, of the two strategies. */
-int64_t pass_few_rows(double batch, double one, double few);
+/* From how many rows on a tile is cheaper than rows one by one, or however few
+ * rows are done by `row`, the strategy for one; the costs are those of struct
+ * pass_costs, of the two strategies. */
+int64_t pass_few_rows(double batch, double one, double few,
+                      enum ir_strategy row);
 bool pass_schedule(struct ir_module *module, const struct pass_options *options,
                    struct ir_diag *diag);
 /* Whether the strategy compiles in proportion: only then it is chosen. */

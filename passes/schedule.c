@@ -23,10 +23,20 @@
 #define TILE_BYTES 16384
 #define TILE_LEAST 64
 #define TILE_MOST 1024
+/* Those of `match` are read in turn, and only its tables are to stay near. */
+#define TILE_ROWS_BYTES 65536
 
 /* Tables of `oblivious` are as large as the leaves for symmetric trees; 15 leaves
  * that 14 different tests lead to would take 2^14 entries. */
 #define TABLE_MOST_TIMES 32
+
+/* What one of some rows takes by `oblivious`, which does four at a time, of what
+ * a single one does. By `match` it is hardly less. */
+#define OBLIVIOUS_FEW 0.6
+
+/* What a tile with one row takes, of what costs.def says: 0.8 to 0.9 for eight
+ * models of the benchmark. */
+#define FEW_SHARE 0.85
 
 /* So many rows are a tile, whatever the cost model says: it is not so right. */
 #define FEW_MOST 64
@@ -94,18 +104,22 @@ static int64_t choose_tile_rows(const struct ir_forest *f, enum ir_strategy s)
     const int64_t margins = (int64_t)f->n_targets *
                             (int64_t)ir_dtype_bytes(f->sum_dtype);
     const int64_t codes = (int64_t)f->n_code_columns * (f->code_bits / 8);
-    const int64_t bytes = with_codes && codes > 0 ? codes : margins;
-    const int64_t rows = TILE_BYTES / (bytes > 0 ? bytes : 1) / TILE_LEAST *
-                         TILE_LEAST;
+    const bool in_turn = s == IR_MATCH16 || s == IR_MATCH32;
+    const int64_t bytes = in_turn ? codes + margins
+                          : with_codes && codes > 0 ? codes : margins;
+    const int64_t rows = (in_turn ? TILE_ROWS_BYTES : TILE_BYTES) /
+                         (bytes > 0 ? bytes : 1) / TILE_LEAST * TILE_LEAST;
     return rows < TILE_LEAST ? TILE_LEAST : rows > TILE_MOST ? TILE_MOST : rows;
 }
 
-int64_t pass_few_rows(double batch, double one, double few)
+int64_t pass_few_rows(double batch, double one, double few,
+                      enum ir_strategy row)
 {
     if (!isfinite(few))
         return 0;
-    /* few + (n - 1) batch = n one */
-    const double n = one > batch ? (few - batch) / (one - batch) : FEW_MOST;
+    one *= row == IR_OBLIVIOUS ? OBLIVIOUS_FEW : 1;
+    /* few = n one: a tile's work is much the same until it is full */
+    const double n = one > batch ? few / one : FEW_MOST;
     return n <= 1 ? 1 : n >= FEW_MOST ? FEW_MOST : (int64_t)ceil(n);
 }
 
@@ -183,7 +197,7 @@ static int64_t choose_few_rows(const struct ir_module *module,
     if (tuned && !options->strategy && !options->row_strategy)
         return (int64_t)fmin(fmax(strtod(tuned, NULL), 1), FEW_MOST);
     return pass_few_rows(ns[PASS_BATCH][s], ns[PASS_ONE][row],
-                         ns[PASS_FEW][s]);
+                         FEW_SHARE * ns[PASS_FEW][s], (enum ir_strategy)row);
 }
 
 /* --------------------------------------------------------------- the op -- */
