@@ -50,7 +50,7 @@ class Builder:
                               for _ in range(columns))
             return (f"weights = i8[{','.join(map(str, shape))}]"
                     f"({' '.join(numbers)}), input_scale = "
-                    f"{self.draw.choice([0.1, 20.5, 31.75, 1000])}, "
+                    f"{self.draw.choice([0.125, 20.5, 31.75, 1000])}, "
                     f"input_zero = {self.draw.choice([0, 3, 128, 255])}, "
                     f"scale = f32[{columns}]({scales})")
         text = self.tensor(shape, scale)
