@@ -248,7 +248,7 @@ static void steps(const struct conv *v, const struct strip *s,
 static int64_t steps_in_line(const struct conv *v, const struct strip *s, int n)
 {
     const int most = v->e->level->has_fma ? most_in_line : most_emulated;
-    const bool tight = n + 2 * s->vectors + 2 > v->e->level->registers;
+    const bool tight = n + 2 * s->vectors + 3 > v->e->level->registers;
     const int64_t room = tight || most < n ? 1 : most / n;
     const int64_t taps = v->w.taps, all = v->channels * taps;
     if (all <= room)

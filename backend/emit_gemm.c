@@ -27,7 +27,7 @@ enum {
     most_blocks = 8,   /* summed at once */
     chains = 8,        /* of sums that keep the units busy */
     unrolled = 256,    /* multiply-adds of one row that stand in line */
-    emulated = 16,     /* the same where each is some 20 instructions */
+    emulated = 4,      /* the same where each is some 20 instructions */
     least_part = 128   /* of k, that all rows go through at once */
 };
 
@@ -215,7 +215,8 @@ static void chain(const struct tile *t, LLVMValueRef x, LLVMValueRef w,
     }
     /* Steps in line, so that the loop itself costs little. */
     int64_t in_line = 1;
-    while (in_line * n < 16 && length % (2 * in_line) == 0)
+    while (in_line * n < (e->level->has_fma ? 16 : emulated) &&
+           length % (2 * in_line) == 0)
         in_line *= 2;
     struct be_loop loop;
     LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
@@ -293,6 +294,8 @@ static int at_once(const struct tile *t, int64_t whole)
 {
     const int n = t->rows * t->s->vectors;
     int blocks = 1;
+    if (!t->p->e->level->has_fma)
+        return 1; /* units are busy as it is */
     while (blocks < whole && blocks < most_blocks && blocks * n < chains)
         blocks++;
     return blocks;

@@ -362,7 +362,16 @@ def about_run(args):
             "commit": git_commit(), "treenail_sha256": digest.hexdigest(),
             "rounds": args.rounds, "seconds": args.seconds,
             "note": args.note,
-            "command": "tests/bench/run " + " ".join(sys.argv[1:])}
+            "command": "tests/bench/run " + " ".join(told_options())}
+
+
+def told_options():
+    """As given, but for where the results went: that is of this machine."""
+    words = list(sys.argv[1:])
+    while "--results" in words:
+        at = words.index("--results")
+        del words[at:at + 2]
+    return words
 
 
 def is_done(path, about, names):

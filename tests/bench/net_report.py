@@ -16,8 +16,8 @@ from report import OURS, best_peer, counted, notes_table_of, pyplot, ratio, \
     size, table
 
 STYLE = {"treenail": ("#000000", "D"), "onnxruntime": ("#1f78b4", "s"),
-         "openvino": ("#6a3d9a", "s"), "litert": ("#e6ab02", "s"), "torch": ("#d95f02", "o"),
-         "torch-compile": ("#e31a1c", "v"),
+         "openvino": ("#6a3d9a", "s"), "litert": ("#e6ab02", "s"),
+         "torch": ("#d95f02", "o"), "torch-compile": ("#e31a1c", "v"),
          "emx": ("#66a61e", "^"), "emx-fast": ("#1b9e77", "^"),
          "tvm": ("#a6761d", "v"), "iree": ("#e7298a", "v")}
 
@@ -25,7 +25,7 @@ STYLE = {"treenail": ("#000000", "D"), "onnxruntime": ("#1f78b4", "s"),
 GOALS = [
     ("MLP of a few thousand parameters, batch 1, of ONNX Runtime's", 20,
      ("mlp-10-32-32-1", "mlp-16-64-32-4"), 1, "onnxruntime"),
-    ("CNN of MNIST's size, batch 1, of the best", 2, 
+    ("CNN of MNIST's size, batch 1, of the best", 2,
      ("mnist-cnn", "lenet-5", "mnist-wide"), 1, None),
     ("LSTM, batch 1, of the best", 1.5, ("lstm-64", "lstm-128"), 1, None),
     ("GEMM-bound batches, of the best", 1, ("gemm-1024",), 64, None),
