@@ -1,5 +1,5 @@
-/* emit_match.c: the strategies `match16` and `match32`, which do not jump on what
- * a row answers; and `raw8` and `raw16`, which are the same on the row's own
+/* emit_match.c: the strategies `match16` and `match32`, which do not jump on
+ * what a row answers; and `raw8` and `raw16`, which are the same on the row's own
  * numbers.
  *
  * A tree is cut into clusters of up to 15 or 31 nodes, or 7 (ir/clusters.c).
@@ -17,8 +17,8 @@
  * second one of those that have not come to a leaf, and so on, so that no step
  * waits for the one before; then their leaf values are added, in order. The
  * code is loops over tables, which do not grow with the forest; what limits it
- * is how many instructions a step takes, and for large forests how many bytes of
- * the tables a row reads. First clusters lie together, in the order of the
+ * is how many instructions a step takes, and for large forests how many bytes
+ * of the tables a row reads. First clusters lie together, in the order of the
  * trees, and the others behind them.
  *
  * One row goes through all trees. Several rows take turns at blocks of trees,
@@ -364,8 +364,8 @@ static LLVMValueRef first_lane(struct match *m, LLVMValueRef is, int64_t bytes)
                         be_i64(e, bytes), "");
 }
 
-/* The words of set tests or-ed to the answers of the cluster number `number`, an
- * i64, both as i32. */
+/* The words of set tests or-ed to the answers of the cluster number `number`,
+ * an i64, both as i32. */
 static LLVMValueRef add_set_words(struct match *m, LLVMValueRef number,
                                   LLVMValueRef answers)
 {
@@ -459,7 +459,7 @@ static void load_row(struct match *m, LLVMValueRef row)
     load_set_rows(m, codes);
 }
 
-/* The next step of active number i, of trees from `first` on, as step() has it. */
+/* The next step of active number i, of trees from `first` on: see step(). */
 static LLVMValueRef next_step(struct match *m, LLVMValueRef first,
                               LLVMValueRef i, LLVMValueRef n)
 {
@@ -685,8 +685,8 @@ static void add_trees_to_rows(struct match *m, LLVMValueRef first,
     be_loop_end(e, &row);
 }
 
-/* So few rows that a block has hardly more items than one of a single row go one
- * by one, by `one`. */
+/* So few rows that a block has hardly more items than one of a single row go
+ * one by one, by `one`. */
 static void emit_few(struct match *m, LLVMValueRef one, LLVMValueRef codes,
                      LLVMValueRef margins, LLVMValueRef n_rows)
 {

@@ -82,8 +82,8 @@ static void store_places(struct oblivious_one *o, LLVMValueRef group)
     }
 }
 
-/* Where the table of the group's tree number k starts, in leaves; `first` is the
- * group's first tree in the run. */
+/* Where the table of the group's tree number k starts, in leaves; `first` is
+ * the group's first tree in the run. */
 static LLVMValueRef table_of(struct oblivious_one *o, LLVMValueRef first,
                              LLVMValueRef k)
 {
@@ -164,7 +164,7 @@ static void add_group(struct oblivious_one *o, LLVMValueRef first,
     add_leaves(o, first, n, sum);
 }
 
-/* All groups of the run; the sum is in a register if leaves are of one value. */
+/* All groups of the run; the sum of leaves of one value is in a register. */
 static void add_groups(struct oblivious_one *o)
 {
     struct be_emitter *e = o->e;
@@ -184,8 +184,8 @@ static void add_groups(struct oblivious_one *o)
         be_store(e, sum, o->margin);
 }
 
-/* The same for all rows, a multiple of `few`: each group for all of them, so that
- * its tables are near from then on. */
+/* The same for all rows, a multiple of `few`: each group for all of them, so
+ * that its tables are near from then on. */
 static void add_groups_to_rows(struct oblivious_one *o, LLVMValueRef codes,
                                LLVMValueRef n_rows)
 {
@@ -213,8 +213,8 @@ static void add_groups_to_rows(struct oblivious_one *o, LLVMValueRef codes,
     be_repeat_end(e, &group, o->n_trees);
 }
 
-/* fn(codes, margin, groups, entries, n_trees) for trees of n_tests tests and one
- * row; or, with one more argument n_rows, a multiple of `few`, for several. */
+/* fn(codes, margin, groups, entries, n_trees) for trees of n_tests tests and
+ * one row; or, with one more argument n_rows, a multiple of `few`, for several. */
 static LLVMValueRef emit_run(struct oblivious_one *o, int n_tests)
 {
     struct be_emitter *e = o->e;
@@ -280,8 +280,7 @@ static LLVMValueRef emit_all(struct oblivious_one *o, int n_rows)
     return fn;
 }
 
-/* fn(codes, margins, n_rows): `few` rows at a time, and what is left one by one.
- */
+/* fn(codes, margins, n_rows): `few` rows at a time, what is left one by one. */
 static LLVMValueRef emit_rows(struct oblivious_one *o, LLVMValueRef one)
 {
     struct be_emitter *e = o->e;
@@ -294,7 +293,8 @@ static LLVMValueRef emit_rows(struct oblivious_one *o, LLVMValueRef one)
     LLVMValueRef codes = LLVMGetParam(fn, 0), margins = LLVMGetParam(fn, 1);
     LLVMValueRef n_rows = LLVMGetParam(fn, 2);
     LLVMValueRef together = LLVMBuildAnd(e->b, n_rows, be_i64(e, -few), "");
-    LLVMBasicBlockRef are_some = be_block(e, "some"), rest = be_block(e, "rest");
+    LLVMBasicBlockRef are_some = be_block(e, "some");
+    LLVMBasicBlockRef rest = be_block(e, "rest");
     LLVMBuildCondBr(
         e->b, LLVMBuildICmp(e->b, LLVMIntSGT, together, be_i64(e, 0), ""),
         are_some, rest);

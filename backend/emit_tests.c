@@ -134,8 +134,8 @@ void be_tests_append(const struct be_tests *t, const int32_t *node,
 
 /* --------------------------------------------------------------- lookup -- */
 
-/* Whether codes of 16 bits are found 64 at a time, by AVX-512's shuffle of words
- * of two registers; of one, where 32 are enough. */
+/* Whether codes of 16 bits are found 64 at a time, by AVX-512's shuffle of
+ * words of two registers; of one, where 32 are enough. */
 static bool by_words(const struct be_tests *t)
 {
     return t->e->level->has_masks && t->forest->code_bytes == 2 &&

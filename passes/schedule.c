@@ -30,8 +30,8 @@
  * that 14 different tests lead to would take 2^14 entries. */
 #define TABLE_MOST_TIMES 32
 
-/* What one of some rows takes by `oblivious`, which does four at a time, of what
- * a single one does. By `match` it is hardly less. */
+/* What one of some rows takes by `oblivious`, which does four at a time, of
+ * what a single one does. By `match` it is hardly less. */
 #define OBLIVIOUS_FEW 0.6
 
 /* What a tile with one row takes, of what costs.def says: 0.8 to 0.9 for eight
