@@ -121,7 +121,8 @@ static LLVMValueRef emit_steps(struct be_emitter *e, LLVMValueRef step,
     be_loop_begin(e, &loop, be_i64(e, 0), LLVMGetParam(fn, 2), 1);
     LLVMValueRef row = LLVMBuildMul(e->b, loop.index, LLVMGetParam(fn, 3), "");
     LLVMValueRef args[] = {
-        LLVMGetParam(fn, 0), be_at(e, be_type(e, dtype), LLVMGetParam(fn, 1), row),
+        LLVMGetParam(fn, 0),
+        be_at(e, be_type(e, dtype), LLVMGetParam(fn, 1), row),
         be_at_times(e, be_type(e, value->type.dtype), LLVMGetParam(fn, 4),
                     loop.index, moves),
         LLVMGetParam(fn, 5)};

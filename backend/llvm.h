@@ -802,48 +802,6 @@ int64_t be_contributions_work(const struct be_emitter *e,
 void be_dispatch_emit(struct be_emitter *e, LLVMValueRef *level,
                       LLVMValueRef *limit);
 
-/* ------------------------------------------------------- emit_library.c -- */
-
-/* Everything: kernels, entry points, golden rows, the tn_model. */
-void be_library_emit(struct be_emitter *e, const struct ir_module *source,
-                     int n_golden);
-/* What has a place of its own, an input say, as an output. */
-void be_copy_out(struct be_emitter *e);
-/* Marks in `needed`, by id, what a value is computed from, itself included. */
-void be_mark_slice(const struct be_emitter *e, const struct ir_value *value,
-                   bool *needed);
-/* Lowers the ops that e->needed has something of. */
-void be_lower_slice(struct be_emitter *e);
-/* Where buffers are: on this function's stack or in the caller's scratch. */
-LLVMValueRef be_workspace(struct be_emitter *e, const struct be_layout *layout,
-                          LLVMValueRef scratch);
-/* The entry point NAME_suffix: checks its arguments, and calls run[level *
- * n_outputs + output] with them but the first, the output's number. The last is
- * scratch, and of steps the second the state. */
-LLVMValueRef be_entry_emit(struct be_emitter *e, const char *suffix,
-                           LLVMTypeRef *params, int n_params,
-                           LLVMValueRef level_fn, LLVMValueRef *run,
-                           int n_outputs, bool needs_scratch);
-LLVMValueRef be_struct(struct be_emitter *e, LLVMValueRef *fields, unsigned n);
-/* A private constant of n items; NULL of none. */
-LLVMValueRef be_array(struct be_emitter *e, const char *name, LLVMTypeRef type,
-                      LLVMValueRef *items, size_t n);
-/* Exports a struct whose field number `own_size` is its size. */
-void be_export_struct(struct be_emitter *e, const char *suffix,
-                      LLVMValueRef *fields, unsigned n, int own_size);
-
-/* ---------------------------------------------------------- emit_step.c -- */
-
-/* The functions of time steps, and the tn_stream. */
-void be_steps_emit(struct be_emitter *e, LLVMValueRef level_fn);
-/* Bytes of a half of the state; of the state. */
-int64_t be_state_half(const struct ir_stream *stream, int64_t *memory_at);
-int64_t be_state_bytes(const struct ir_stream *stream);
-/* The numbers in a time step's row. */
-int64_t be_step_elements(const struct ir_stream *stream);
-/* What the caller must supply for a step. */
-int64_t be_step_scratch_bytes(const struct be_emitter *e);
-
 /* ---------------------------------------------------------- artifact.c -- */
 
 /* The object file's bytes, generated once; they belong to the artifact. */
@@ -870,5 +828,7 @@ bool be_link_wasm(const void *object, size_t size, const char *name,
                   struct ir_diag *diag);
 bool be_archive(const void *object, size_t size, const char *name,
                 const char *path, struct ir_diag *diag);
+
+#include "backend/library.h"
 
 #endif

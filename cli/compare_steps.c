@@ -14,8 +14,8 @@
 
 bool cli_no_step(const char *why, struct ir_diag *diag)
 {
-    return ir_error(diag, ir_loc_file(NULL), "the model cannot be taken step by "
-                    "step: %s", why);
+    return ir_error(diag, ir_loc_file(NULL),
+                    "the model cannot be taken step by step: %s", why);
 }
 
 int cli_stream(struct ir_stream **stream, struct ir_module *source,

@@ -2,7 +2,7 @@
  * or time, of which the user says how many steps there are (fe_import_time).
  *
  * The batch is the first dim, or the second of three and more, which is where
- * recurrent layers have it; where that leaves a choice, the dims' names tell. */
+ * recurrent layers have it; where that leaves a choice, names tell. */
 #include "frontend/onnx.h"
 
 #include <ctype.h>

@@ -1,8 +1,8 @@
 /* steps.h: what a model computes of one time step, and what it remembers.
  *
  * A step is a module of its own, so that the interpreter defines it, passes
- * rewrite it and the backend lowers it as they do any other: its first column is
- * the time step, the others are what was remembered; its first outputs are the
+ * rewrite it and the backend lowers it as they do any other: column 0 is the
+ * time step, the others are what was remembered; its first outputs are the
  * model's, the others are what is to be remembered. passes/stream.c makes one.
  */
 #ifndef TREENAIL_IR_STEPS_H

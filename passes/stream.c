@@ -1,6 +1,6 @@
 /* stream.c: a model of a whole sequence -> what it computes at one time step.
  *
- * Time comes in as a dim of an input. It is followed through the ops: each value
+ * Time comes in as a dim of an input. It is followed through the ops: a value
  * is still (the same at all steps), a series (one for each step), or the latest
  * (made of all steps so far). stream_ops.c says what an op on a series is at a
  * step: the same op on what is there of one step, mostly. A recurrent layer and
@@ -357,8 +357,8 @@ static bool add_output(struct streamer *s, int o)
     if (v->kind == STREAM_SERIES) {
         *time = v->time;
         if (v->start < 0)
-            return stream_refuse(s, "the output %.100s begins %lld steps before "
-                                 "the sequence", old->name,
+            return stream_refuse(s, "the output %.100s begins %lld steps "
+                                 "before the sequence", old->name,
                                  (long long)-v->start);
         if (v->start + v->time.steps != s->n_steps)
             return stream_refuse(

@@ -17,7 +17,7 @@ enum stream_kind {
 struct stream_value {
     enum stream_kind kind;
     struct ir_time time; /* of a series */
-    int64_t start; /* the step of its first: below 0 where it was padded in front,
+    int64_t start; /* the step of its first: below 0 where it was padded,
                       above 0 where it takes some steps to begin */
     double fill;   /* what is before step 0, where start is below 0 */
     struct ir_value *step; /* what computes it in the step's module */

@@ -1,6 +1,6 @@
 /* stream_ops.c: what each op on a series is at one time step.
  *
- * A series lies as [outer][steps][inner], whatever its dims are, so that what is
+ * A series lies as [outer][steps][inner], whatever its dims are, so what is
  * reshaped in between keeps its steps. Each function says how the result lies,
  * and builds the op on operands that have one step: [outer][inner]. */
 #include "passes/stream.h"
@@ -86,8 +86,8 @@ static struct ir_value *one_place(struct streamer *s,
 }
 
 /* An operand at a step, where time is the dim `from_end` of all, counted from
- * the last: a series that has it there and starts with `like`, or what is still.
- */
+ * the last: a series that has it there and starts with `like`, or what is
+ * still. */
 static struct ir_value *beside(struct streamer *s, int i, int from_end,
                                const struct stream_value *like)
 {
@@ -341,7 +341,8 @@ static bool view_steps(struct streamer *s)
                         (struct part){type->dim[i], ints(op, "strides")[i]},
                         &sight))
             return false;
-    if (sight.low + sight.low_from < 0 || sight.low + sight.low_to >= t->inner ||
+    if (sight.low + sight.low_from < 0 ||
+        sight.low + sight.low_to >= t->inner ||
         sight.first + sight.n > t->steps)
         return stream_refuse(s, "mixes steps");
     *v = *x;

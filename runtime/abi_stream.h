@@ -10,7 +10,7 @@
  * addresses. Two calls at once need two states.
  *
  * Time steps. Of a row of the model, element (o, t, i) of row_outer x n_steps x
- * row_inner, from row_start on, belongs to time step t; the row of a step is its
+ * row_inner, from row_start on, belongs to time step t; a step's row is its
  * row_outer x row_inner numbers, end to end. n_steps is how many steps the
  * predict functions take; steps taken one by one have no end.
  *
@@ -93,8 +93,8 @@ static inline int tn_selftest_step(const struct tn_model *model,
 }
 
 /* Checks the library on this CPU: takes the golden rows step by step and
- * compares every bit (a NaN equals any NaN). `state`, `scratch` as ever; `row` is
- * room for the row of a step, `out` for an output's elements. Returns -1 when
+ * compares every bit (a NaN equals any NaN). `state`, `scratch` as ever; `row`
+ * is room for the row of a step, `out` for an output's elements. Returns -1 when
  * all bits agree, else the first row that differs. */
 static inline int64_t tn_selftest_steps(const struct tn_model *model,
                                         const struct tn_stream *stream,

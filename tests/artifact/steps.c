@@ -1,6 +1,6 @@
-/* steps.c: a library compiled with --streaming, MODEL_HEADER, tried by itself at
- * every ISA level that this CPU has: its golden rows step by step; several steps
- * a call; a state that is copied and gone back to; and what it refuses. Prints
+/* steps.c: a library compiled with --streaming, MODEL_HEADER, tried at every
+ * ISA level that this CPU has: its golden rows step by step; several steps a
+ * call; a state that is copied and gone back to; and what it refuses. Prints
  * what went wrong and returns 1. */
 #include MODEL_HEADER
 
