@@ -72,7 +72,7 @@ static void deep_chains(void **state)
         compile(module, true, &f, &strategy);
         assert_int_equal(f.n_nodes, 1000000);
         assert_int_equal(f.code_bits, 0);
-        assert_string_equal(strategy, "walk");
+        assert_string_equal(strategy, "raw16");
         ir_module_free(module);
     }
 }
