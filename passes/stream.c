@@ -17,7 +17,7 @@
 
 /* ------------------------------------------------------------------ words */
 
-bool stream_refuse(struct streamer *s, const char *what, ...)
+bool pass_stream_refuse(struct streamer *s, const char *what, ...)
 {
     va_list args;
     s->why->length = 0;
@@ -32,30 +32,30 @@ bool stream_refuse(struct streamer *s, const char *what, ...)
     return false;
 }
 
-const struct stream_value *stream_operand(const struct streamer *s, int i)
+const struct stream_value *pass_stream_operand(const struct streamer *s, int i)
 {
     return &s->value[s->op->operand[i]->id];
 }
 
 /* --------------------------------------------------------------- building */
 
-struct ir_op *stream_append(struct streamer *s, enum ir_op_kind kind, int n,
-                            struct ir_value *const *operands, int n_attrs,
-                            const struct ir_attr *attrs)
+struct ir_op *pass_stream_append(struct streamer *s, enum ir_op_kind kind,
+                                 int n, struct ir_value *const *operands,
+                                 int n_attrs, const struct ir_attr *attrs)
 {
     struct ir_op *op =
         ir_add_op(s->step, kind, n, operands, n_attrs, attrs, &s->diag);
     if (!op)
-        stream_refuse(s, "has no step: %s",
-                      s->diag.n_messages ? s->diag.message[0] : "");
+        pass_stream_refuse(s, "has no step: %s",
+                           s->diag.n_messages ? s->diag.message[0] : "");
     else if (s->op)
         op->loc = s->op->loc;
     return op;
 }
 
-struct ir_op *stream_copy(struct streamer *s, int n,
-                          struct ir_value *const *operands, int n_attrs,
-                          const struct ir_attr *attrs)
+struct ir_op *pass_stream_copy(struct streamer *s, int n,
+                               struct ir_value *const *operands, int n_attrs,
+                               const struct ir_attr *attrs)
 {
     const struct ir_op *old = s->op;
     struct ir_attr *all = ir_alloc_array(
@@ -69,33 +69,34 @@ struct ir_op *stream_copy(struct streamer *s, int n,
         if (same == n_attrs)
             all[count++] = old->attr[i];
     }
-    return stream_append(s, old->kind, n, operands, count, all);
+    return pass_stream_append(s, old->kind, n, operands, count, all);
 }
 
-struct ir_attr stream_ints(struct streamer *s, const char *name, int n,
-                           const int64_t *numbers)
+struct ir_attr pass_stream_ints(struct streamer *s, const char *name, int n,
+                                const int64_t *numbers)
 {
     return ir_tensor_attr(name, ir_tensor_copy(s->step, IR_I64, n, numbers));
 }
 
-struct ir_value *stream_view(struct streamer *s, struct ir_value *x, int rank,
-                             const int64_t *dims, const int64_t *strides,
-                             int64_t offset)
+struct ir_value *pass_stream_view(struct streamer *s, struct ir_value *x,
+                                  int rank, const int64_t *dims,
+                                  const int64_t *strides, int64_t offset)
 {
-    const struct ir_attr attrs[] = {stream_ints(s, "shape", rank, dims),
-                                    stream_ints(s, "strides", rank, strides),
-                                    ir_int("offset", offset)};
-    struct ir_op *op = stream_append(s, IR_OP_view, 1, &x, 3, attrs);
+    const struct ir_attr attrs[] = {
+        pass_stream_ints(s, "shape", rank, dims),
+        pass_stream_ints(s, "strides", rank, strides),
+        ir_int("offset", offset)};
+    struct ir_op *op = pass_stream_append(s, IR_OP_view, 1, &x, 3, attrs);
     return op ? &op->result[0] : NULL;
 }
 
-struct ir_value *stream_reshape(struct streamer *s, struct ir_value *x,
-                                int rank, const int64_t *dims)
+struct ir_value *pass_stream_reshape(struct streamer *s, struct ir_value *x,
+                                     int rank, const int64_t *dims)
 {
     int64_t strides[IR_MAX_RANK], stride = 1;
     for (int i = rank; i-- > 0; stride *= dims[i])
         strides[i] = stride;
-    return stream_view(s, x, rank, dims, strides, 0);
+    return pass_stream_view(s, x, rank, dims, strides, 0);
 }
 
 static struct ir_value *add_input(struct streamer *s, const char *name,
@@ -106,28 +107,30 @@ static struct ir_value *add_input(struct streamer *s, const char *name,
     for (int i = 0; i < rank; i++)
         n *= dims[i];
     ir_add_column(s->step, name, n == 1 ? IR_NUMBER : IR_TENSOR_COLUMN, n);
-    const struct ir_attr attrs[] = {
-        ir_int("first", s->step->n_columns - 1), ir_int("count", 1),
-        ir_string("dtype", ir_dtype_name(dtype)),
-        stream_ints(s, "shape", rank, dims)};
-    struct ir_op *op = stream_append(s, IR_OP_input, 0, NULL, 4, attrs);
+    const struct ir_attr attrs[] = {ir_int("first", s->step->n_columns - 1),
+                                    ir_int("count", 1),
+                                    ir_string("dtype", ir_dtype_name(dtype)),
+                                    pass_stream_ints(s, "shape", rank, dims)};
+    struct ir_op *op = pass_stream_append(s, IR_OP_input, 0, NULL, 4, attrs);
     return op ? &op->result[0] : NULL;
 }
 
-bool stream_has_room(struct streamer *s, int64_t n, int64_t each)
+bool pass_stream_has_room(struct streamer *s, int64_t n, int64_t each)
 {
     int64_t left = IR_MAX_ELEMENTS;
     for (int i = 0; i < s->stream->n_memories; i++)
         left -= s->stream->memory[i].elements;
     return n <= left / each ||
-           stream_refuse(s, "would remember %lld times %lld numbers (there may "
-                         "be %d in all)", (long long)n, (long long)each,
-                         IR_MAX_ELEMENTS);
+           pass_stream_refuse(
+               s,
+               "would remember %lld times %lld numbers (there may "
+               "be %d in all)",
+               (long long)n, (long long)each, IR_MAX_ELEMENTS);
 }
 
-struct ir_value *stream_remember(struct streamer *s, enum ir_dtype dtype,
-                                 int rank, const int64_t *dims,
-                                 const void *first, int *memory)
+struct ir_value *pass_stream_remember(struct streamer *s, enum ir_dtype dtype,
+                                      int rank, const int64_t *dims,
+                                      const void *first, int *memory)
 {
     struct ir_stream *stream = s->stream;
     const int i = stream->n_memories++;
@@ -186,7 +189,8 @@ static struct ir_op **ops_of(struct streamer *s, const struct ir_value *value,
     return ops;
 }
 
-const void *stream_evaluate(struct streamer *s, const struct ir_value *value)
+const void *pass_stream_evaluate(struct streamer *s,
+                                 const struct ir_value *value)
 {
     const double nothing = 0;
     const struct ir_rows row = {IR_F64, &nothing, 1, 0, 0};
@@ -223,7 +227,7 @@ const void *stream_evaluate(struct streamer *s, const struct ir_value *value)
 
 /* ------------------------------------------------------------------- time */
 
-int64_t stream_inner(const struct ir_type *type, int axis)
+int64_t pass_stream_inner(const struct ir_type *type, int axis)
 {
     int64_t inner = 1;
     for (int i = axis + 1; i < type->rank; i++)
@@ -231,7 +235,7 @@ int64_t stream_inner(const struct ir_type *type, int axis)
     return inner;
 }
 
-int stream_axis(const struct ir_value *value, const struct ir_time *time)
+int pass_stream_axis(const struct ir_value *value, const struct ir_time *time)
 {
     int64_t inner = 1;
     for (int i = value->type.rank; i-- > 0; inner *= value->type.dim[i])
@@ -262,14 +266,14 @@ static bool fit(struct streamer *s, const struct ir_value *old)
     struct stream_value *v = &s->value[old->id];
     struct ir_type want = old->type;
     if (v->kind == STREAM_SERIES && !step_type(&old->type, &v->time, &want))
-        return stream_refuse(s, "has its steps in several dims");
+        return pass_stream_refuse(s, "has its steps in several dims");
     if (ir_type_equal(&v->step->type, &want))
         return true;
     if (ir_type_volume(&v->step->type) != ir_type_volume(&want))
-        return stream_refuse(s, "has no step of its own");
+        return pass_stream_refuse(s, "has no step of its own");
     if (want.rank == 0)
         want = ir_type_vector(want.dtype, 1);
-    v->step = stream_reshape(s, v->step, want.rank, want.dim);
+    v->step = pass_stream_reshape(s, v->step, want.rank, want.dim);
     return v->step != NULL;
 }
 
@@ -279,13 +283,15 @@ static bool settle(struct streamer *s, struct stream_value *v)
     if (v->kind != STREAM_SERIES || v->time.steps != 1)
         return true;
     if (v->start + 1 != s->n_steps)
-        return stream_refuse(s, "takes step %lld alone, which is not the last",
-                             (long long)v->start);
+        return pass_stream_refuse(
+            s, "takes step %lld alone, which is not the last",
+            (long long)v->start);
     v->kind = STREAM_LATEST;
     /* A view takes the last of what is there at each step. */
     if (s->op->kind == IR_OP_view)
-        v->start = stream_operand(s, 0)->start > 0 ? stream_operand(s, 0)->start
-                                                   : 0;
+        v->start = pass_stream_operand(s, 0)->start > 0
+                       ? pass_stream_operand(s, 0)->start
+                       : 0;
     return true;
 }
 
@@ -299,11 +305,12 @@ static bool copy_op(struct streamer *s, enum stream_kind kind)
     struct ir_value **x = ir_alloc_array(
         &s->scratch, (size_t)old->n_operands + 1, sizeof(*x));
     for (int i = 0; i < old->n_operands; i++) {
-        x[i] = stream_operand(s, i)->step;
-        start = stream_operand(s, i)->start > start
-                    ? stream_operand(s, i)->start : start;
+        x[i] = pass_stream_operand(s, i)->step;
+        start = pass_stream_operand(s, i)->start > start
+                    ? pass_stream_operand(s, i)->start
+                    : start;
     }
-    struct ir_op *op = stream_copy(s, old->n_operands, x, 0, NULL);
+    struct ir_op *op = pass_stream_copy(s, old->n_operands, x, 0, NULL);
     for (int r = 0; op && r < old->n_results; r++)
         s->value[old->result[r].id] = (struct stream_value){
             .kind = kind, .start = start, .step = &op->result[r]};
@@ -315,26 +322,28 @@ static bool add_op(struct streamer *s)
     const struct ir_op *op = s->op;
     bool series = false, latest = false, other = op->kind == IR_OP_input;
     for (int i = 0; i < op->n_operands; i++) {
-        const enum stream_kind kind = stream_operand(s, i)->kind;
+        const enum stream_kind kind = pass_stream_operand(s, i)->kind;
         series = series || kind == STREAM_SERIES;
         latest = latest || kind == STREAM_LATEST;
         other = other || kind == STREAM_OTHER;
     }
     if (op->kind == IR_OP_trees || op->kind == IR_OP_contributions)
-        return stream_refuse(s, "is no op of nets");
+        return pass_stream_refuse(s, "is no op of nets");
     if (other) {
         for (int r = 0; r < op->n_results; r++)
             s->value[op->result[r].id].kind = STREAM_OTHER;
-        return !series || stream_refuse(s, "has a second input besides time");
+        return !series ||
+               pass_stream_refuse(s, "has a second input besides time");
     }
     if (!series)
         return copy_op(s, latest ? STREAM_LATEST : STREAM_STILL);
     if (latest)
-        return stream_refuse(s, "takes what only the last step gives to all "
-                             "steps");
+        return pass_stream_refuse(s,
+                                  "takes what only the last step gives to all "
+                                  "steps");
     struct stream_value *v = &s->value[op->result[0].id];
     v->kind = STREAM_SERIES;
-    if (!stream_op(s, op) || !settle(s, v))
+    if (!pass_stream_op(s, op) || !settle(s, v))
         return false;
     for (int r = 0; r < op->n_results; r++)
         if (!fit(s, &op->result[r]))
@@ -351,20 +360,22 @@ static bool add_output(struct streamer *s, int o)
     struct ir_time *time = &s->stream->output[o];
     s->op = NULL;
     if (v->kind == STREAM_OTHER)
-        return stream_refuse(s, "the output %.100s is made of another input",
-                             old->name);
+        return pass_stream_refuse(
+            s, "the output %.100s is made of another input", old->name);
     *time = (struct ir_time){ir_type_volume(&old->value->type), 0, 1};
     if (v->kind == STREAM_SERIES) {
         *time = v->time;
         if (v->start < 0)
-            return stream_refuse(s, "the output %.100s begins %lld steps "
-                                 "before the sequence", old->name,
-                                 (long long)-v->start);
+            return pass_stream_refuse(s,
+                                      "the output %.100s begins %lld steps "
+                                      "before the sequence",
+                                      old->name, (long long)-v->start);
         if (v->start + v->time.steps != s->n_steps)
-            return stream_refuse(
-                s, v->start + v->time.steps > s->n_steps
-                       ? "the output %.100s looks %lld steps ahead"
-                       : "the output %.100s ends %lld steps early",
+            return pass_stream_refuse(
+                s,
+                v->start + v->time.steps > s->n_steps
+                    ? "the output %.100s looks %lld steps ahead"
+                    : "the output %.100s ends %lld steps early",
                 old->name,
                 (long long)llabs(v->start + v->time.steps - s->n_steps));
     }
@@ -387,8 +398,9 @@ static bool add_outputs(struct streamer *s)
         if (!add_output(s, o))
             return false;
     if (stream->n_memories == 0)
-        return stream_refuse(s, "no op remembers anything from one step to the "
-                             "next");
+        return pass_stream_refuse(
+            s, "no op remembers anything from one step to the "
+               "next");
     for (int i = 0; i < stream->n_memories; i++) {
         char *name = ir_sprintf(&s->scratch, "memory %d", i);
         while (ir_find_output(s->step, name) >= 0)
@@ -406,7 +418,7 @@ static bool add_time(struct streamer *s, const struct ir_op *input, int axis)
     const struct ir_column *column =
         &s->model->columns[ir_attr_int(input, "first")];
     struct stream_value *v = &s->value[input->result[0].id];
-    const int64_t inner = stream_inner(type, axis);
+    const int64_t inner = pass_stream_inner(type, axis);
     int64_t dims[IR_MAX_RANK];
     memcpy(dims, type->dim, sizeof(dims));
     dims[axis] = 1;
@@ -449,7 +461,7 @@ static struct ir_stream *attempt(struct streamer *s, const bool *needed,
         s->diag.n_messages = 0;
         if (ir_verify(s->step, &s->diag))
             return s->stream;
-        stream_refuse(s, "its step is no model: %s", s->diag.message[0]);
+        pass_stream_refuse(s, "its step is no model: %s", s->diag.message[0]);
     }
     ir_module_free(s->step);
     return NULL;

@@ -41,52 +41,53 @@ struct streamer {
 /* ------------------------------------------------------------ stream.c -- */
 
 /* Says that there is no step since the op `what`...; returns false. */
-bool stream_refuse(struct streamer *s, const char *what, ...)
+bool pass_stream_refuse(struct streamer *s, const char *what, ...)
     IR_PRINTF(2, 3);
 
 /* Operand i of the op that is being looked at. */
-const struct stream_value *stream_operand(const struct streamer *s, int i);
+const struct stream_value *pass_stream_operand(const struct streamer *s, int i);
 
 /* Appends an op to the step; NULL, with `why`, when it does not fit. */
-struct ir_op *stream_append(struct streamer *s, enum ir_op_kind kind, int n,
-                            struct ir_value *const *operands, int n_attrs,
-                            const struct ir_attr *attrs);
+struct ir_op *pass_stream_append(struct streamer *s, enum ir_op_kind kind,
+                                 int n, struct ir_value *const *operands,
+                                 int n_attrs, const struct ir_attr *attrs);
 /* The op that is being looked at, of those operands, some attributes being
  * these. */
-struct ir_op *stream_copy(struct streamer *s, int n,
-                          struct ir_value *const *operands, int n_attrs,
-                          const struct ir_attr *attrs);
+struct ir_op *pass_stream_copy(struct streamer *s, int n,
+                               struct ir_value *const *operands, int n_attrs,
+                               const struct ir_attr *attrs);
 /* A view of x. */
-struct ir_value *stream_view(struct streamer *s, struct ir_value *x, int rank,
-                             const int64_t *dims, const int64_t *strides,
-                             int64_t offset);
+struct ir_value *pass_stream_view(struct streamer *s, struct ir_value *x,
+                                  int rank, const int64_t *dims,
+                                  const int64_t *strides, int64_t offset);
 /* x, dense, in another shape. */
-struct ir_value *stream_reshape(struct streamer *s, struct ir_value *x,
-                                int rank, const int64_t *dims);
-struct ir_attr stream_ints(struct streamer *s, const char *name, int n,
-                           const int64_t *numbers);
+struct ir_value *pass_stream_reshape(struct streamer *s, struct ir_value *x,
+                                     int rank, const int64_t *dims);
+struct ir_attr pass_stream_ints(struct streamer *s, const char *name, int n,
+                                const int64_t *numbers);
 
 /* The numbers of a value that is still, in the step's arena. */
-const void *stream_evaluate(struct streamer *s, const struct ir_value *value);
+const void *pass_stream_evaluate(struct streamer *s,
+                                 const struct ir_value *value);
 /* Whether so many numbers more can be remembered: n of `each`. */
-bool stream_has_room(struct streamer *s, int64_t n, int64_t each);
+bool pass_stream_has_room(struct streamer *s, int64_t n, int64_t each);
 /* What is remembered from the last step, which starts as `first`; the caller
  * sets s->kept[] of its number, *memory. */
-struct ir_value *stream_remember(struct streamer *s, enum ir_dtype dtype,
-                                 int rank, const int64_t *dims,
-                                 const void *first, int *memory);
+struct ir_value *pass_stream_remember(struct streamer *s, enum ir_dtype dtype,
+                                      int rank, const int64_t *dims,
+                                      const void *first, int *memory);
 
 /* The dim of a value along which time goes, when that is a dim of its own; or
  * -1. */
-int stream_axis(const struct ir_value *value, const struct ir_time *time);
+int pass_stream_axis(const struct ir_value *value, const struct ir_time *time);
 /* Numbers from one place along a dim to the next. */
-int64_t stream_inner(const struct ir_type *type, int axis);
+int64_t pass_stream_inner(const struct ir_type *type, int axis);
 
 /* -------------------------------------------------------- stream_ops.c -- */
 
 /* Builds what the op is at a step, of operands of which one is a series, and
  * sets what result 0 is, but for its kind, and s->value[].step of all results.
  */
-bool stream_op(struct streamer *s, const struct ir_op *op);
+bool pass_stream_op(struct streamer *s, const struct ir_op *op);
 
 #endif

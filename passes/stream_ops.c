@@ -24,9 +24,9 @@ static bool copy_one(struct streamer *s, const struct ir_time *time,
                      int n_attrs, const struct ir_attr *attrs)
 {
     struct stream_value *v = &s->value[s->op->result[0].id];
-    const struct stream_value *x = stream_operand(s, 0);
+    const struct stream_value *x = pass_stream_operand(s, 0);
     struct ir_value *operand = x->step;
-    struct ir_op *op = stream_copy(s, 1, &operand, n_attrs, attrs);
+    struct ir_op *op = pass_stream_copy(s, 1, &operand, n_attrs, attrs);
     v->time = *time;
     v->start = x->start;
     if (op)
@@ -36,14 +36,15 @@ static bool copy_one(struct streamer *s, const struct ir_time *time,
 
 static bool refuse_padding(struct streamer *s)
 {
-    return stream_refuse(s, "takes steps before the first, which pad made");
+    return pass_stream_refuse(s,
+                              "takes steps before the first, which pad made");
 }
 
 /* --------------------------------------------------------------- elements */
 
 static bool same_elements(struct streamer *s)
 {
-    const struct stream_value *x = stream_operand(s, 0);
+    const struct stream_value *x = pass_stream_operand(s, 0);
     return x->start < 0 ? refuse_padding(s)
                         : copy_one(s, &x->time, 0, NULL);
 }
@@ -51,7 +52,7 @@ static bool same_elements(struct streamer *s)
 static bool take_rows(struct streamer *s)
 {
     const struct ir_tensor *table = ir_attr_tensor(s->op, "table");
-    const struct stream_value *x = stream_operand(s, 0);
+    const struct stream_value *x = pass_stream_operand(s, 0);
     struct ir_time time = x->time;
     time.inner *= ir_type_volume(&table->type) / table->type.dim[0];
     return x->start < 0 ? refuse_padding(s) : copy_one(s, &time, 0, NULL);
@@ -63,17 +64,18 @@ static struct ir_value *one_place(struct streamer *s,
                                   const struct ir_value *value, int axis)
 {
     struct ir_type type = value->type;
-    const int64_t inner = stream_inner(&type, axis), n = type.dim[axis];
+    const int64_t inner = pass_stream_inner(&type, axis), n = type.dim[axis];
     const size_t bytes = (size_t)inner * ir_dtype_bytes(type.dtype);
     const int64_t outer = ir_type_volume(&type) / (inner * n);
-    const uint8_t *from = stream_evaluate(s, value);
+    const uint8_t *from = pass_stream_evaluate(s, value);
     uint8_t *to = ir_alloc_array(&s->step->arena, (size_t)outer, bytes);
     for (int64_t o = 0; o < outer; o++) {
         memcpy(to + (size_t)o * bytes, from + (size_t)(o * n) * bytes, bytes);
         for (int64_t i = 1; i < n; i++)
             if (memcmp(from + (size_t)(o * n) * bytes,
                        from + (size_t)(o * n + i) * bytes, bytes)) {
-                stream_refuse(s, "has numbers that differ from step to step");
+                pass_stream_refuse(s,
+                                   "has numbers that differ from step to step");
                 return NULL;
             }
     }
@@ -81,7 +83,7 @@ static struct ir_value *one_place(struct streamer *s,
     type.dim[axis] = 1;
     *tensor = (struct ir_tensor){type, to};
     const struct ir_attr attr = ir_tensor_attr("value", tensor);
-    struct ir_op *op = stream_append(s, IR_OP_constant, 0, NULL, 1, &attr);
+    struct ir_op *op = pass_stream_append(s, IR_OP_constant, 0, NULL, 1, &attr);
     return op ? &op->result[0] : NULL;
 }
 
@@ -92,13 +94,13 @@ static struct ir_value *beside(struct streamer *s, int i, int from_end,
                                const struct stream_value *like)
 {
     const struct ir_value *old = s->op->operand[i];
-    const struct stream_value *x = stream_operand(s, i);
+    const struct stream_value *x = pass_stream_operand(s, i);
     const int axis = old->type.rank - from_end;
     if (x->kind == STREAM_SERIES) {
-        if (stream_axis(old, &x->time) == axis && x->start == like->start &&
-            x->time.steps == like->time.steps)
+        if (pass_stream_axis(old, &x->time) == axis &&
+            x->start == like->start && x->time.steps == like->time.steps)
             return x->step;
-        stream_refuse(s, "has operands of different steps");
+        pass_stream_refuse(s, "has operands of different steps");
         return NULL;
     }
     if (axis < 0 || old->type.dim[axis] == 1 || ir_type_volume(&old->type) == 1)
@@ -110,8 +112,8 @@ static const struct stream_value *first_series(const struct streamer *s,
                                                int *number)
 {
     for (*number = 0;; ++*number)
-        if (stream_operand(s, *number)->kind == STREAM_SERIES)
-            return stream_operand(s, *number);
+        if (pass_stream_operand(s, *number)->kind == STREAM_SERIES)
+            return pass_stream_operand(s, *number);
 }
 
 /* The op on all operands, in which time is one dim, as it is of the result. */
@@ -125,12 +127,12 @@ static bool copy_beside(struct streamer *s, int from_end,
     for (int i = 0; i < old->n_operands; i++)
         if (!(x[i] = beside(s, i, from_end, like)))
             return false;
-    struct ir_op *op = stream_copy(s, old->n_operands, x, 0, NULL);
+    struct ir_op *op = pass_stream_copy(s, old->n_operands, x, 0, NULL);
     if (!op)
         return false;
     const struct ir_type *type = &old->result[0].type;
     v->time = like->time;
-    v->time.inner = stream_inner(type, type->rank - from_end);
+    v->time.inner = pass_stream_inner(type, type->rank - from_end);
     v->time.outer =
         ir_type_volume(type) / (v->time.inner * v->time.steps);
     v->start = like->start;
@@ -162,9 +164,9 @@ static bool map_steps(struct streamer *s)
         return false;
     if (op->n_operands == 1)
         return copy_one(s, &x->time, 0, NULL);
-    const int axis = stream_axis(old, &x->time);
+    const int axis = pass_stream_axis(old, &x->time);
     if (axis < 0)
-        return stream_refuse(s, "has its steps in several dims");
+        return pass_stream_refuse(s, "has its steps in several dims");
     return copy_beside(s, old->type.rank - axis, x);
 }
 
@@ -173,18 +175,18 @@ static bool concat_steps(struct streamer *s)
     int first;
     const struct stream_value *x = first_series(s, &first);
     const struct ir_value *old = s->op->operand[first];
-    const int axis = stream_axis(old, &x->time);
+    const int axis = pass_stream_axis(old, &x->time);
     if (x->start < 0)
         return refuse_padding(s);
     if (axis < 0 || ir_attr_int_or(s->op, "axis", 0) == axis)
-        return stream_refuse(s, "puts steps beside each other");
+        return pass_stream_refuse(s, "puts steps beside each other");
     return copy_beside(s, old->type.rank - axis, x);
 }
 
 /* Softmax, argmax and reduce: steps are to lie apart from the slices. */
 static bool slice_steps(struct streamer *s)
 {
-    const struct stream_value *x = stream_operand(s, 0);
+    const struct stream_value *x = pass_stream_operand(s, 0);
     const struct ir_slices slices = ir_slices_of(s->op);
     struct ir_time time = x->time;
     int64_t inner = slices.inner;
@@ -198,7 +200,7 @@ static bool slice_steps(struct streamer *s)
         if (s->op->kind != IR_OP_softmax)
             time.outer /= slices.size;
     } else {
-        return stream_refuse(s, "takes all steps together");
+        return pass_stream_refuse(s, "takes all steps together");
     }
     const struct ir_attr attrs[] = {ir_int("size", slices.size),
                                     ir_int("inner", inner)};
@@ -209,14 +211,14 @@ static bool slice_steps(struct streamer *s)
 
 static bool gemm_steps(struct streamer *s)
 {
-    const struct stream_value *x = stream_operand(s, 0);
+    const struct stream_value *x = pass_stream_operand(s, 0);
     const int64_t k = last_dim(s->op->operand[0]);
     struct ir_time time = x->time;
     if (x->start < 0)
         return refuse_padding(s);
     s->wrong_dim = time.inner % k != 0;
     if (s->wrong_dim)
-        return stream_refuse(s, "takes all steps together");
+        return pass_stream_refuse(s, "takes all steps together");
     time.inner = time.inner / k * last_dim(&s->op->result[0]);
     return copy_one(s, &time, 0, NULL);
 }
@@ -226,29 +228,31 @@ static bool gemm_steps(struct streamer *s)
 static bool matmul_steps(struct streamer *s)
 {
     const struct ir_op *op = s->op;
-    const struct stream_value *a = stream_operand(s, 0);
-    const struct stream_value *b = stream_operand(s, 1);
+    const struct stream_value *a = pass_stream_operand(s, 0);
+    const struct stream_value *b = pass_stream_operand(s, 1);
     const int rank = op->operand[0]->type.rank;
     const int a_axis = a->kind == STREAM_SERIES
-                           ? stream_axis(op->operand[0], &a->time) : -1;
+                           ? pass_stream_axis(op->operand[0], &a->time)
+                           : -1;
     const int b_axis = b->kind == STREAM_SERIES
-                           ? stream_axis(op->operand[1], &b->time) : -1;
+                           ? pass_stream_axis(op->operand[1], &b->time)
+                           : -1;
     const bool both = a->kind == b->kind;
     struct ir_value *pair[] = {a->step, b->step};
     if (both ? a_axis < 0 || a_axis != b_axis || a_axis >= rank - 2 ||
                    a->start != b->start || a->time.steps != b->time.steps
              : a_axis != rank - 2 && b_axis != rank - 1)
-        return stream_refuse(s, "takes several steps together");
+        return pass_stream_refuse(s, "takes several steps together");
     const struct stream_value *x = a_axis >= 0 ? a : b;
     if (x->start < 0)
         return refuse_padding(s);
-    struct ir_op *made = stream_copy(s, 2, pair, 0, NULL);
+    struct ir_op *made = pass_stream_copy(s, 2, pair, 0, NULL);
     if (!made)
         return false;
     struct stream_value *v = &s->value[op->result[0].id];
     v->time = x->time;
-    v->time.inner = stream_inner(&op->result[0].type,
-                                 a_axis >= 0 ? a_axis : b_axis);
+    v->time.inner =
+        pass_stream_inner(&op->result[0].type, a_axis >= 0 ? a_axis : b_axis);
     v->time.outer = ir_type_volume(&op->result[0].type) /
                     (v->time.inner * v->time.steps);
     v->start = x->start;
@@ -313,9 +317,9 @@ static bool look_along(struct streamer *s, const struct ir_time *t, int dim,
         }
         const bool high = stride % span == 0;
         if (!high && (stride >= t->inner || -stride >= t->inner))
-            return stream_refuse(s, stride == -t->inner
-                                        ? "goes from the last step to the first"
-                                        : "takes steps that are apart");
+            return pass_stream_refuse(
+                s, stride == -t->inner ? "goes from the last step to the first"
+                                       : "takes steps that are apart");
         if (sight->dims[dim] == 1)
             sight->strides[dim] = high ? stride / t->steps : stride;
         sight->dims[dim] *= part[i].n;
@@ -328,7 +332,7 @@ static bool look_along(struct streamer *s, const struct ir_time *t, int dim,
 static bool view_steps(struct streamer *s)
 {
     const struct ir_op *op = s->op;
-    const struct stream_value *x = stream_operand(s, 0);
+    const struct stream_value *x = pass_stream_operand(s, 0);
     struct stream_value *v = &s->value[op->result[0].id];
     const struct ir_type *type = &op->result[0].type;
     const struct ir_time *t = &x->time;
@@ -344,16 +348,17 @@ static bool view_steps(struct streamer *s)
     if (sight.low + sight.low_from < 0 ||
         sight.low + sight.low_to >= t->inner ||
         sight.first + sight.n > t->steps)
-        return stream_refuse(s, "mixes steps");
+        return pass_stream_refuse(s, "mixes steps");
     *v = *x;
     v->start = x->start + sight.first;
     v->time = (struct ir_time){1, sight.n, 1};
     if (sight.time_dim >= 0) {
-        v->time.inner = stream_inner(type, sight.time_dim) * sight.below;
+        v->time.inner = pass_stream_inner(type, sight.time_dim) * sight.below;
         v->time.outer = ir_type_volume(type) / (v->time.inner * sight.n);
     }
-    v->step = stream_view(s, x->step, type->rank, sight.dims, sight.strides,
-                          sight.high * t->inner + sight.low);
+    v->step =
+        pass_stream_view(s, x->step, type->rank, sight.dims, sight.strides,
+                         sight.high * t->inner + sight.low);
     return v->step != NULL;
 }
 
@@ -363,20 +368,20 @@ static bool pad_steps(struct streamer *s)
 {
     const struct ir_op *op = s->op;
     const struct ir_value *old = op->operand[0];
-    const struct stream_value *x = stream_operand(s, 0);
+    const struct stream_value *x = pass_stream_operand(s, 0);
     struct stream_value *v = &s->value[op->result[0].id];
-    const int axis = stream_axis(old, &x->time), rank = old->type.rank;
+    const int axis = pass_stream_axis(old, &x->time), rank = old->type.rank;
     const double fill = old->type.dtype == IR_F32
                             ? (float)ir_attr_float(op, "value")
                             : ir_attr_float(op, "value");
     int64_t before[IR_MAX_RANK], after[IR_MAX_RANK];
     if (axis < 0)
-        return stream_refuse(s, "has its steps in several dims");
+        return pass_stream_refuse(s, "has its steps in several dims");
     memcpy(before, ints(op, "before"), (size_t)rank * sizeof(*before));
     memcpy(after, ints(op, "after"), (size_t)rank * sizeof(*after));
     const int64_t front = before[axis], back = after[axis];
     if (x->start > 0 && front > 0)
-        return stream_refuse(s, "pads what begins after some steps");
+        return pass_stream_refuse(s, "pads what begins after some steps");
     if (x->start < 0 && memcmp(&x->fill, &fill, sizeof(fill)) != 0)
         return refuse_padding(s);
     before[axis] = after[axis] = 0;
@@ -387,8 +392,8 @@ static bool pad_steps(struct streamer *s)
     time.steps += front + back;
     time.outer = ir_type_volume(&op->result[0].type) /
                  (time.steps * time.inner);
-    const struct ir_attr attrs[] = {stream_ints(s, "before", rank, before),
-                                    stream_ints(s, "after", rank, after)};
+    const struct ir_attr attrs[] = {pass_stream_ints(s, "before", rank, before),
+                                    pass_stream_ints(s, "after", rank, after)};
     if (!copy_one(s, &time, 2, attrs))
         return false;
     v->start = x->start - front;
@@ -399,20 +404,20 @@ static bool pad_steps(struct streamer *s)
 static bool pool_steps(struct streamer *s)
 {
     const struct ir_op *op = s->op;
-    const struct stream_value *x = stream_operand(s, 0);
-    const int axis = stream_axis(op->operand[0], &x->time);
+    const struct stream_value *x = pass_stream_operand(s, 0);
+    const int axis = pass_stream_axis(op->operand[0], &x->time);
     const int d = axis - 1, n = op->operand[0]->type.rank - 1;
     if (x->start < 0)
         return refuse_padding(s);
     if (axis < 0)
-        return stream_refuse(s, "has its steps in several dims");
+        return pass_stream_refuse(s, "has its steps in several dims");
     if (d >= 0 &&
         (ints(op, "kernel")[d] != 1 || ints(op, "strides")[d] != 1 ||
          ints(op, "pads")[d] || ints(op, "pads")[n + d] ||
          (ints(op, "extra") && ints(op, "extra")[d])))
-        return stream_refuse(s, "pools over time");
+        return pass_stream_refuse(s, "pools over time");
     struct ir_time time = x->time;
-    time.inner = stream_inner(&op->result[0].type, axis);
+    time.inner = pass_stream_inner(&op->result[0].type, axis);
     return copy_one(s, &time, 0, NULL);
 }
 
@@ -442,34 +447,36 @@ static const void *first_window(struct streamer *s,
 static struct ir_value *window_of(struct streamer *s, int axis, int64_t reach)
 {
     const struct ir_type *type = &s->op->operand[0]->type;
-    const struct stream_value *x = stream_operand(s, 0);
+    const struct stream_value *x = pass_stream_operand(s, 0);
     const int rank = type->rank;
     int64_t dims[IR_MAX_RANK] = {1}, strides[IR_MAX_RANK] = {0}, each = 1;
     int n = 1, memory;
     for (int i = 1; i < rank; i++)
         if (i != axis) {
             dims[n] = type->dim[i];
-            strides[n++] = stream_inner(&x->step->type, i);
+            strides[n++] = pass_stream_inner(&x->step->type, i);
         }
     dims[n] = type->dim[0];
-    strides[n++] = stream_inner(&x->step->type, 0);
+    strides[n++] = pass_stream_inner(&x->step->type, 0);
     for (int i = 1; i < n; i++)
         each *= dims[i];
-    if (!stream_has_room(s, reach + 1, each))
+    if (!pass_stream_has_room(s, reach + 1, each))
         return NULL;
-    struct ir_value *now = stream_view(s, x->step, n, dims, strides, 0);
+    struct ir_value *now = pass_stream_view(s, x->step, n, dims, strides, 0);
     dims[0] = reach + 1;
-    struct ir_value *old = now ? stream_remember(
-        s, type->dtype, n, dims,
-        first_window(s, x, type->dtype, reach + 1, each), &memory) : NULL;
+    struct ir_value *old =
+        now ? pass_stream_remember(
+                  s, type->dtype, n, dims,
+                  first_window(s, x, type->dtype, reach + 1, each), &memory)
+            : NULL;
     dims[0] = reach;
     for (int i = n; i-- > 0;)
         strides[i] = i == n - 1 ? 1 : strides[i + 1] * dims[i + 1];
-    old = old ? stream_view(s, old, n, dims, strides, each) : NULL;
+    old = old ? pass_stream_view(s, old, n, dims, strides, each) : NULL;
     const struct ir_attr attr = ir_int("axis", 0);
     struct ir_value *parts[] = {old, now};
     struct ir_op *op =
-        old ? stream_append(s, IR_OP_concat, 2, parts, 1, &attr) : NULL;
+        old ? pass_stream_append(s, IR_OP_concat, 2, parts, 1, &attr) : NULL;
     if (!op)
         return NULL;
     s->kept[memory] = &op->result[0];
@@ -488,61 +495,61 @@ static struct ir_value *conv_window(struct streamer *s, int axis,
     for (int i = 0, from = 1; i < n; i++) {
         const int at = i == axis - 1 ? 0 : from++;
         dims[i] = at ? window->type.dim[at] : reach + 1;
-        strides[i] = stream_inner(&window->type, at);
+        strides[i] = pass_stream_inner(&window->type, at);
     }
     dims[n] = old->operand[0]->type.dim[0];
     strides[n] = 1;
     memcpy(pads, ints(old, "pads"), (size_t)(2 * n) * sizeof(*pads));
     pads[axis - 1] = pads[n + axis - 1] = 0;
-    const struct ir_attr attrs[] = {stream_ints(s, "pads", 2 * n, pads),
+    const struct ir_attr attrs[] = {pass_stream_ints(s, "pads", 2 * n, pads),
                                     ir_int("channels_last", 1)};
-    struct ir_value *x = stream_view(s, window, rank, dims, strides, 0);
-    struct ir_op *op = x ? stream_copy(s, 1, &x, 2, attrs) : NULL;
+    struct ir_value *x = pass_stream_view(s, window, rank, dims, strides, 0);
+    struct ir_op *op = x ? pass_stream_copy(s, 1, &x, 2, attrs) : NULL;
     if (!op)
         return NULL;
     struct ir_value *y = &op->result[0];
     for (int i = 0; i < rank; i++) {
         dims[i] = y->type.dim[i ? i - 1 : rank - 1];
-        strides[i] = i ? stream_inner(&y->type, i - 1) : 1;
+        strides[i] = i ? pass_stream_inner(&y->type, i - 1) : 1;
     }
-    return stream_view(s, y, rank, dims, strides, 0);
+    return pass_stream_view(s, y, rank, dims, strides, 0);
 }
 
 static bool conv_steps(struct streamer *s)
 {
     const struct ir_op *op = s->op;
-    const struct stream_value *x = stream_operand(s, 0);
+    const struct stream_value *x = pass_stream_operand(s, 0);
     struct stream_value *v = &s->value[op->result[0].id];
-    const int axis = stream_axis(op->operand[0], &x->time), d = axis - 1;
+    const int axis = pass_stream_axis(op->operand[0], &x->time), d = axis - 1;
     const int n = op->operand[0]->type.rank - 1;
     if (op->n_operands > 1 || ir_attr_int_or(op, "channels_last", 0))
-        return stream_refuse(s, "is not as a model has it");
+        return pass_stream_refuse(s, "is not as a model has it");
     if (axis < 0)
-        return stream_refuse(s, "has its steps in several dims");
+        return pass_stream_refuse(s, "has its steps in several dims");
     s->wrong_dim = axis == 0;
     if (axis == 0)
-        return stream_refuse(s, "takes the steps for channels");
+        return pass_stream_refuse(s, "takes the steps for channels");
     if (ints(op, "strides")[d] != 1 ||
         (ints(op, "input_dilations") && ints(op, "input_dilations")[d] != 1))
-        return stream_refuse(s, "gives more or fewer steps than it takes");
+        return pass_stream_refuse(s, "gives more or fewer steps than it takes");
     const int64_t front = ints(op, "pads")[d], back = ints(op, "pads")[n + d];
     const int64_t taps = ir_attr_tensor(op, "weights")->type.dim[2 + d];
     const int64_t reach = (taps - 1) * ints(op, "dilations")[d];
     v->time = x->time;
     v->time.steps += front + back - reach;
     v->start = x->start - front + reach;
-    v->time.inner = stream_inner(&op->result[0].type, axis);
+    v->time.inner = pass_stream_inner(&op->result[0].type, axis);
     v->time.outer = ir_type_volume(&op->result[0].type) /
                     (v->time.inner * v->time.steps);
     if (v->start < 0 || (x->start > 0 && front > 0))
-        return stream_refuse(s, "begins before the first step");
+        return pass_stream_refuse(s, "begins before the first step");
     if (reach == 0) {
         struct ir_value *operand = x->step;
         int64_t pads[2 * IR_MAX_RANK];
         memcpy(pads, ints(op, "pads"), (size_t)(2 * n) * sizeof(*pads));
         pads[n + d] = 0;
-        const struct ir_attr attr = stream_ints(s, "pads", 2 * n, pads);
-        struct ir_op *made = stream_copy(s, 1, &operand, 1, &attr);
+        const struct ir_attr attr = pass_stream_ints(s, "pads", 2 * n, pads);
+        struct ir_op *made = pass_stream_copy(s, 1, &operand, 1, &attr);
         v->step = made ? &made->result[0] : NULL;
         return made != NULL;
     }
@@ -560,43 +567,47 @@ static bool has_all_steps(struct streamer *s, int64_t steps)
     if (s->op->n_operands < 3)
         return true;
     const struct ir_value *length = s->op->operand[2];
-    if (stream_operand(s, 2)->kind != STREAM_STILL)
-        return stream_refuse(s, "has a length that is not known before");
-    const void *n = stream_evaluate(s, length);
+    if (pass_stream_operand(s, 2)->kind != STREAM_STILL)
+        return pass_stream_refuse(s, "has a length that is not known before");
+    const void *n = pass_stream_evaluate(s, length);
     const double all = length->type.dtype == IR_I32
                            ? *(const int32_t *)n
                            : ir_real(n, length->type.dtype, 0);
     return all >= (double)steps ||
-           stream_refuse(s, "ends before the last step");
+           pass_stream_refuse(s, "ends before the last step");
 }
 
 static bool scan_steps(struct streamer *s)
 {
     const struct ir_op *op = s->op;
-    const struct stream_value *x = stream_operand(s, 0);
+    const struct stream_value *x = pass_stream_operand(s, 0);
     struct ir_scan scan;
     int memory;
     ir_scan_view(op, &scan);
-    if (x->kind != STREAM_SERIES || stream_operand(s, 1)->kind != STREAM_STILL)
-        return stream_refuse(s, "starts from a state that is made of steps");
-    if (stream_axis(op->operand[0], &x->time) != 0)
-        return stream_refuse(s, "goes along a dim that is not time");
+    if (x->kind != STREAM_SERIES ||
+        pass_stream_operand(s, 1)->kind != STREAM_STILL)
+        return pass_stream_refuse(s,
+                                  "starts from a state that is made of steps");
+    if (pass_stream_axis(op->operand[0], &x->time) != 0)
+        return pass_stream_refuse(s, "goes along a dim that is not time");
     if (scan.reverse)
-        return stream_refuse(s, "goes from the last step to the first");
+        return pass_stream_refuse(s, "goes from the last step to the first");
     if (x->time.steps + x->start > s->n_steps)
-        return stream_refuse(s, "takes what looks %lld steps ahead",
-                             (long long)(x->time.steps + x->start -
-                                         s->n_steps));
+        return pass_stream_refuse(
+            s, "takes what looks %lld steps ahead",
+            (long long)(x->time.steps + x->start - s->n_steps));
     if (x->start != 0 || x->time.steps != s->n_steps)
-        return stream_refuse(s, "does not go from the first step to the last");
+        return pass_stream_refuse(
+            s, "does not go from the first step to the last");
     if (!has_all_steps(s, x->time.steps))
         return false;
     const int64_t states = scan.n_states * scan.hidden;
     struct ir_value *operands[2] = {
-        x->step, stream_remember(s, op->operand[1]->type.dtype, 1, &states,
-                                 stream_evaluate(s, op->operand[1]), &memory)};
+        x->step,
+        pass_stream_remember(s, op->operand[1]->type.dtype, 1, &states,
+                             pass_stream_evaluate(s, op->operand[1]), &memory)};
     struct ir_op *made =
-        operands[1] ? stream_copy(s, 2, operands, 0, NULL) : NULL;
+        operands[1] ? pass_stream_copy(s, 2, operands, 0, NULL) : NULL;
     if (!made)
         return false;
     s->kept[memory] = &made->result[1];
@@ -608,7 +619,7 @@ static bool scan_steps(struct streamer *s)
     return true;
 }
 
-bool stream_op(struct streamer *s, const struct ir_op *op)
+bool pass_stream_op(struct streamer *s, const struct ir_op *op)
 {
     switch (op->kind) {
     case IR_OP_map: return map_steps(s);
@@ -630,6 +641,6 @@ bool stream_op(struct streamer *s, const struct ir_op *op)
     default:
         if (ir_op_table[op->kind].program)
             return same_elements(s);
-        return stream_refuse(s, "takes all steps together");
+        return pass_stream_refuse(s, "takes all steps together");
     }
 }
