@@ -34,7 +34,7 @@
  * what a single one does. By `match` it is hardly less. */
 #define OBLIVIOUS_FEW 0.6
 
-/* What a tile with one row takes, of what costs.def says: 0.8 to 0.9 for eight
+/* What a tile with one row takes, of what costs.def says: 0.8 to 0.9 for some
  * models of the benchmark. */
 #define FEW_SHARE 0.85
 
