@@ -93,7 +93,10 @@ static bool workshop_open(struct workshop *w, const char *path,
     snprintf(w->object, sizeof(w->object), "%s/%.60s.o", w->folder, name);
     snprintf(w->result, sizeof(w->result), "%s/%.60s.%s", w->folder, name,
              suffix);
-    return ir_file_write(w->object, object, size, diag);
+    const bool good = ir_file_write(w->object, object, size, diag);
+    if (!good)
+        rmdir(w->folder);
+    return good;
 }
 
 /* Moves the result out and leaves nothing behind. */

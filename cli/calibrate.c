@@ -408,6 +408,21 @@ static int lower(struct ir_module *module, const struct cli_precision *p,
     return good ? CLI_OK : CLI_BAD_INPUT;
 }
 
+/* Whether a row has a label that the model could have given. */
+static bool has_labels(const struct rows *rows, const struct ir_module *module,
+                       const struct cli_precision *p, struct ir_diag *diag)
+{
+    const struct ir_output *out = &module->outputs[judged_output(module)];
+    for (int64_t i = 0; i < rows->n; i++)
+        if (out->n_labels ? rows->target[i] >= 0 &&
+                                rows->target[i] < (double)out->n_labels
+                          : !isnan(rows->target[i]))
+            return true;
+    return ir_error(diag, ir_loc_file(p->data), "the column \"%s\" (--label) "
+                    "has no %s", p->label,
+                    out->n_labels ? "class of the model" : "number");
+}
+
 int cli_lower_precision(struct ir_module *module,
                         const struct cli_precision *p, struct ir_diag *diag)
 {
@@ -427,6 +442,7 @@ int cli_lower_precision(struct ir_module *module,
     int code = CLI_BAD_INPUT;
     ir_renumber(module);
     if (!p->data || (read_rows(&rows, module, p, diag) &&
+                     (!p->label || has_labels(&rows, module, p, diag)) &&
                      make_room(answers, module, rows.n, diag)))
         code = lower(module, p, &rows, answers, diag);
     if (code == CLI_OK)

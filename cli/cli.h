@@ -117,6 +117,8 @@ bool cli_output_close(struct cli_output *output, struct ir_diag *diag);
 /* Leaves no trace of it. */
 void cli_output_abandon(struct cli_output *output);
 
+/* Whether two paths lead to one file that is there. */
+bool cli_is_same_file(const char *a, const char *b);
 /* Whether a regular file could be put at `path`, asked before long work. */
 bool cli_can_write(const char *path, struct ir_diag *diag);
 /* Where a symbolic link leads, so that it is not the link that a new file

@@ -149,14 +149,6 @@ static bool is_standard_output(const struct file *file)
     return !strcmp(file->path, "-");
 }
 
-/* Whether two paths are one file. */
-static bool is_same_file(const char *a, const char *b)
-{
-    struct stat x, y;
-    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
-           x.st_ino == y.st_ino;
-}
-
 /* What stands in the way of writing a file, before there is work to lose. */
 static int check_file(const struct file *file, const char *model,
                       struct ir_diag *diag)
@@ -166,7 +158,7 @@ static int check_file(const struct file *file, const char *model,
     if (is_standard_output(file) && is_linked)
         return cli_usage_error(&cli_compile, "the kind %s is not written to "
                                "standard output", be_kind_name(file->kind));
-    if (is_same_file(file->path, model))
+    if (cli_is_same_file(file->path, model))
         return cli_usage_error(&cli_compile, "%s is the model itself",
                                file->path);
     struct stat st;

@@ -220,6 +220,10 @@ static int run(int argc, char **argv)
     if (!cli_is_early_stop(o.early_stop))
         return cli_usage_error(&cli_predict, "option --early-stop: \"%s\" is no "
                                "N:MARGIN", o.early_stop);
+    for (int i = 0; i < 2 && o.file; i++)
+        if (cli_is_same_file(o.file, line.argument[i]))
+            return cli_usage_error(&cli_predict, "%s is %s itself", o.file,
+                                   i ? "DATA" : "the model");
     struct ir_diag diag;
     ir_diag_init(&diag);
     struct cli_source source;

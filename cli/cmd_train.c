@@ -748,6 +748,8 @@ static int run(int argc, char **argv)
     const int code = check_options(&o);
     if (code != CLI_OK)
         return code;
+    if (cli_is_same_file(o.output, line.argument[0]))
+        return cli_usage_error(&cli_train, "%s is DATA itself", o.output);
     struct ir_diag diag;
     ir_diag_init(&diag);
     return cli_finish(&diag, train(line.argument[0], &o, &diag));

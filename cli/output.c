@@ -211,6 +211,13 @@ void cli_output_abandon(struct cli_output *output)
 
 /* --------------------------------------------------------------- paths -- */
 
+bool cli_is_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+           x.st_ino == y.st_ino;
+}
+
 bool cli_can_write(const char *path, struct ir_diag *diag)
 {
     struct stat st;

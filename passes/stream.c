@@ -60,8 +60,11 @@ struct ir_op *pass_stream_copy(struct streamer *s, int n,
     const struct ir_op *old = s->op;
     struct ir_attr *all = ir_alloc_array(
         &s->scratch, (size_t)(old->n_attrs + n_attrs) + 1, sizeof(*all));
-    memcpy(all, attrs, (size_t)n_attrs * sizeof(*all));
-    int count = n_attrs;
+    int count = 0;
+    while (count < n_attrs) {
+        all[count] = attrs[count];
+        count++;
+    }
     for (int i = 0; i < old->n_attrs; i++) {
         int same = 0;
         while (same < n_attrs && strcmp(attrs[same].name, old->attr[i].name))

@@ -120,8 +120,9 @@ def export(estimator, path, columns=None, name=None, *, example_input=None,
     """Writes a fitted scikit-learn estimator or pipeline as a `.tn` model, or a
     net of PyTorch or Keras as `.tn` or `.onnx`.
 
-    Of an estimator: path: of the file; columns: the names of the row's columns (default: those
-    it was fitted with, or x0, x1...); name: of the model (default: the class).
+    Of an estimator: path: of the `.tn` file; columns: the names of the row's
+    columns (default: those it was fitted with, or x0, x1...); name: of the model
+    (default: the class).
     Rows are what predict() takes, as doubles, with strings as categories.
     Raises a TypeError that names the estimator when it cannot be exported
     exactly. Nothing is pickled; the same estimator gives the same bytes.
@@ -138,4 +139,6 @@ def export(estimator, path, columns=None, name=None, *, example_input=None,
                              "estimators, not for nets")
         export_net(estimator, path, example_input, batch_axis, exporter)
         return
+    if not str(path).endswith(".tn"):
+        raise ValueError(f"{path}: does not end in .tn")
     build(estimator, columns, name).write(path)
