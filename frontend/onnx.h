@@ -35,11 +35,16 @@ enum fe_onnx_type {
     FE_ONNX_INT64 = ONNX__TENSOR_PROTO__DATA_TYPE__INT64,
     FE_ONNX_STRING = ONNX__TENSOR_PROTO__DATA_TYPE__STRING,
     FE_ONNX_BOOL = ONNX__TENSOR_PROTO__DATA_TYPE__BOOL,
-    FE_ONNX_DOUBLE = ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE
+    FE_ONNX_DOUBLE = ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE,
+    FE_ONNX_FLOAT16 = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16,
+    FE_ONNX_BFLOAT16 = ONNX__TENSOR_PROTO__DATA_TYPE__BFLOAT16
 };
 
 /* "FLOAT"; for others their number. */
 const char *fe_onnx_type_name(int type);
+/* What a type is here: FLOAT for the two of half precision, whose numbers all
+ * floats are; the type itself for others. */
+int fe_onnx_widened(int type);
 /* Whole numbers and booleans. */
 bool fe_onnx_is_whole(int type);
 /* Bits of a whole number; 64 of all others. */

@@ -35,7 +35,7 @@ static bool read_type(struct fe_onnx *g, const Onnx__ValueInfoProto *info,
     const char *name = name_of(info);
     if (!type || type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE)
         return fe_onnx_error(g, "input '%.200s' is no tensor", name);
-    value->type = type->tensor_type->elem_type;
+    value->type = fe_onnx_widened(type->tensor_type->elem_type);
     if (value->type != FE_ONNX_FLOAT && value->type != FE_ONNX_DOUBLE &&
         value->type != FE_ONNX_STRING && !fe_onnx_is_whole(value->type))
         return fe_onnx_error(g, "input '%.200s' is of type %s (%d), which is "

@@ -169,30 +169,31 @@ static struct ir_value *cast_rows(struct fe_onnx *g,
 }
 
 static bool cast_value(struct fe_onnx *g, const struct fe_onnx_value *x,
-                       int64_t to)
+                       int64_t type)
 {
+    const int to = type < 0 || type > 100 ? 0 : fe_onnx_widened((int)type);
     if (to != FE_ONNX_FLOAT && to != FE_ONNX_DOUBLE && to != FE_ONNX_STRING &&
-        !fe_onnx_is_whole((int)(to < 0 || to > 100 ? 0 : to)))
+        !fe_onnx_is_whole(to))
         return fe_onnx_error(g, "casts to type %lld are not read",
-                             (long long)to);
+                             (long long)type);
     if (x->constant)
-        return fe_onnx_give_constant(g, cast_tensor(g, x->constant, (int)to));
+        return fe_onnx_give_constant(g, cast_tensor(g, x->constant, to));
     if (to == x->type)
         return fe_onnx_give(g, 0, x);
-    if (x->labels && (to == FE_ONNX_STRING || fe_onnx_is_whole((int)to))) {
+    if (x->labels && (to == FE_ONNX_STRING || fe_onnx_is_whole(to))) {
         struct fe_onnx_value class = *x;
-        class.type = (int)to;
-        class.labels = cast_tensor(g, x->labels, (int)to);
+        class.type = to;
+        class.labels = cast_tensor(g, x->labels, to);
         return class.labels && fe_onnx_give(g, 0, &class);
     }
     if (to == FE_ONNX_STRING)
         return fe_onnx_error(g, "numbers of the row cannot be cast to "
                              "strings");
     struct fe_onnx_value cast = *x;
-    cast.type = (int)to;
+    cast.type = to;
     cast.labels = NULL;
     cast.words = NULL;
-    cast.rows = cast_rows(g, x, (int)to);
+    cast.rows = cast_rows(g, x, to);
     return cast.rows && fe_onnx_give(g, 0, &cast);
 }
 

@@ -1,9 +1,10 @@
 /* onnx_tensor.c: TensorProto -> a constant. Numbers become doubles, whole ones
- * also int64. Half precision and complex numbers are refused by name. A tensor
- * is as large as its data: nothing is believed of its dims before they were
- * compared. */
+ * also int64. Half precision is widened to FLOAT as it is read. Complex numbers
+ * and others of fewer bits are refused by name. A tensor is as large as its
+ * data: nothing is believed of its dims before they were compared. */
 #include "frontend/onnx.h"
 
+#include <math.h>
 #include <string.h>
 
 static const char *const type_names[] = {
@@ -15,6 +16,16 @@ enum { N_TYPE_NAMES = sizeof type_names / sizeof *type_names };
 const char *fe_onnx_type_name(int type)
 {
     return type >= 0 && type < N_TYPE_NAMES ? type_names[type] : "unknown";
+}
+
+static bool is_half(int type)
+{
+    return type == FE_ONNX_FLOAT16 || type == FE_ONNX_BFLOAT16;
+}
+
+int fe_onnx_widened(int type)
+{
+    return is_half(type) ? FE_ONNX_FLOAT : type;
 }
 
 bool fe_onnx_is_whole(int type)
@@ -42,6 +53,8 @@ static size_t raw_bytes(int type)
 {
     if (type == FE_ONNX_FLOAT)
         return 4;
+    if (is_half(type))
+        return 2;
     return type == FE_ONNX_DOUBLE || fe_onnx_is_whole(type)
                ? (size_t)fe_onnx_bits(type) / 8 : 0;
 }
@@ -163,13 +176,39 @@ static bool check_tensor(struct fe_onnx *g, const Onnx__TensorProto *p,
 
 /* ----------------------------------------------------------------- data -- */
 
-static void read_raw(struct fe_onnx_tensor *t, const uint8_t *raw)
+/* A float has every number of half precision: 5 bits of exponent, 10 of
+ * mantissa. */
+static double half_number(uint16_t bits)
+{
+    const int exponent = bits >> 10 & 31, mantissa = bits & 1023;
+    double v;
+    if (exponent == 31)
+        v = mantissa ? NAN : INFINITY;
+    else if (exponent)
+        v = ldexp(1024 + mantissa, exponent - 25);
+    else
+        v = ldexp(mantissa, -24);
+    return bits >> 15 ? -v : v;
+}
+
+static double widen(int type, uint16_t bits)
+{
+    return type == FE_ONNX_FLOAT16 ? half_number(bits)
+                                   : (double)ir_from_bf16(bits);
+}
+
+/* Of `type`, which is the file's. */
+static void read_raw(struct fe_onnx_tensor *t, int type, const uint8_t *raw)
 {
     for (int64_t i = 0; i < t->n; i++) {
-        const uint8_t *at = raw + (size_t)i * raw_bytes(t->type);
+        const uint8_t *at = raw + (size_t)i * raw_bytes(type);
         float single;
         int32_t word;
-        switch (t->type) {
+        switch (type) {
+        case FE_ONNX_FLOAT16:
+        case FE_ONNX_BFLOAT16:
+            t->real[i] = widen(type, (uint16_t)(at[0] | at[1] << 8));
+            break;
         case FE_ONNX_FLOAT:
             memcpy(&single, at, 4);
             t->real[i] = (double)single;
@@ -198,7 +237,11 @@ static void read_raw(struct fe_onnx_tensor *t, const uint8_t *raw)
 static void read_typed(struct fe_onnx_tensor *t, const Onnx__TensorProto *p)
 {
     for (int64_t i = 0; i < t->n; i++)
-        switch (t->type) {
+        switch (p->data_type) {
+        case FE_ONNX_FLOAT16:
+        case FE_ONNX_BFLOAT16:
+            t->real[i] = widen(p->data_type, (uint16_t)p->int32_data[i]);
+            break;
         case FE_ONNX_FLOAT: t->real[i] = (double)p->float_data[i]; break;
         case FE_ONNX_DOUBLE: t->real[i] = p->double_data[i]; break;
         case FE_ONNX_INT64: t->whole[i] = p->int64_data[i]; break;
@@ -228,12 +271,12 @@ struct fe_onnx_tensor *fe_onnx_read_tensor(struct fe_onnx *g,
     const uint8_t *raw;
     if (!check_tensor(g, p, what, &raw))
         return NULL;
-    struct fe_onnx_tensor *t = fe_onnx_new_tensor(g, p->data_type,
-                                                  (int)p->n_dims, p->dims);
+    struct fe_onnx_tensor *t = fe_onnx_new_tensor(
+        g, fe_onnx_widened(p->data_type), (int)p->n_dims, p->dims);
     if (t->type == FE_ONNX_STRING)
         return read_strings(g, t, p, what) ? t : NULL;
     if (raw || p->has_raw_data)
-        read_raw(t, raw);
+        read_raw(t, p->data_type, raw);
     else
         read_typed(t, p);
     for (int64_t i = 0; t->whole && i < t->n; i++)
