@@ -76,14 +76,17 @@ char *be_identifier(struct ir_arena *arena, const char *name)
 enum { most_levels = 8 };
 
 /* Marks those of the target's levels that the list names, or without one all
- * that are of use, with products of whole numbers or not. Returns the name that
+ * that are of use, with products of whole numbers or not: the lowest alone
+ * where nothing says what the CPU has. Returns the name that
  * is none of them, or NULL. */
 static const char *mark_levels(const struct be_target *target,
                                const char *list, bool int8,
                                bool chosen[most_levels])
 {
     for (int l = 0; l < target->n_levels; l++)
-        chosen[l] = !list && (int8 || !target->levels[l].is_for_int8);
+        chosen[l] =
+            !list && (l == 0 || target->detects) &&
+            (int8 || !target->levels[l].is_for_int8);
     for (const char *at = list; at;) {
         const size_t length = strcspn(at, ",");
         int found = -1;
@@ -119,6 +122,10 @@ static bool choose_levels(struct be_emitter *e, const char *list,
     for (int l = 0; l < target->n_levels; l++)
         if (chosen[l])
             e->levels[e->n_levels++] = &target->levels[l];
+    if (e->n_levels > 1 && !target->detects)
+        return ir_error(diag, ir_loc_file(NULL),
+                        "code for %s cannot see which CPU it runs on: one "
+                        "level is held, not %d", target->name, e->n_levels);
     return true;
 }
 

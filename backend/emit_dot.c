@@ -7,6 +7,8 @@
  * emit_gemm.c has them.
  *
  *   BE_DOT_FOURS     one instruction, vpdpbusd
+ *   BE_DOT_SIGNED_FOURS
+ *                    one instruction, sdot, of numbers less 128
  *   BE_DOT_PAIRS     numbers widened to 16 bits, even ones and odd ones, and
  *                    multiplied in pairs (pmaddubsw would saturate)
  *   BE_DOT_MULTIPLY  one after the other, widened to 32 bits
@@ -14,7 +16,7 @@
  * The numbers of a sum lie in runs side by side: one of a gemm, one of a conv for
  * each row of a window, say. The last four of a run may have fewer, and reads on
  * past it: the weights there are zeros. Since 0 is the number `zero`, sums start
- * at -zero times all weights of the column. */
+ * at -zero times all weights of the column, or at 128 - zero times. */
 #include "backend/llvm.h"
 
 #include <stdlib.h>
@@ -81,7 +83,18 @@ static LLVMValueRef pack_all(struct be_emitter *e, const struct be_dot *d,
     return table;
 }
 
-/* What sums start at. */
+static bool is_signed(const struct be_emitter *e)
+{
+    return e->level->dot == BE_DOT_SIGNED_FOURS;
+}
+
+/* Four products are one instruction. */
+static bool is_by_fours(const struct be_emitter *e)
+{
+    return e->level->dot == BE_DOT_FOURS || is_signed(e);
+}
+
+/* What sums start at. `zero` is the number that 0 is. */
 static LLVMValueRef starts(struct be_emitter *e, const struct be_dot *d,
                            const int8_t *w, int64_t zero, const char *symbol)
 {
@@ -104,13 +117,17 @@ void be_dot_init(struct be_emitter *e, struct be_dot *d,
     char symbol[2][64];
     d->e = e;
     snprintf(symbol[0], sizeof(symbol[0]), "panels_%d", number);
-    snprintf(symbol[1], sizeof(symbol[1]), "starts_%d", number);
+    snprintf(symbol[1], sizeof(symbol[1]), "starts_%s%d",
+             is_signed(e) ? "signed_" : "", number);
     d->packed = LLVMGetNamedGlobal(e->llvm, symbol[0]);
     d->start = LLVMGetNamedGlobal(e->llvm, symbol[1]);
-    if (!d->packed) {
+    if (!d->packed)
         d->packed = pack_all(e, d, w, symbol[0]);
-        d->start = starts(e, d, w, ir_attr_int(op, "input_zero"), symbol[1]);
-    }
+    if (!d->start)
+        d->start = starts(e, d, w,
+                          ir_attr_int(op, "input_zero") -
+                              (is_signed(e) ? 128 : 0),
+                          symbol[1]);
     d->scale = be_attr_table(e, op, "scale");
     d->bias = ir_find_attr(op, "bias") ? be_attr_table(e, op, "bias") : NULL;
 }
@@ -211,7 +228,10 @@ static struct four load_numbers(struct be_emitter *e, LLVMValueRef x,
     LLVMValueRef word = LLVMBuildLoad2(e->b, e->i32, x, "");
     LLVMSetAlignment(word, 1);
     LLVMValueRef v = be_splat(e, word, lanes);
-    if (e->level->dot == BE_DOT_FOURS) {
+    if (is_signed(e))
+        v = LLVMBuildXor(e->b, v, be_splat_const(e->i32, 0x80808080u, lanes),
+                         "");
+    if (is_by_fours(e)) {
         f.part[0] = v;
         return f;
     }
@@ -228,7 +248,7 @@ static struct four load_columns(struct be_emitter *e, LLVMValueRef w,
 {
     struct four f = {{0}};
     LLVMValueRef v = be_load(e, words(e, lanes), w);
-    if (e->level->dot == BE_DOT_FOURS) {
+    if (is_by_fours(e)) {
         f.part[0] = v;
     } else if (e->level->dot == BE_DOT_PAIRS) {
         LLVMValueRef byte = be_splat_const(e->i16, 8, 2 * lanes);
@@ -247,6 +267,20 @@ static struct four load_columns(struct be_emitter *e, LLVMValueRef w,
     return f;
 }
 
+static LLVMValueRef signed_products(struct be_emitter *e, int lanes,
+                                    LLVMValueRef sum, LLVMValueRef x,
+                                    LLVMValueRef w)
+{
+    static const char name[] = "llvm.aarch64.neon.sdot";
+    LLVMTypeRef bytes = be_vector(e->i8, 4 * lanes);
+    LLVMTypeRef types[] = {words(e, lanes), bytes};
+    LLVMValueRef fn = LLVMGetIntrinsicDeclaration(
+        e->llvm, LLVMLookupIntrinsicID(name, strlen(name)), types, 2);
+    LLVMValueRef args[] = {sum, LLVMBuildBitCast(e->b, x, bytes, ""),
+                           LLVMBuildBitCast(e->b, w, bytes, "")};
+    return be_call(e, fn, args, 3);
+}
+
 static LLVMValueRef add_products(struct be_emitter *e, int lanes,
                                  LLVMValueRef sum, const struct four *x,
                                  const struct four *w)
@@ -259,6 +293,8 @@ static LLVMValueRef add_products(struct be_emitter *e, int lanes,
                                         "llvm.x86.avx512.pmaddw.d.512"};
     const int size = lanes / 8; /* 4, 8, 16 lanes: 0, 1, 2 */
     LLVMTypeRef type = words(e, lanes);
+    if (is_signed(e))
+        return signed_products(e, lanes, sum, x->part[0], w->part[0]);
     if (e->level->dot == BE_DOT_FOURS) {
         LLVMValueRef args[] = {sum, x->part[0], w->part[0]};
         return call_vectors(e, fours[size], type, args, 3);
@@ -284,7 +320,7 @@ int be_dot_vectors(const struct be_emitter *e, bool one_row)
     if (e->level->registers <= 16)
         return e->level->dot == BE_DOT_MULTIPLY ? 1 : 2;
     return e->level->dot == BE_DOT_MULTIPLY ? 2
-           : one_row && e->level->dot == BE_DOT_FOURS ? 8 : 4;
+           : one_row && is_by_fours(e) ? 8 : 4;
 }
 
 /* Beside the sums, registers hold weights as they are multiplied, a row's
@@ -292,9 +328,11 @@ int be_dot_vectors(const struct be_emitter *e, bool one_row)
 int be_dot_rows(const struct be_emitter *e, int vectors)
 {
     static const int parts[] = {[BE_DOT_MULTIPLY] = 4, [BE_DOT_PAIRS] = 2,
-                                [BE_DOT_FOURS] = 1};
+                                [BE_DOT_FOURS] = 1,
+                                [BE_DOT_SIGNED_FOURS] = 1};
     const int each = parts[e->level->dot];
-    const int other = e->level->dot == BE_DOT_FOURS ? 1 : 3;
+    const int other = e->level->dot == BE_DOT_FOURS ? 1
+                      : is_signed(e) ? 2 : 3;
     const int rows =
         (e->level->registers - vectors * each - other) / vectors;
     return rows < 1 ? 1 : rows < BE_DOT_ROWS ? rows : BE_DOT_ROWS;

@@ -26,7 +26,9 @@
 /* ------------------------------------------------------------- target.c -- */
 
 /* How whole numbers are multiplied: emit_dot.c. */
-enum be_dot_kind { BE_DOT_MULTIPLY, BE_DOT_PAIRS, BE_DOT_FOURS };
+enum be_dot_kind {
+    BE_DOT_MULTIPLY, BE_DOT_PAIRS, BE_DOT_FOURS, BE_DOT_SIGNED_FOURS
+};
 
 /* One ISA level that code is emitted for. */
 struct be_level {

@@ -18,6 +18,8 @@ static const struct be_level x86_64_levels[] = {
 static const struct be_level aarch64_levels[] = {
     {"armv8-a", "generic", "+neon", 16, 32, true, false,
      BE_DOT_MULTIPLY, false},
+    {"armv8.2-a-dotprod", "generic", "+neon,+dotprod", 16, 32, true, false,
+     BE_DOT_SIGNED_FOURS, true},
 };
 
 /* With vectors: what RVA23, the profile that systems ask for, has. */
@@ -35,7 +37,7 @@ static const struct be_level wasm32_levels[] = {
 static const struct be_target targets[] = {
     {"x86_64-linux-gnu", "x86_64-unknown-linux-gnu", NULL, x86_64_levels, 4,
      true, BE_PSHUFB, false},
-    {"aarch64-linux-gnu", "aarch64-unknown-linux-gnu", NULL, aarch64_levels, 1,
+    {"aarch64-linux-gnu", "aarch64-unknown-linux-gnu", NULL, aarch64_levels, 2,
      false, BE_TBL, false},
     {"riscv64-linux-gnu", "riscv64-unknown-linux-gnu", "lp64d",
      riscv64_levels, 1, false, BE_LOADS, false},

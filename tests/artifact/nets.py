@@ -48,13 +48,14 @@ class Nets(Case):
                     said = run("nm", "-D", "--undefined-only", library)
                     self.assertEqual(said, b"")
 
-    def selftest(self, target, emulator, dtype):
+    def selftest(self, target, emulator, dtype, cpu=None):
         for program in (f"{target}-gcc", emulator[0]):
             if not shutil.which(program):
                 self.skipTest(f"{program} is absent")
         for name, path in self.files(dtype):
             archive = compile_model(path, self.folder / "m.a", "--target",
-                                    target, "--emit", "a,h", "--name", "m")
+                                    target, "--emit", "a,h", "--name", "m",
+                                    *(("--cpu", cpu) if cpu else ()))
             program = self.folder / "selftest"
             run(f"{target}-gcc", "-std=c11", "-O1", "-static", "-Wall",
                 "-Werror", f"-I{self.folder}", HERE / "selftest.c", archive,
@@ -65,6 +66,10 @@ class Nets(Case):
     def test_aarch64(self):
         for dtype in ("f32", "bf16", "int8"):
             self.selftest("aarch64-linux-gnu", ["qemu-aarch64"], dtype)
+
+    def test_dot_products(self):
+        self.selftest("aarch64-linux-gnu", ["qemu-aarch64", "-cpu", "max"],
+                      "int8", "armv8.2-a-dotprod")
 
     def test_wasm(self):
         if not shutil.which("node"):
