@@ -98,7 +98,10 @@ void be_lower_concat(struct be_emitter *e, const struct ir_op *op)
         be_concat_axis(e, op);
         return;
     }
-    for (int i = 0; i < op->n_operands; i++) {
+    const bool window = e->in_step && e->again[op->result[0].id];
+    if (window) /* the first operand is there */
+        first = ir_type_volume(&op->operand[0]->type);
+    for (int i = window ? 1 : 0; i < op->n_operands; i++) {
         const struct ir_value *x = op->operand[i];
         struct elements at;
         const struct be_view from = be_view_of(e, x);
@@ -118,6 +121,8 @@ void be_lower_concat(struct be_emitter *e, const struct ir_op *op)
         end(&at);
         first += ir_type_volume(&x->type);
     }
+    if (window)
+        be_window_repeat(e, op);
 }
 
 /* --------------------------------------------------------------- searches */

@@ -2,37 +2,10 @@
  *
  * The step is a module of its own (ir/steps.h), lowered as one row is. Its
  * first column is the caller's row; the others are read from the state, and the
- * outputs behind the model's are written to it. A state has two halves, of which
- * a step reads one and writes the other: so no op sees what it is to remember
- * before all have read what was remembered.
- *
- *   byte 0    how many steps were taken: its lowest bit says which half is read
- *   byte 64   the first half, every memory at a multiple of 64; then the other
- */
+ * outputs behind the model's are written to it: emit_state.c says where. */
 #include "backend/llvm.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-enum { state_head = 64 };
-
-int64_t be_state_half(const struct ir_stream *stream, int64_t *memory_at)
-{
-    int64_t bytes = 0;
-    for (int i = 0; i < stream->n_memories; i++) {
-        const struct ir_memory *memory = &stream->memory[i];
-        if (memory_at)
-            memory_at[i] = bytes;
-        bytes += memory->elements * (int64_t)ir_dtype_bytes(memory->dtype);
-        bytes = (bytes + 63) / 64 * 64;
-    }
-    return bytes;
-}
-
-int64_t be_state_bytes(const struct ir_stream *stream)
-{
-    return state_head + 2 * be_state_half(stream, NULL);
-}
 
 int64_t be_step_elements(const struct ir_stream *stream)
 {
@@ -45,31 +18,6 @@ int64_t be_step_scratch_bytes(const struct be_emitter *e)
 }
 
 /* --------------------------------------------------------------- one step */
-
-/* Points e->state at the half to read and e->kept into the other; returns how
- * many steps were taken before. */
-static LLVMValueRef enter_state(struct be_emitter *e, LLVMValueRef state)
-{
-    const struct ir_stream *stream = e->stream;
-    LLVMValueRef half = be_i64(e, be_state_half(stream, NULL));
-    LLVMValueRef count = be_load(e, e->i64, state);
-    LLVMValueRef odd = LLVMBuildAnd(e->b, count, be_i64(e, 1), "");
-    LLVMValueRef skip = LLVMBuildNSWMul(e->b, odd, half, "");
-    LLVMValueRef halves = be_offset(e, state, be_i64(e, state_head));
-    LLVMValueRef other =
-        be_offset(e, halves, LLVMBuildNSWSub(e->b, half, skip, ""));
-    e->state = be_offset(e, halves, skip);
-    memset(e->kept, 0,
-           (size_t)ir_value_count(e->module) * sizeof(*e->kept));
-    for (int i = 0; i < stream->n_memories; i++) {
-        const struct ir_value *v =
-            e->module->outputs[stream->n_outputs + i].value;
-        if (e->kept[v->id] || v->op->kind == IR_OP_input || ir_is_alias(v->op))
-            ir_bug("memory %d has no place of its own", i);
-        e->kept[v->id] = be_offset(e, other, be_i64(e, e->memory_at[i]));
-    }
-    return count;
-}
 
 /* void step(state, row, out, scratch) */
 static LLVMValueRef emit_step(struct be_emitter *e,
@@ -91,7 +39,7 @@ static LLVMValueRef emit_step(struct be_emitter *e,
     e->n_rows = be_i64(e, 1);
     e->rows = LLVMGetParam(fn, 1);
     e->out = LLVMGetParam(fn, 2);
-    LLVMValueRef count = enter_state(e, state);
+    LLVMValueRef count = be_state_enter(e, state);
     bool *needed = ir_alloc_array(
         &e->arena, (size_t)ir_value_count(e->module), sizeof(bool));
     be_mark_slice(e, value, needed);
@@ -127,66 +75,6 @@ static LLVMValueRef emit_steps(struct be_emitter *e, LLVMValueRef step,
                     loop.index, moves),
         LLVMGetParam(fn, 5)};
     be_call(e, step, args, 4);
-    be_loop_end(e, &loop);
-    LLVMBuildRetVoid(e->b);
-    return fn;
-}
-
-/* ------------------------------------------------------------- the start */
-
-static bool starts_as_zeros(const struct ir_stream *stream)
-{
-    for (int i = 0; i < stream->n_memories; i++) {
-        const struct ir_memory *memory = &stream->memory[i];
-        const size_t bytes = (size_t)memory->elements *
-                             ir_dtype_bytes(memory->dtype);
-        for (size_t k = 0; k < bytes; k++)
-            if (((const uint8_t *)memory->first)[k])
-                return false;
-    }
-    return true;
-}
-
-/* A half as it is before the first step. */
-static LLVMValueRef first_half(struct be_emitter *e)
-{
-    const struct ir_stream *stream = e->stream;
-    const size_t bytes = (size_t)be_state_half(stream, NULL);
-    uint8_t *half = ir_realloc_array(NULL, bytes, 1);
-    memset(half, 0, bytes);
-    for (int i = 0; i < stream->n_memories; i++)
-        memcpy(half + e->memory_at[i], stream->memory[i].first,
-               (size_t)stream->memory[i].elements *
-                   ir_dtype_bytes(stream->memory[i].dtype));
-    LLVMValueRef table = be_bytes(e, "first_state", half, bytes, 64);
-    free(half);
-    return table;
-}
-
-/* void NAME_state_init(state): both halves, so that no byte of it is left
- * unset. */
-static LLVMValueRef emit_init(struct be_emitter *e)
-{
-    char *name = ir_sprintf(&e->arena, "%s_state_init", e->name);
-    LLVMTypeRef params[] = {e->ptr};
-    const int64_t words = be_state_half(e->stream, NULL) / 8;
-    LLVMValueRef table = starts_as_zeros(e->stream) ? NULL : first_half(e);
-    LLVMValueRef fn =
-        be_function(e, name, e->none, params, 1, e->levels[0]);
-    LLVMSetLinkage(fn, LLVMExternalLinkage);
-    be_set_part(e, fn, "entry", 5);
-    LLVMValueRef state = LLVMGetParam(fn, 0);
-    LLVMValueRef to = be_offset(e, state, be_i64(e, state_head));
-    struct be_loop loop;
-    for (int i = 0; i < state_head / 8; i++)
-        be_store(e, be_i64(e, 0), be_at(e, e->i64, state, be_i64(e, i)));
-    be_loop_begin(e, &loop, be_i64(e, 0), be_i64(e, words), 1);
-    LLVMValueRef v =
-        table ? be_load(e, e->i64, be_at(e, e->i64, table, loop.index))
-              : be_i64(e, 0);
-    be_store(e, v, be_at(e, e->i64, to, loop.index));
-    be_store(e, v, be_at(e, e->i64, to,
-                         LLVMBuildAdd(e->b, loop.index, be_i64(e, words), "")));
     be_loop_end(e, &loop);
     LLVMBuildRetVoid(e->b);
     return fn;
@@ -254,7 +142,7 @@ static void emit_stream(struct be_emitter *e, LLVMValueRef level_fn)
     const struct ir_stream *stream = e->stream;
     const struct ir_time *row = &stream->row;
     LLVMValueRef one[2], several[2];
-    LLVMValueRef init = emit_init(e);
+    LLVMValueRef init = be_state_init_emit(e);
     for (int i = 0; i < 2; i++)
         emit_entries(e, level_fn, i ? IR_F64 : IR_F32, &one[i], &several[i]);
     LLVMValueRef fields[] = {
@@ -274,14 +162,11 @@ void be_steps_emit(struct be_emitter *e, LLVMValueRef level_fn)
     const struct ir_module *step = e->stream->step;
     const size_t n_values = (size_t)ir_value_count(step);
     LLVMValueRef *staged = e->staged;
-    int64_t *at = ir_alloc_array(&e->arena, (size_t)e->stream->n_memories,
-                                 sizeof(*at));
-    be_state_half(e->stream, at);
-    e->memory_at = at;
     e->first_op = model->n_ops;
     e->module = step;
     e->in_step = true;
     e->kept = ir_alloc_array(&e->arena, n_values, sizeof(*e->kept));
+    e->again = ir_alloc_array(&e->arena, n_values, sizeof(*e->again));
     e->staged = ir_alloc_array(&e->arena, n_values, sizeof(*e->staged));
     e->layout_step = be_layout_new(e, 1);
     emit_stream(e, level_fn);

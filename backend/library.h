@@ -39,12 +39,20 @@ void be_export_struct(struct be_emitter *e, const char *suffix,
 
 /* The functions of time steps, and the tn_stream. */
 void be_steps_emit(struct be_emitter *e, LLVMValueRef level_fn);
-/* Bytes of a half of the state; of the state. */
-int64_t be_state_half(const struct ir_stream *stream, int64_t *memory_at);
-int64_t be_state_bytes(const struct ir_stream *stream);
 /* The numbers in a time step's row. */
 int64_t be_step_elements(const struct ir_stream *stream);
 /* What the caller must supply for a step. */
 int64_t be_step_scratch_bytes(const struct be_emitter *e);
+
+/* --------------------------------------------------------- emit_state.c -- */
+
+int64_t be_state_bytes(const struct ir_stream *stream);
+/* NAME_state_init(). */
+LLVMValueRef be_state_init_emit(struct be_emitter *e);
+/* Points e->memory, e->kept and e->again into the state; returns how many steps
+ * were taken before. */
+LLVMValueRef be_state_enter(struct be_emitter *e, LLVMValueRef state);
+/* Has a window's newest step a second time in its place, where it goes. */
+void be_window_repeat(struct be_emitter *e, const struct ir_op *concat);
 
 #endif

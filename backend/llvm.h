@@ -82,7 +82,6 @@ struct be_emitter {
     const struct ir_stream *stream; /* NULL: no steps are wanted */
     struct be_layout *layout_step;  /* of one time step, or NULL */
     bool in_step;             /* what is emitted is a time step */
-    const int64_t *memory_at; /* where each memory is in a half of the state */
 
     /* Of the function being emitted. */
     const struct be_level *level;
@@ -97,10 +96,11 @@ struct be_emitter {
     const struct ir_value *out_value; /* whose buffer is `out` */
     const bool *needed;     /* by value id: in this output's slice */
     LLVMValueRef *staged;   /* by value id: the rows of an input, dense */
-    /* Of a time step: the half of the state that is read; by value id, where
-     * what is to be remembered goes in the other, or NULL. */
-    LLVMValueRef state;
-    LLVMValueRef *kept;
+    /* Of a time step: where each memory is read; by value id, where what is to
+     * be remembered goes, or NULL; of a window that holds all but its newest
+     * step already, where that goes as well. */
+    LLVMValueRef *memory;
+    LLVMValueRef *kept, *again;
 };
 
 /* Types and constants. */

@@ -52,7 +52,7 @@ struct be_view be_view_of(struct be_emitter *e, const struct ir_value *value)
     }
     const int first = (int)ir_attr_int(value->op, "first");
     if (e->in_step && first > 0) {
-        view.base = be_offset(e, e->state, be_i64(e, e->memory_at[first - 1]));
+        view.base = e->memory[first - 1];
         view.row_stride = be_i64(e, 0);
         view.column_stride = be_i64(e, 1);
         view.dense_columns = true;

@@ -20,6 +20,7 @@ struct ir_time {
 struct ir_memory {
     enum ir_dtype dtype;
     int64_t elements;
+    int64_t steps; /* of a window: that it has, the newest last; else 0 */
     const void *first;
 };
 

@@ -154,7 +154,7 @@ struct ir_value *pass_stream_remember(struct streamer *s, enum ir_dtype dtype,
     int64_t n = 1;
     for (int d = 0; d < rank; d++)
         n *= dims[d];
-    stream->memory[i] = (struct ir_memory){dtype, n, first};
+    stream->memory[i] = (struct ir_memory){dtype, n, 0, first};
     *memory = i;
     return add_input(s, ir_sprintf(&s->scratch, "memory %d", i), dtype, rank,
                      dims);

@@ -480,6 +480,7 @@ static struct ir_value *window_of(struct streamer *s, int axis, int64_t reach)
     if (!op)
         return NULL;
     s->kept[memory] = &op->result[0];
+    s->stream->memory[memory].steps = reach + 1;
     return &op->result[0];
 }
 
