@@ -98,20 +98,19 @@ static LLVMValueRef emit_batch(struct be_emitter *e,
     return fn;
 }
 
-/* void run(row, out, scratch) */
-static LLVMValueRef emit_one(struct be_emitter *e, const struct ir_value *value,
+LLVMValueRef be_run_one_emit(struct be_emitter *e, const struct ir_value *value,
                              enum ir_dtype dtype, const struct be_level *level)
 {
     char name[64];
-    snprintf(name, sizeof(name), "one_%d_%s_%d", value->id,
-             ir_dtype_name(dtype), level->vector_bytes);
+    snprintf(name, sizeof(name), "%s_%d_%s_%d", e->in_step ? "start" : "one",
+             value->id, ir_dtype_name(dtype), level->vector_bytes);
     LLVMTypeRef params[] = {e->ptr, e->ptr, e->ptr};
     LLVMValueRef fn = be_function(e, name, e->none, params, 3, level);
     e->one_row = true;
     e->row_dtype = dtype;
     e->row_stride = be_i64(e, 0);
     e->column_stride = be_i64(e, 1);
-    e->workspace = be_workspace(e, e->layout_one, LLVMGetParam(fn, 2));
+    e->workspace = be_workspace(e, be_layout_of(e), LLVMGetParam(fn, 2));
     e->out_value = value;
     e->needed = slice_of(e, value);
     e->n_rows = be_i64(e, 1);
@@ -176,31 +175,36 @@ LLVMValueRef be_entry_emit(struct be_emitter *e, const char *suffix,
         be_function(e, name, e->i32, params, n_params, e->levels[0]);
     LLVMSetLinkage(fn, LLVMExternalLinkage);
     be_set_part(e, fn, "entry", 5); /* whatever the model's name is */
+    const int first = n_outputs > 0 ? 1 : 0;
     LLVMValueRef output = LLVMGetParam(fn, 0), args[8];
-    for (int i = 1; i < n_params; i++)
-        args[i - 1] = LLVMGetParam(fn, (unsigned)i);
-    require(e,
-            LLVMBuildICmp(e->b, LLVMIntULT, output, be_i32(e, n_outputs), ""),
-            TN_BAD_OUTPUT);
+    for (int i = first; i < n_params; i++)
+        args[i - first] = LLVMGetParam(fn, (unsigned)i);
+    if (n_outputs)
+        require(e,
+                LLVMBuildICmp(e->b, LLVMIntULT, output, be_i32(e, n_outputs),
+                              ""),
+                TN_BAD_OUTPUT);
     if (e->in_step)
-        require_memory(e, LLVMGetParam(fn, 1), 8, TN_BAD_STATE);
+        require_memory(e, LLVMGetParam(fn, (unsigned)first), 8, TN_BAD_STATE);
     if (needs_scratch)
         require_memory(e, LLVMGetParam(fn, (unsigned)n_params - 1),
                        TN_SCRATCH_ALIGN, TN_BAD_SCRATCH);
-    LLVMValueRef level = be_call(e, level_fn, NULL, 0);
+    LLVMValueRef level = be_call(e, level_fn, NULL, 0), which = level;
     require(e,
             LLVMBuildICmp(e->b, LLVMIntSGE, level, be_i32(e, 0), ""),
             TN_BAD_CPU);
-    LLVMValueRef which = LLVMBuildAdd(
-        e->b, LLVMBuildMul(e->b, level, be_i32(e, n_outputs), ""), output, "");
+    if (n_outputs)
+        which = LLVMBuildAdd(
+            e->b, LLVMBuildMul(e->b, level, be_i32(e, n_outputs), ""), output,
+            "");
     LLVMBasicBlockRef done = be_block(e, "done");
-    const int n = e->n_levels * n_outputs;
+    const int n = e->n_levels * (n_outputs ? n_outputs : 1);
     LLVMValueRef jump = LLVMBuildSwitch(e->b, which, done, (unsigned)n);
     for (int i = 0; i < n; i++) {
         LLVMBasicBlockRef block = be_block(e, "run");
         LLVMAddCase(jump, be_i32(e, i), block);
         LLVMPositionBuilderAtEnd(e->b, block);
-        be_call(e, run[i], args, n_params - 1);
+        be_call(e, run[i], args, n_params - first);
         LLVMBuildBr(e->b, done);
     }
     LLVMPositionBuilderAtEnd(e->b, done);
@@ -225,7 +229,7 @@ static LLVMValueRef *emit_runs(struct be_emitter *e, enum ir_dtype dtype,
             if (same < o)
                 run[i] = run[l * m->n_outputs + same];
             else if (one_row)
-                run[i] = emit_one(e, v, dtype, e->levels[l]);
+                run[i] = be_run_one_emit(e, v, dtype, e->levels[l]);
             else
                 run[i] = emit_batch(e, v, dtype, e->levels[l]);
         }

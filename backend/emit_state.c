@@ -5,7 +5,8 @@
  *   byte 64   two halves, of which a step reads one and writes the other, by
  *             turns: so no op sees what it is to remember before all have read
  *             what was remembered
- *   then      windows: the last so many steps of a series
+ *   then      windows: the last so many steps of a series; and what stays as it
+ *             was at the start
  *
  * Every memory is at a multiple of 64. A window of n steps has 2 n places, and
  * step t goes to t % n and to n places behind it: so the last n steps always
@@ -20,7 +21,9 @@ enum { state_head = 64 };
 
 /* -------------------------------------------------------------- the layout */
 
-/* Where all memories are. */
+/* How a memory lies. */
+enum place { BY_TURNS, WINDOW, STAYS };
+
 struct state {
     int64_t half;  /* bytes of each of the two */
     int64_t bytes; /* of the state */
@@ -37,10 +40,10 @@ static bool is_read_once(const struct ir_module *step, const struct ir_value *v)
     return readers == 1;
 }
 
-/* How many steps memory i has, all but the first of them followed by a new one,
- * when nobody else reads it; else 0. The passes may have made something else of
+/* Whether memory i is all steps of its window but the first, followed by a new
+ * one, and nobody else reads it. The passes may have made something else of
  * it. */
-static int64_t window_steps(const struct ir_stream *stream, int i)
+static bool is_window(const struct ir_stream *stream, int i)
 {
     const struct ir_memory *memory = &stream->memory[i];
     const struct ir_module *step = stream->step;
@@ -48,18 +51,23 @@ static int64_t window_steps(const struct ir_stream *stream, int i)
         step->outputs[stream->n_outputs + i].value->op;
     if (memory->steps < 2 || op->kind != IR_OP_concat ||
         op->n_operands != 2 || !ir_is_plain_concat(op))
-        return 0;
+        return false;
     const int64_t each = memory->elements / memory->steps;
     const struct ir_value *old = op->operand[0];
     return ir_type_volume(&op->operand[1]->type) == each &&
-                   ir_is_alias(old->op) &&
-                   ir_attr_int(old->op, "offset") == each &&
-                   old->op->operand[0]->op->kind == IR_OP_input &&
-                   ir_attr_int(old->op->operand[0]->op, "first") == 1 + i &&
-                   is_read_once(step, old) &&
-                   is_read_once(step, old->op->operand[0])
-               ? memory->steps
-               : 0;
+           ir_is_alias(old->op) && ir_attr_int(old->op, "offset") == each &&
+           old->op->operand[0]->op->kind == IR_OP_input &&
+           ir_attr_int(old->op->operand[0]->op, "first") == 1 + i &&
+           is_read_once(step, old) && is_read_once(step, old->op->operand[0]);
+}
+
+static enum place place_of(const struct ir_stream *stream, int i)
+{
+    const struct ir_op *op =
+        stream->step->outputs[stream->n_outputs + i].value->op;
+    if (op->kind == IR_OP_input && ir_attr_int(op, "first") == 1 + i)
+        return STAYS;
+    return is_window(stream, i) ? WINDOW : BY_TURNS;
 }
 
 static int64_t memory_bytes(const struct ir_memory *memory)
@@ -72,22 +80,23 @@ static int64_t round_up(int64_t bytes)
     return (bytes + 63) / 64 * 64;
 }
 
-/* Sets at[i], if wanted, to where memory i is: a byte of a half, or of the state
- * where it is a window. */
+/* Sets at[i], if wanted, to where memory i is: by turns a byte of a half, else of
+ * the state. */
 static struct state lay_out(const struct ir_stream *stream, int64_t *at)
 {
     struct state s = {0, state_head};
-    for (int windows = 0; windows < 2; windows++) {
+    for (int turns = 1; turns >= 0; turns--) {
         for (int i = 0; i < stream->n_memories; i++) {
             const int64_t bytes = memory_bytes(&stream->memory[i]);
-            if ((window_steps(stream, i) != 0) != (windows == 1))
+            const enum place place = place_of(stream, i);
+            if ((place == BY_TURNS) != (turns == 1))
                 continue;
             if (at)
-                at[i] = windows ? s.bytes : s.half;
-            *(windows ? &s.bytes : &s.half) +=
-                round_up(windows ? 2 * bytes : bytes);
+                at[i] = turns ? s.half : s.bytes;
+            *(turns ? &s.half : &s.bytes) +=
+                round_up(place == WINDOW ? 2 * bytes : bytes);
         }
-        s.bytes += windows ? 0 : 2 * s.half;
+        s.bytes += turns ? 2 * s.half : 0;
     }
     return s;
 }
@@ -102,6 +111,14 @@ static struct state places(struct be_emitter *e, int64_t **at)
     *at = ir_alloc_array(&e->arena, (size_t)e->stream->n_memories,
                          sizeof(**at));
     return lay_out(e->stream, *at);
+}
+
+int64_t be_state_place(struct be_emitter *e, int memory)
+{
+    int64_t *at;
+    places(e, &at);
+    return at[memory] +
+           (place_of(e->stream, memory) == BY_TURNS ? state_head : 0);
 }
 
 /* ---------------------------------------------------------------- a step */
@@ -141,13 +158,15 @@ LLVMValueRef be_state_enter(struct be_emitter *e, LLVMValueRef state)
     for (int i = 0; i < stream->n_memories; i++) {
         const struct ir_value *v =
             e->module->outputs[stream->n_outputs + i].value;
-        if (e->kept[v->id] || v->op->kind == IR_OP_input || ir_is_alias(v->op))
+        const enum place place = place_of(stream, i);
+        e->memory[i] = be_offset(e, state, be_i64(e, at[i]));
+        if (place != STAYS && (e->kept[v->id] || ir_is_alias(v->op) ||
+                               v->op->kind == IR_OP_input))
             ir_bug("memory %d has no place of its own", i);
-        if (window_steps(stream, i)) {
-            e->memory[i] = be_offset(e, state, be_i64(e, at[i]));
+        if (place == WINDOW)
             enter_window(e, i, e->memory[i], count, &e->kept[v->id],
                          &e->again[v->id]);
-        } else {
+        if (place == BY_TURNS) {
             e->memory[i] = be_offset(e, read, be_i64(e, at[i]));
             e->kept[v->id] = be_offset(e, other, be_i64(e, at[i]));
         }
@@ -188,7 +207,7 @@ static void copy_words(struct be_emitter *e, LLVMValueRef from,
             bytes / 4);
 }
 
-/* Each memory as it is before the first step, twice. */
+/* Each memory as it is before the first step; twice, but for what stays. */
 static void emit_first(struct be_emitter *e, LLVMValueRef state)
 {
     int64_t *at;
@@ -196,12 +215,14 @@ static void emit_first(struct be_emitter *e, LLVMValueRef state)
     for (int i = 0; i < e->stream->n_memories; i++) {
         const struct ir_memory *memory = &e->stream->memory[i];
         const int64_t bytes = memory_bytes(memory);
-        const bool window = window_steps(e->stream, i) != 0;
-        const int64_t to = window ? at[i] : state_head + at[i];
+        const enum place place = place_of(e->stream, i);
+        const int64_t to = at[i] + (place == BY_TURNS ? state_head : 0);
         LLVMValueRef first = be_bytes(e, "first", memory->first, (size_t)bytes,
                                       64);
         copy_words(e, first, state, to, bytes);
-        copy_words(e, first, state, to + (window ? bytes : layout.half), bytes);
+        if (place != STAYS)
+            copy_words(e, first, state,
+                       to + (place == WINDOW ? bytes : layout.half), bytes);
     }
 }
 

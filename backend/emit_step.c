@@ -12,9 +12,17 @@ int64_t be_step_elements(const struct ir_stream *stream)
     return stream->row.outer * stream->row.inner;
 }
 
+int64_t be_start_elements(const struct ir_stream *stream)
+{
+    return stream->start ? ir_row_elements(stream->start) : 0;
+}
+
 int64_t be_step_scratch_bytes(const struct be_emitter *e)
 {
-    return e->layout_step->on_stack ? 0 : e->layout_step->bytes;
+    const struct be_layout *step = e->layout_step, *start = e->layout_start;
+    const int64_t bytes = step->on_stack ? 0 : step->bytes;
+    return start && !start->on_stack && start->bytes > bytes ? start->bytes
+                                                             : bytes;
 }
 
 /* --------------------------------------------------------------- one step */
@@ -80,6 +88,74 @@ static LLVMValueRef emit_steps(struct be_emitter *e, LLVMValueRef step,
     return fn;
 }
 
+/* --------------------------------------------------------------- the start */
+
+/* void begin(state, row, scratch): what state_init() does, and then each memory
+ * that is made of the row. */
+static LLVMValueRef emit_begin(struct be_emitter *e, LLVMValueRef init,
+                               enum ir_dtype dtype,
+                               const struct be_level *level)
+{
+    const struct ir_stream *stream = e->stream;
+    const size_t n = (size_t)stream->n_memories;
+    LLVMValueRef *run = ir_alloc_array(&e->arena, n, sizeof(*run));
+    for (int i = 0; i < stream->n_memories; i++)
+        if (stream->memory[i].start >= 0)
+            run[i] = be_run_one_emit(
+                e, stream->start->outputs[stream->memory[i].start].value,
+                dtype, level);
+    char name[64];
+    snprintf(name, sizeof(name), "begin_%s_%d", ir_dtype_name(dtype),
+             level->vector_bytes);
+    LLVMTypeRef params[] = {e->ptr, e->ptr, e->ptr};
+    LLVMValueRef fn = be_function(e, name, e->none, params, 3, level);
+    LLVMValueRef state = LLVMGetParam(fn, 0);
+    be_call(e, init, &state, 1);
+    for (int i = 0; i < stream->n_memories; i++) {
+        LLVMValueRef args[] = {
+            LLVMGetParam(fn, 1),
+            be_offset(e, state, be_i64(e, be_state_place(e, i))),
+            LLVMGetParam(fn, 2)};
+        if (stream->memory[i].start >= 0)
+            be_call(e, run[i], args, 3);
+    }
+    LLVMBuildRetVoid(e->b);
+    return fn;
+}
+
+/* The functions that start from a row's other numbers, for each dtype. */
+static void emit_starts(struct be_emitter *e, LLVMValueRef level_fn,
+                        LLVMValueRef init, LLVMValueRef *entry)
+{
+    const bool scratch = be_step_scratch_bytes(e) > 0;
+    LLVMTypeRef params[] = {e->ptr, e->ptr, e->ptr};
+    LLVMValueRef *run =
+        ir_alloc_array(&e->arena, (size_t)e->n_levels, sizeof(*run));
+    for (int i = 0; i < 2; i++) {
+        const enum ir_dtype dtype = i ? IR_F64 : IR_F32;
+        char suffix[24];
+        for (int l = 0; l < e->n_levels; l++)
+            run[l] = emit_begin(e, init, dtype, e->levels[l]);
+        snprintf(suffix, sizeof(suffix), "state_start_%s",
+                 ir_dtype_name(dtype));
+        entry[i] = be_entry_emit(e, suffix, params, 3, level_fn, run, 0,
+                                 scratch);
+    }
+}
+
+/* Goes over to another of the stream's modules. */
+static void enter_module(struct be_emitter *e, const struct ir_module *module,
+                         int first_op)
+{
+    const size_t n_values = (size_t)ir_value_count(module);
+    e->module = module;
+    e->first_op = first_op;
+    e->memory = NULL;
+    e->kept = ir_alloc_array(&e->arena, n_values, sizeof(*e->kept));
+    e->again = ir_alloc_array(&e->arena, n_values, sizeof(*e->again));
+    e->staged = ir_alloc_array(&e->arena, n_values, sizeof(*e->staged));
+}
+
 /* -------------------------------------------------------------- the struct */
 
 static LLVMValueRef outputs(struct be_emitter *e)
@@ -137,21 +213,29 @@ static void emit_entries(struct be_emitter *e, LLVMValueRef level_fn,
                              scratch);
 }
 
-static void emit_stream(struct be_emitter *e, LLVMValueRef level_fn)
+/* The tn_stream; `first_op` is what the start's first op has for a number. */
+static void emit_stream(struct be_emitter *e, LLVMValueRef level_fn,
+                        int first_op)
 {
     const struct ir_stream *stream = e->stream;
     const struct ir_time *row = &stream->row;
-    LLVMValueRef one[2], several[2];
-    LLVMValueRef init = be_state_init_emit(e);
+    LLVMValueRef none = LLVMConstNull(e->ptr);
+    LLVMValueRef one[2], several[2], start[2] = {none, none};
+    LLVMValueRef init = be_state_init_emit(e), step_outputs = outputs(e);
     for (int i = 0; i < 2; i++)
         emit_entries(e, level_fn, i ? IR_F64 : IR_F32, &one[i], &several[i]);
+    if (stream->start) {
+        enter_module(e, stream->start, first_op);
+        emit_starts(e, level_fn, init, start);
+    }
     LLVMValueRef fields[] = {
         be_i32(e, 0), /* its own size */
         be_i32(e, row->steps), be_i32(e, be_step_elements(stream)),
         be_i32(e, stream->row_start), be_i32(e, row->outer),
         be_i32(e, row->inner), be_i64(e, be_state_bytes(stream)),
-        be_i64(e, be_step_scratch_bytes(e)), outputs(e), init,
-        one[0], one[1], several[0], several[1]};
+        be_i64(e, be_step_scratch_bytes(e)), step_outputs, init,
+        one[0], one[1], several[0], several[1],
+        be_i64(e, be_start_elements(stream)), start[0], start[1]};
     be_export_struct(e, "stream", fields, sizeof(fields) / sizeof(fields[0]),
                      0);
 }
@@ -159,18 +243,19 @@ static void emit_stream(struct be_emitter *e, LLVMValueRef level_fn)
 void be_steps_emit(struct be_emitter *e, LLVMValueRef level_fn)
 {
     const struct ir_module *model = e->module;
-    const struct ir_module *step = e->stream->step;
-    const size_t n_values = (size_t)ir_value_count(step);
+    const struct ir_stream *stream = e->stream;
     LLVMValueRef *staged = e->staged;
-    e->first_op = model->n_ops;
-    e->module = step;
+    const int start_op = model->n_ops + stream->step->n_ops;
     e->in_step = true;
-    e->kept = ir_alloc_array(&e->arena, n_values, sizeof(*e->kept));
-    e->again = ir_alloc_array(&e->arena, n_values, sizeof(*e->again));
-    e->staged = ir_alloc_array(&e->arena, n_values, sizeof(*e->staged));
+    if (stream->start) {
+        enter_module(e, stream->start, start_op);
+        e->layout_start = be_layout_new(e, 1);
+    }
+    enter_module(e, stream->step, model->n_ops);
     e->layout_step = be_layout_new(e, 1);
-    emit_stream(e, level_fn);
+    emit_stream(e, level_fn, start_op);
     e->staged = staged;
+    e->memory = NULL;
     e->in_step = false;
     e->module = model;
     e->first_op = 0;

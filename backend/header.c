@@ -84,6 +84,10 @@ static void describe_steps(const struct be_emitter *e, struct ir_text *text)
                    (long long)stream->row.steps,
                    (long long)be_state_bytes(stream),
                    (long long)be_step_scratch_bytes(e));
+    if (stream->start)
+        ir_text_printf(text,
+                       " * Start: the %lld other numbers of a row.\n",
+                       (long long)be_start_elements(stream));
     for (int o = 0; o < stream->n_outputs; o++) {
         const struct ir_time *time = &stream->output[o];
         ir_text_printf(text, " *   %d ", o);
@@ -174,11 +178,14 @@ static void macros(const struct be_emitter *e, struct ir_text *text,
                        (long long)be_step_elements(e->stream));
         ir_text_printf(text, "#define %s_STEP_SCRATCH_BYTES %lld\n", name,
                        (long long)be_step_scratch_bytes(e));
+        if (e->stream->start)
+            ir_text_printf(text, "#define %s_START_ELEMENTS %lld\n", name,
+                           (long long)be_start_elements(e->stream));
     }
     ir_arena_release(&arena);
 }
 
-static void declare_steps(const char *name, struct ir_text *text)
+static void declare_steps(const char *name, bool starts, struct ir_text *text)
 {
     ir_text_printf(text,
                    "extern const struct tn_stream %s_stream;\n"
@@ -193,6 +200,12 @@ static void declare_steps(const char *name, struct ir_text *text)
             "    void *scratch);\n",
             name, i ? "f64" : "f32", i ? "double" : "float", name,
             i ? "f64" : "f32", i ? "double" : "float");
+    for (int i = 0; starts && i < 2; i++)
+        ir_text_printf(
+            text,
+            "int %s_state_start_%s(void *state, const %s *start, "
+            "void *scratch);\n",
+            name, i ? "f64" : "f32", i ? "double" : "float");
 }
 
 void be_header_text(const struct be_emitter *e, struct ir_text *text)
@@ -220,7 +233,7 @@ void be_header_text(const struct be_emitter *e, struct ir_text *text)
             name, i ? "f64" : "f32", i ? "double" : "float", name,
             i ? "f64" : "f32", i ? "double" : "float");
     if (e->stream)
-        declare_steps(name, text);
+        declare_steps(name, e->stream->start != NULL, text);
     ir_text_puts(text, "\n#ifdef __cplusplus\n}\n#endif\n\n#endif\n");
     ir_arena_release(&arena);
 }

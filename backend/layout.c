@@ -119,9 +119,7 @@ struct be_layout *be_layout_new(struct be_emitter *e, int64_t rows)
 
 int64_t be_work_at(const struct be_emitter *e, int op)
 {
-    const struct be_layout *layout =
-        e->in_step ? e->layout_step : e->one_row ? e->layout_one : e->layout;
-    return layout->work[op - e->first_op];
+    return be_layout_of(e)->work[op - e->first_op];
 }
 
 int64_t be_scratch_bytes(const struct be_emitter *e)
@@ -137,8 +135,10 @@ int64_t be_stack_bytes(const struct be_emitter *e)
 {
     const int64_t batch = e->layout->on_stack ? e->layout->bytes : 0;
     const int64_t one = e->layout_one->on_stack ? e->layout_one->bytes : 0;
-    const int64_t step =
-        e->layout_step && e->layout_step->on_stack ? e->layout_step->bytes : 0;
-    const int64_t most = batch > one ? batch : one;
-    return (step > most ? step : most) + frames;
+    const struct be_layout *const others[] = {e->layout_step, e->layout_start};
+    int64_t most = batch > one ? batch : one;
+    for (int i = 0; i < 2; i++)
+        if (others[i] && others[i]->on_stack && others[i]->bytes > most)
+            most = others[i]->bytes;
+    return most + frames;
 }

@@ -17,12 +17,16 @@ void be_mark_slice(const struct be_emitter *e, const struct ir_value *value,
                    bool *needed);
 /* Lowers the ops that e->needed has something of. */
 void be_lower_slice(struct be_emitter *e);
+/* void run(row, out, scratch): a value, of the model or the start, of one row. */
+LLVMValueRef be_run_one_emit(struct be_emitter *e, const struct ir_value *value,
+                             enum ir_dtype dtype, const struct be_level *level);
 /* Where buffers are: on this function's stack or in the caller's scratch. */
 LLVMValueRef be_workspace(struct be_emitter *e, const struct be_layout *layout,
                           LLVMValueRef scratch);
 /* The entry point NAME_suffix: checks its arguments, and calls run[level *
- * n_outputs + output] with them but the first, the output's number. The last is
- * scratch, and of steps the second the state. */
+ * n_outputs + output] with them but the first, the output's number: or run[level]
+ * with all, when n_outputs is 0. The last is scratch, and of steps the first of
+ * the others the state. */
 LLVMValueRef be_entry_emit(struct be_emitter *e, const char *suffix,
                            LLVMTypeRef *params, int n_params,
                            LLVMValueRef level_fn, LLVMValueRef *run,
@@ -43,10 +47,14 @@ void be_steps_emit(struct be_emitter *e, LLVMValueRef level_fn);
 int64_t be_step_elements(const struct ir_stream *stream);
 /* What the caller must supply for a step. */
 int64_t be_step_scratch_bytes(const struct be_emitter *e);
+/* The numbers that a state starts from, beside what is known. */
+int64_t be_start_elements(const struct ir_stream *stream);
 
 /* --------------------------------------------------------- emit_state.c -- */
 
 int64_t be_state_bytes(const struct ir_stream *stream);
+/* Which byte of a state the first step reads a memory at. */
+int64_t be_state_place(struct be_emitter *e, int memory);
 /* NAME_state_init(). */
 LLVMValueRef be_state_init_emit(struct be_emitter *e);
 /* Points e->memory, e->kept and e->again into the state; returns how many steps

@@ -142,7 +142,8 @@ bool be_link_wasm(const void *object, size_t size, const char *name,
     static const char *const suffixes[] = {
         "predict_f32", "predict_f64", "predict_one_f32", "predict_one_f64",
         "model", "stream", "state_init", "step_f32", "step_f64", "steps_f32",
-        "steps_f64"};
+        "steps_f64",
+        "state_start_f32", "state_start_f64"};
     enum { n_suffixes = sizeof(suffixes) / sizeof(suffixes[0]), n_always = 5 };
     const char *argv[24] = {"wasm-ld", "--no-entry", "--strip-all",
                             "--export=__heap_base"};
@@ -152,8 +153,8 @@ bool be_link_wasm(const void *object, size_t size, const char *name,
     if (!workshop_open(&w, path, name, "wasm", object, size, diag))
         return false;
     for (int i = 0; i < (streams ? n_suffixes : n_always); i++) {
-        snprintf(names[i], sizeof(names[i]), "--export=%.300s_%s", name,
-                 suffixes[i]);
+        snprintf(names[i], sizeof(names[i]), "--export-if-defined=%.300s_%s",
+                 name, suffixes[i]);
         argv[n++] = names[i];
     }
     snprintf(stack, sizeof(stack), "stack-size=%lld",

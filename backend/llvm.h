@@ -81,7 +81,8 @@ struct be_emitter {
     struct be_layout *layout_one; /* of one row */
     const struct ir_stream *stream; /* NULL: no steps are wanted */
     struct be_layout *layout_step;  /* of one time step, or NULL */
-    bool in_step;             /* what is emitted is a time step */
+    struct be_layout *layout_start; /* of what a state starts from, or NULL */
+    bool in_step;             /* what is emitted is a time step, or a start */
 
     /* Of the function being emitted. */
     const struct be_level *level;
@@ -96,7 +97,7 @@ struct be_emitter {
     const struct ir_value *out_value; /* whose buffer is `out` */
     const bool *needed;     /* by value id: in this output's slice */
     LLVMValueRef *staged;   /* by value id: the rows of an input, dense */
-    /* Of a time step: where each memory is read; by value id, where what is to
+    /* Of a time step, else NULL: where each memory is read. And by value id, where what is to
      * be remembered goes, or NULL; of a window that holds all but its newest
      * step already, where that goes as well. */
     LLVMValueRef *memory;
@@ -201,6 +202,8 @@ LLVMValueRef be_buffer(struct be_emitter *e, const struct ir_value *value);
 LLVMValueRef be_convert(struct be_emitter *e, LLVMValueRef v,
                         enum ir_dtype from, enum ir_dtype to);
 
+/* Where the buffers of the current run are. */
+const struct be_layout *be_layout_of(const struct be_emitter *e);
 /* Whether the current run has a buffer for it besides the output. */
 bool be_has_buffer(const struct be_emitter *e, const struct ir_value *value);
 

@@ -2,14 +2,16 @@
  * workspace, or in the caller's output. */
 #include "backend/llvm.h"
 
-static const struct be_layout *layout_of(const struct be_emitter *e)
+const struct be_layout *be_layout_of(const struct be_emitter *e)
 {
-    return e->in_step ? e->layout_step : e->one_row ? e->layout_one : e->layout;
+    if (e->in_step)
+        return e->memory ? e->layout_step : e->layout_start;
+    return e->one_row ? e->layout_one : e->layout;
 }
 
 bool be_has_buffer(const struct be_emitter *e, const struct ir_value *value)
 {
-    return layout_of(e)->value[value->id] >= 0 ||
+    return be_layout_of(e)->value[value->id] >= 0 ||
            (e->in_step && e->kept[value->id]);
 }
 
@@ -19,7 +21,7 @@ LLVMValueRef be_buffer(struct be_emitter *e, const struct ir_value *value)
         return e->kept[value->id];
     if (value == e->out_value)
         return e->out;
-    const int64_t at = layout_of(e)->value[value->id];
+    const int64_t at = be_layout_of(e)->value[value->id];
     if (at < 0)
         ir_bug("value %%%d has no buffer", value->id);
     return be_offset(e, e->workspace, be_i64(e, at));
@@ -51,7 +53,7 @@ struct be_view be_view_of(struct be_emitter *e, const struct ir_value *value)
         return view;
     }
     const int first = (int)ir_attr_int(value->op, "first");
-    if (e->in_step && first > 0) {
+    if (e->memory && first > 0) {
         view.base = e->memory[first - 1];
         view.row_stride = be_i64(e, 0);
         view.column_stride = be_i64(e, 1);

@@ -29,7 +29,7 @@ int cli_stream(struct ir_stream **stream, struct ir_module *source,
     ir_text_release(&why);
     if (!*stream)
         return CLI_BAD_USAGE;
-    if (pass_run_all((*stream)->step, passes, diag))
+    if (pass_stream_run(*stream, passes, diag))
         return CLI_OK;
     pass_stream_free(*stream);
     *stream = NULL;
@@ -54,6 +54,7 @@ struct stepping {
     int level;
     unsigned char *state, *scratch, *got, *want;
     void *row; /* a row's steps, each followed by a number that is none of it */
+    void *start; /* its other numbers */
     bool stop; /* a difference was noted: one is enough of a row */
 };
 
@@ -66,7 +67,8 @@ static bool same_shape(const struct cli_compare *c,
     const uint64_t n = (uint64_t)stream->n_steps * stream->n_elements;
     if (stream->n_elements !=
             (uint64_t)stream->row_outer * stream->row_inner ||
-        stream->row_start + n > c->model->n_elements)
+        stream->row_start + n > c->model->n_elements ||
+        (stream->n_start && stream->n_start + n != c->model->n_elements))
         return false;
     for (uint32_t o = 0; o < c->model->n_outputs; o++) {
         const struct tn_step_output *s = &stream->outputs[o];
@@ -78,27 +80,29 @@ static bool same_shape(const struct cli_compare *c,
     return true;
 }
 
-static void put(const struct stepping *s, int64_t i, double v)
+static void put(const struct stepping *s, void *to, int64_t i, double v)
 {
     if (s->dtype == TN_F32)
-        ((float *)s->row)[i] = (float)v;
+        ((float *)to)[i] = (float)v;
     else
-        ((double *)s->row)[i] = v;
+        ((double *)to)[i] = v;
 }
 
 static void lay_out(const struct stepping *s, int64_t r)
 {
     const struct tn_stream *t = s->stream;
-    const double *row = s->rows +
-                        r * (int64_t)s->compare->model->n_elements +
-                        t->row_start;
+    const double *row =
+        s->rows + r * (int64_t)s->compare->model->n_elements;
+    for (uint64_t i = 0; i < t->n_start; i++)
+        put(s, s->start, (int64_t)i, row[tn_start_index(t, i)]);
+    row += t->row_start;
     for (uint32_t at = 0; at < t->n_steps; at++) {
         const int64_t to = (int64_t)at * (t->n_elements + 1);
         for (uint32_t o = 0; o < t->row_outer; o++)
             for (uint32_t i = 0; i < t->row_inner; i++)
-                put(s, to + (int64_t)o * t->row_inner + i,
+                put(s, s->row, to + (int64_t)o * t->row_inner + i,
                     row[tn_step_index(t->n_steps, t->row_inner, o, at, i)]);
-        put(s, to + t->n_elements, 0);
+        put(s, s->row, to + t->n_elements, 0);
     }
 }
 
@@ -157,6 +161,17 @@ static int take_steps(const struct stepping *s, uint32_t first, uint32_t n,
                               s->scratch);
 }
 
+static int begin(const struct stepping *s)
+{
+    const struct tn_stream *t = s->stream;
+    if (t->n_start)
+        return s->dtype == TN_F32
+                   ? t->state_start_f32(s->state, s->start, s->scratch)
+                   : t->state_start_f64(s->state, s->start, s->scratch);
+    t->state_init(s->state);
+    return TN_OK;
+}
+
 static bool holds(const unsigned char *guard)
 {
     for (int i = 0; i < GUARD; i++)
@@ -173,7 +188,8 @@ static void compare_row(struct stepping *s, int64_t r, bool one)
     const size_t step = (size_t)p->outer * p->inner *
                         tn_dtype_bytes(s->compare->model->outputs[s->o].dtype);
     s->stop = false;
-    t->state_init(s->state);
+    if (begin(s) != TN_OK)
+        note(s, r, 0, "the start failed");
     for (uint32_t at = 0, n = 1; at < t->n_steps && !s->stop; at += n, n++) {
         n = one ? 1 : n < t->n_steps - at ? n : t->n_steps - at;
         const size_t bytes = p->n_steps ? n * step : step;
@@ -228,6 +244,7 @@ static bool take_memory(struct stepping *s, double **copy,
     s->want = cli_alloc(widest * (uint64_t)s->n, 8, "results", diag);
     s->row = cli_alloc((uint64_t)t->n_steps * (t->n_elements + 1), 8, "rows",
                        diag);
+    s->start = cli_alloc(t->n_start + 1, 8, "rows", diag);
     *copy = cli_alloc((uint64_t)s->n * m->n_elements, 8, "rows", diag);
     if (t->scratch_bytes)
         s->scratch = aligned_alloc(
@@ -236,7 +253,7 @@ static bool take_memory(struct stepping *s, double **copy,
         memset(s->scratch + t->scratch_bytes, GUARD_BYTE, GUARD);
     if (s->state)
         memset(s->state + t->state_bytes, GUARD_BYTE, GUARD);
-    return s->state && s->got && s->want && s->row && *copy &&
+    return s->state && s->got && s->want && s->row && s->start && *copy &&
            (s->scratch || !t->scratch_bytes);
 }
 
@@ -269,5 +286,6 @@ bool cli_compare_steps(struct cli_compare *c, const struct tn_stream *stream,
     free(s.got);
     free(s.want);
     free(s.row);
+    free(s.start);
     return good;
 }

@@ -4,7 +4,8 @@
  * rewrite it and the backend lowers it as they do any other: column 0 is the
  * time step, the others are what was remembered; its first outputs are the
  * model's, the others are what is to be remembered. passes/stream.c makes one.
- */
+ * What is remembered and goes out unchanged is what the whole sequence has in
+ * common: it is made of other inputs by one more module, the start. */
 #ifndef TREENAIL_IR_STEPS_H
 #define TREENAIL_IR_STEPS_H
 
@@ -21,12 +22,17 @@ struct ir_memory {
     enum ir_dtype dtype;
     int64_t elements;
     int64_t steps; /* of a window: that it has, the newest last; else 0 */
+    int start;     /* which output of the start it starts as, or -1 */
     const void *first;
 };
 
 /* It lies, with all it points to, in the arena of `step`, and goes with it. */
 struct ir_stream {
     struct ir_module *step;
+    /* What memories start as that are made of the model's other inputs; their
+     * columns are all but those of the time steps. NULL when there are none; goes
+     * with `step`. */
+    struct ir_module *start;
     int64_t row_start;    /* the first element of a row that is read, and */
     struct ir_time row;   /* how those from there on lie */
     struct ir_time *output;     /* by output of the model */

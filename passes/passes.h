@@ -206,6 +206,9 @@ bool pass_plan_memory(struct ir_module *module,
  * `why`, when it looks at later steps or remembers nothing. To be freed; its
  * weights are the model's, which has to outlive it. */
 struct ir_stream *pass_stream(struct ir_module *model, struct ir_text *why);
+/* pass_run_all() on all that there is of it. */
+bool pass_stream_run(struct ir_stream *stream,
+                     const struct pass_options *options, struct ir_diag *diag);
 void pass_stream_free(struct ir_stream *stream);
 
 #endif

@@ -154,7 +154,7 @@ struct ir_value *pass_stream_remember(struct streamer *s, enum ir_dtype dtype,
     int64_t n = 1;
     for (int d = 0; d < rank; d++)
         n *= dims[d];
-    stream->memory[i] = (struct ir_memory){dtype, n, 0, first};
+    stream->memory[i] = (struct ir_memory){dtype, n, 0, -1, first};
     *memory = i;
     return add_input(s, ir_sprintf(&s->scratch, "memory %d", i), dtype, rank,
                      dims);
@@ -308,7 +308,9 @@ static bool copy_op(struct streamer *s, enum stream_kind kind)
     struct ir_value **x = ir_alloc_array(
         &s->scratch, (size_t)old->n_operands + 1, sizeof(*x));
     for (int i = 0; i < old->n_operands; i++) {
-        x[i] = pass_stream_operand(s, i)->step;
+        x[i] = pass_stream_given(s, i, -1);
+        if (!x[i])
+            return false;
         start = pass_stream_operand(s, i)->start > start
                     ? pass_stream_operand(s, i)->start
                     : start;
@@ -332,12 +334,12 @@ static bool add_op(struct streamer *s)
     }
     if (op->kind == IR_OP_trees || op->kind == IR_OP_contributions)
         return pass_stream_refuse(s, "is no op of nets");
-    if (other) {
-        for (int r = 0; r < op->n_results; r++)
-            s->value[op->result[r].id].kind = STREAM_OTHER;
-        return !series ||
-               pass_stream_refuse(s, "has a second input besides time");
-    }
+    if (other && !series && !latest)
+        return pass_stream_start_op(s);
+    if (s->single && latest && !pass_stream_single(s))
+        return false;
+    if (s->single && latest && op->kind == IR_OP_scan)
+        return pass_stream_op(s, op);
     if (!series)
         return copy_op(s, latest ? STREAM_LATEST : STREAM_STILL);
     if (latest)
@@ -400,7 +402,10 @@ static bool add_outputs(struct streamer *s)
     for (int o = 0; o < n; o++)
         if (!add_output(s, o))
             return false;
-    if (stream->n_memories == 0)
+    bool changes = false;
+    for (int i = 0; i < stream->n_memories; i++)
+        changes = changes || s->kept[i]->op->kind != IR_OP_input;
+    if (!changes)
         return pass_stream_refuse(
             s, "no op remembers anything from one step to the "
                "next");
@@ -421,26 +426,31 @@ static bool add_time(struct streamer *s, const struct ir_op *input, int axis)
     const struct ir_column *column =
         &s->model->columns[ir_attr_int(input, "first")];
     struct stream_value *v = &s->value[input->result[0].id];
-    const int64_t inner = pass_stream_inner(type, axis);
+    s->first_column = (int)ir_attr_int(input, "first");
+    s->n_columns = (int)ir_attr_int(input, "count");
+    s->single = axis < 0;
+    const int64_t inner =
+        s->single ? ir_type_volume(type) : pass_stream_inner(type, axis);
     int64_t dims[IR_MAX_RANK];
     memcpy(dims, type->dim, sizeof(dims));
-    dims[axis] = 1;
-    s->n_steps = type->dim[axis];
+    s->n_steps = s->single ? 1 : type->dim[axis];
+    if (!s->single)
+        dims[axis] = 1;
     *v = (struct stream_value){
-        .kind = STREAM_SERIES,
+        .kind = s->single ? STREAM_LATEST : STREAM_SERIES,
         .time = {ir_type_volume(type) / (inner * s->n_steps), s->n_steps,
                  inner}};
     s->stream->row = v->time;
-    s->stream->row_start = ir_column_offset(
-        s->model, (int)ir_attr_int(input, "first"));
+    s->stream->row_start = ir_column_offset(s->model, s->first_column);
     s->op = input;
-    v->step = add_input(
-        s, ir_attr_int(input, "count") == 1 ? column->name : "step",
-        type->dtype, type->rank, dims);
+    v->step = add_input(s, s->n_columns == 1 ? column->name : "step",
+                        type->dtype, type->rank, dims);
+    pass_stream_start_new(s);
     return v->step != NULL;
 }
 
-/* The step along one dim of an input; NULL with s->why and how many ops it got
+/* The step along one dim of an input, or (-1) of a sequence that has but one; NULL
+ * with s->why and how many ops it got
  * through. */
 static struct ir_stream *attempt(struct streamer *s, const bool *needed,
                                  const struct ir_op *input, int axis, int *done)
@@ -458,7 +468,7 @@ static struct ir_stream *attempt(struct streamer *s, const bool *needed,
         if (needed[s->op->result[0].id] && s->op != input)
             good = add_op(s);
     }
-    if (good && add_outputs(s)) {
+    if (good && add_outputs(s) && pass_stream_start_finish(s)) {
         ir_remove_dead_ops(s->step);
         ir_renumber(s->step);
         s->diag.n_messages = 0;
@@ -466,6 +476,8 @@ static struct ir_stream *attempt(struct streamer *s, const bool *needed,
             return s->stream;
         pass_stream_refuse(s, "its step is no model: %s", s->diag.message[0]);
     }
+    if (s->start)
+        ir_module_free(s->start);
     ir_module_free(s->step);
     return NULL;
 }
@@ -514,6 +526,16 @@ static struct ir_stream *try_axis(const struct ir_module *model,
     return stream;
 }
 
+/* Whether a recurrent layer takes one step: then that is what there is. */
+static bool has_one_step(const struct ir_module *model)
+{
+    for (int i = 0; i < model->n_ops; i++)
+        if (model->ops[i]->kind == IR_OP_scan &&
+            model->ops[i]->operand[0]->type.dim[0] == 1)
+            return true;
+    return false;
+}
+
 struct ir_stream *pass_stream(struct ir_module *model, struct ir_text *why)
 {
     struct ir_stream *stream = NULL;
@@ -522,6 +544,7 @@ struct ir_stream *pass_stream(struct ir_module *model, struct ir_text *why)
     ir_renumber(model);
     ir_arena_init(&arena);
     const bool *needed = find_needed(model, &arena);
+    const bool one_step = has_one_step(model);
     why->length = 0;
     ir_text_puts(why, "no input has several steps");
     for (int i = 0; i < model->n_ops && tried < most_tried; i++) {
@@ -529,8 +552,8 @@ struct ir_stream *pass_stream(struct ir_module *model, struct ir_text *why)
         const struct ir_type *type = &input->result[0].type;
         if (input->kind != IR_OP_input || !needed[input->result[0].id])
             continue;
-        for (int axis = 0; !stream && axis < type->rank; axis++)
-            if (type->dim[axis] > 1) {
+        for (int axis = one_step ? -1 : 0; !stream && axis < type->rank; axis++)
+            if (axis < 0 || type->dim[axis] > 1) {
                 tried++;
                 stream = try_axis(model, needed, input, axis, &furthest, why);
             }
@@ -539,8 +562,18 @@ struct ir_stream *pass_stream(struct ir_module *model, struct ir_text *why)
     return stream;
 }
 
+bool pass_stream_run(struct ir_stream *stream,
+                     const struct pass_options *options, struct ir_diag *diag)
+{
+    return pass_run_all(stream->step, options, diag) &&
+           (!stream->start || pass_run_all(stream->start, options, diag));
+}
+
 void pass_stream_free(struct ir_stream *stream)
 {
-    if (stream)
-        ir_module_free(stream->step);
+    if (!stream)
+        return;
+    if (stream->start)
+        ir_module_free(stream->start);
+    ir_module_free(stream->step);
 }

@@ -9,7 +9,7 @@
 /* What a value of the model is to a step. */
 enum stream_kind {
     STREAM_STILL, /* the same at all steps */
-    STREAM_OTHER, /* an input that has no steps, or made of one */
+    STREAM_OTHER, /* made of inputs that have no steps: in the start */
     STREAM_SERIES, /* one for each step */
     STREAM_LATEST /* made of all steps so far: the model's after the last */
 };
@@ -20,14 +20,18 @@ struct stream_value {
     int64_t start; /* the step of its first: below 0 where it was padded,
                       above 0 where it takes some steps to begin */
     double fill;   /* what is before step 0, where start is below 0 */
-    struct ir_value *step; /* what computes it in the step's module */
+    struct ir_value *step;  /* what computes it in the step's module */
+    struct ir_value *at_start; /* in that of the start, or NULL */
 };
 
 struct streamer {
     const struct ir_module *model;
     struct ir_stream *stream;
     struct ir_module *step; /* stream->step */
+    struct ir_module *start; /* becomes stream->start */
     int64_t n_steps;        /* of the whole sequence */
+    bool single; /* which is one, so that it is no dim: all is the latest */
+    int first_column, n_columns; /* of the input that has steps */
     struct ir_arena scratch;
     struct stream_value *value; /* by id */
     const struct ir_op *op;     /* that is being looked at */
@@ -83,11 +87,31 @@ int pass_stream_axis(const struct ir_value *value, const struct ir_time *time);
 /* Numbers from one place along a dim to the next. */
 int64_t pass_stream_inner(const struct ir_type *type, int axis);
 
+/* ------------------------------------------------------ stream_start.c -- */
+
+/* The start's module, of the model's columns that are not of the steps. */
+void pass_stream_start_new(struct streamer *s);
+/* The op that is being looked at, whose operands are other or still, in the
+ * start: its results are other. */
+bool pass_stream_start_op(struct streamer *s);
+/* What a step has of operand i, which is no series: of one that is other what was
+ * made of it at the start. `axis`, when it has several places there that are
+ * the same, one of them; else -1. NULL with `why`. */
+struct ir_value *pass_stream_given(struct streamer *s, int i, int axis);
+/* Has the memory start as a value that is other; where nothing is given as
+ * what that is of zeros, when it has no `first`. */
+bool pass_stream_start_as(struct streamer *s, int memory,
+                          const struct ir_value *value);
+/* Finishes the start, or drops it when nothing starts as it says. */
+bool pass_stream_start_finish(struct streamer *s);
+
 /* -------------------------------------------------------- stream_ops.c -- */
 
 /* Builds what the op is at a step, of operands of which one is a series, and
  * sets what result 0 is, but for its kind, and s->value[].step of all results.
  */
 bool pass_stream_op(struct streamer *s, const struct ir_op *op);
+/* An op on what a sequence of one step gives. */
+bool pass_stream_single(struct streamer *s);
 
 #endif

@@ -5,6 +5,7 @@
  * and builds the op on operands that have one step: [outer][inner]. */
 #include "passes/stream.h"
 
+#include <math.h>
 #include <string.h>
 
 static const int64_t *ints(const struct ir_op *op, const char *name)
@@ -104,8 +105,9 @@ static struct ir_value *beside(struct streamer *s, int i, int from_end,
         return NULL;
     }
     if (axis < 0 || old->type.dim[axis] == 1 || ir_type_volume(&old->type) == 1)
-        return x->step;
-    return one_place(s, old, axis);
+        return pass_stream_given(s, i, -1);
+    return x->kind == STREAM_OTHER ? pass_stream_given(s, i, axis)
+                                   : one_place(s, old, axis);
 }
 
 static const struct stream_value *first_series(const struct streamer *s,
@@ -238,7 +240,6 @@ static bool matmul_steps(struct streamer *s)
                            ? pass_stream_axis(op->operand[1], &b->time)
                            : -1;
     const bool both = a->kind == b->kind;
-    struct ir_value *pair[] = {a->step, b->step};
     if (both ? a_axis < 0 || a_axis != b_axis || a_axis >= rank - 2 ||
                    a->start != b->start || a->time.steps != b->time.steps
              : a_axis != rank - 2 && b_axis != rank - 1)
@@ -246,7 +247,11 @@ static bool matmul_steps(struct streamer *s)
     const struct stream_value *x = a_axis >= 0 ? a : b;
     if (x->start < 0)
         return refuse_padding(s);
-    struct ir_op *made = pass_stream_copy(s, 2, pair, 0, NULL);
+    struct ir_value *pair[] = {
+        a->kind == STREAM_SERIES ? a->step : pass_stream_given(s, 0, -1),
+        b->kind == STREAM_SERIES ? b->step : pass_stream_given(s, 1, -1)};
+    struct ir_op *made =
+        pair[0] && pair[1] ? pass_stream_copy(s, 2, pair, 0, NULL) : NULL;
     if (!made)
         return false;
     struct stream_value *v = &s->value[op->result[0].id];
@@ -561,62 +566,123 @@ static bool conv_steps(struct streamer *s)
 
 /* -------------------------------------------------------------------- scan */
 
-/* A length is for sequences that end before the last step; without a step there
- * is no telling where a sequence ends. */
-static bool has_all_steps(struct streamer *s, int64_t steps)
+/* Sequences may be shorter than the steps that there are: then a step has how
+ * many are left, one less after each. Where nothing is given they have no end.
+ * Sets *left to NULL when the steps are all of them. */
+static bool length_left(struct streamer *s, int64_t steps,
+                        struct ir_value **left)
 {
+    *left = NULL;
     if (s->op->n_operands < 3)
         return true;
     const struct ir_value *length = s->op->operand[2];
-    if (pass_stream_operand(s, 2)->kind != STREAM_STILL)
+    const enum ir_dtype dtype = length->type.dtype;
+    const enum stream_kind kind = pass_stream_operand(s, 2)->kind;
+    if (kind == STREAM_STILL) {
+        const void *n = pass_stream_evaluate(s, length);
+        return (dtype == IR_I32 ? *(const int32_t *)n
+                                : ir_real(n, dtype, 0)) >= (double)steps ||
+               pass_stream_refuse(s, "ends before the last step");
+    }
+    if (kind != STREAM_OTHER || dtype == IR_I32)
         return pass_stream_refuse(s, "has a length that is not known before");
-    const void *n = pass_stream_evaluate(s, length);
-    const double all = length->type.dtype == IR_I32
-                           ? *(const int32_t *)n
-                           : ir_real(n, length->type.dtype, 0);
-    return all >= (double)steps ||
-           pass_stream_refuse(s, "ends before the last step");
+    void *endless = ir_alloc(&s->step->arena, 8);
+    if (dtype == IR_F32)
+        *(float *)endless = INFINITY;
+    else
+        *(double *)endless = INFINITY;
+    int memory;
+    const int64_t one = 1;
+    *left = pass_stream_remember(s, dtype, 1, &one, endless, &memory);
+    const struct ir_attr attrs[] = {ir_string("program", "x0 1 sub"),
+                                    ir_string("dtype", ir_dtype_name(dtype))};
+    struct ir_op *less =
+        *left ? pass_stream_append(s, IR_OP_map, 1, left, 2, attrs) : NULL;
+    if (!less)
+        return false;
+    s->kept[memory] = &less->result[0];
+    return pass_stream_start_as(s, memory, length);
+}
+
+/* Whether it goes through all steps from the first on. */
+static bool goes_along(struct streamer *s, const struct ir_scan *scan)
+{
+    const struct stream_value *x = pass_stream_operand(s, 0);
+    if (s->single)
+        return (scan->steps == 1 && !scan->reverse) ||
+               pass_stream_refuse(s, scan->reverse
+                                      ? "goes from the last step to the first"
+                                      : "goes along a dim that is not time");
+    if (pass_stream_axis(s->op->operand[0], &x->time) != 0)
+        return pass_stream_refuse(s, "goes along a dim that is not time");
+    if (scan->reverse)
+        return pass_stream_refuse(s, "goes from the last step to the first");
+    if (x->time.steps + x->start > s->n_steps)
+        return pass_stream_refuse(
+            s, "takes what looks %lld steps ahead",
+            (long long)(x->time.steps + x->start - s->n_steps));
+    return (x->start == 0 && x->time.steps == s->n_steps) ||
+           pass_stream_refuse(s,
+                              "does not go from the first step to the last");
 }
 
 static bool scan_steps(struct streamer *s)
 {
     const struct ir_op *op = s->op;
     const struct stream_value *x = pass_stream_operand(s, 0);
+    const enum stream_kind state = pass_stream_operand(s, 1)->kind;
+    const enum stream_kind kind = s->single ? STREAM_LATEST : STREAM_SERIES;
     struct ir_scan scan;
     int memory;
     ir_scan_view(op, &scan);
-    if (x->kind != STREAM_SERIES ||
-        pass_stream_operand(s, 1)->kind != STREAM_STILL)
+    if (x->kind != kind || (state != STREAM_STILL && state != STREAM_OTHER))
         return pass_stream_refuse(s,
                                   "starts from a state that is made of steps");
-    if (pass_stream_axis(op->operand[0], &x->time) != 0)
-        return pass_stream_refuse(s, "goes along a dim that is not time");
-    if (scan.reverse)
-        return pass_stream_refuse(s, "goes from the last step to the first");
-    if (x->time.steps + x->start > s->n_steps)
-        return pass_stream_refuse(
-            s, "takes what looks %lld steps ahead",
-            (long long)(x->time.steps + x->start - s->n_steps));
-    if (x->start != 0 || x->time.steps != s->n_steps)
-        return pass_stream_refuse(
-            s, "does not go from the first step to the last");
-    if (!has_all_steps(s, x->time.steps))
+    struct ir_value *operands[3] = {x->step};
+    if (!goes_along(s, &scan) || !length_left(s, scan.steps, &operands[2]))
         return false;
     const int64_t states = scan.n_states * scan.hidden;
-    struct ir_value *operands[2] = {
-        x->step,
-        pass_stream_remember(s, op->operand[1]->type.dtype, 1, &states,
-                             pass_stream_evaluate(s, op->operand[1]), &memory)};
+    if (!pass_stream_has_room(s, states, 1))
+        return false;
+    operands[1] = pass_stream_remember(
+        s, op->operand[1]->type.dtype, 1, &states,
+        state == STREAM_STILL ? pass_stream_evaluate(s, op->operand[1]) : NULL,
+        &memory);
+    if (!operands[1] ||
+        (state == STREAM_OTHER &&
+         !pass_stream_start_as(s, memory, op->operand[1])))
+        return false;
     struct ir_op *made =
-        operands[1] ? pass_stream_copy(s, 2, operands, 0, NULL) : NULL;
+        pass_stream_copy(s, operands[2] ? 3 : 2, operands, 0, NULL);
     if (!made)
         return false;
     s->kept[memory] = &made->result[1];
     s->value[op->result[0].id] = (struct stream_value){
-        .kind = STREAM_SERIES, .time = {1, x->time.steps, scan.hidden},
+        .kind = kind, .time = {1, scan.steps, scan.hidden},
         .step = &made->result[0]};
     s->value[op->result[1].id] = (struct stream_value){
         .kind = STREAM_LATEST, .step = &made->result[1]};
+    return true;
+}
+
+/* -------------------------------------------------------------- single steps */
+
+/* Windows may be within the step. One along a dim of 1 is along time, perhaps, as
+ * that is somewhere: what it would reach back to is not there to be seen. */
+bool pass_stream_single(struct streamer *s)
+{
+    const struct ir_op *op = s->op;
+    if (op->kind != IR_OP_conv && op->kind != IR_OP_pool)
+        return true;
+    const struct ir_type *x = &op->operand[0]->type;
+    for (int d = 0; d + 1 < x->rank; d++) {
+        const int64_t taps =
+            op->kind == IR_OP_conv
+                ? ir_attr_tensor(op, "weights")->type.dim[2 + d]
+                : ints(op, "kernel")[d];
+        if (x->dim[1 + d] == 1 && taps > 1)
+            return pass_stream_refuse(s, "has a window beyond the only step");
+    }
     return true;
 }
 

@@ -7,7 +7,15 @@
  * A caller owns the state: state_bytes bytes at a multiple of 8, which
  * NAME_state_init() sets to before the first step. Each step reads and writes
  * it; between two steps it can be copied, kept and gone back to. It holds no
- * addresses. Two calls at once need two states.
+ * addresses. Two calls at once need two states. A state is its library's alone:
+ * that it is another's, or too small, nobody can see.
+ *
+ * Start. Of a model that takes more than the sequence, such as what a recurrent
+ * layer starts from or what is known of the whole, n_start is not 0:
+ * NAME_state_start_f32() does what state_init() does and then has the state start
+ * from these n_start numbers, those of a row that are no time steps, in order.
+ * Without it they are all 0; only a sequence's length, of a model that takes one,
+ * then has no end.
  *
  * Time steps. Of a row of the model, element (o, t, i) of row_outer x n_steps x
  * row_inner, from row_start on, belongs to time step t; a step's row is its
@@ -56,6 +64,10 @@ struct tn_stream {
     int (*steps_f64)(uint32_t output, void *state, const double *rows,
                      uint64_t n_steps, int64_t row_stride, void *out,
                      void *scratch);
+    uint64_t n_start; /* numbers that a state can start from; 0: there are none */
+    /* NULL when there are none. Returns an enum tn_status. */
+    int (*state_start_f32)(void *state, const float *start, void *scratch);
+    int (*state_start_f64)(void *state, const double *start, void *scratch);
 };
 
 /* Where element (o, t, i) of [outer][n_steps][inner] is. */
@@ -63,6 +75,14 @@ static inline size_t tn_step_index(uint32_t n_steps, uint32_t inner, uint32_t o,
                                    uint32_t t, uint32_t i)
 {
     return ((size_t)o * n_steps + t) * inner + i;
+}
+
+/* Number i of what a row starts a state from: where it is in the row. */
+static inline size_t tn_start_index(const struct tn_stream *stream, uint64_t i)
+{
+    return (size_t)(i < stream->row_start
+                        ? i
+                        : i + (uint64_t)stream->n_steps * stream->n_elements);
 }
 
 /* Whether what a step gave, at `got`, is the golden row's. */
@@ -94,8 +114,9 @@ static inline int tn_selftest_step(const struct tn_model *model,
 
 /* Checks the library on this CPU: takes the golden rows step by step and
  * compares every bit (a NaN equals any NaN). `state`, `scratch` as ever; `row`
- * is room for the row of a step, `out` for an output's elements. Returns -1 when
- * all bits agree, else the first row that differs. */
+ * is room for the row of a step and for n_start numbers, whichever are more,
+ * `out` for an output's elements. Returns -1 when all bits agree, else the first
+ * row that differs. */
 static inline int64_t tn_selftest_steps(const struct tn_model *model,
                                         const struct tn_stream *stream,
                                         uint32_t output, void *state,
@@ -103,9 +124,14 @@ static inline int64_t tn_selftest_steps(const struct tn_model *model,
 {
     for (uint32_t r = 0; r < model->n_golden; r++) {
         const double *whole = model->golden_rows +
-                              (size_t)r * model->n_elements +
-                              stream->row_start;
-        stream->state_init(state);
+                              (size_t)r * model->n_elements;
+        for (uint64_t i = 0; i < stream->n_start; i++)
+            row[i] = whole[tn_start_index(stream, i)];
+        if (stream->n_start == 0)
+            stream->state_init(state);
+        else if (stream->state_start_f64(state, row, scratch) != TN_OK)
+            return r;
+        whole += stream->row_start;
         for (uint32_t t = 0; t < stream->n_steps; t++) {
             for (uint32_t o = 0; o < stream->row_outer; o++)
                 for (uint32_t i = 0; i < stream->row_inner; i++)

@@ -335,7 +335,10 @@ static bool selftest_steps(struct rt_library *library, uint32_t output)
     const struct tn_output *o = &model->outputs[output];
     void *state = aligned(stream->state_bytes);
     void *scratch = aligned(stream->scratch_bytes);
-    void *row = aligned((uint64_t)stream->n_elements * 8);
+    const uint64_t n_row = stream->n_elements > stream->n_start
+                               ? stream->n_elements
+                               : stream->n_start;
+    void *row = aligned(n_row * 8);
     void *out = aligned((uint64_t)o->n_elements * 8);
     int64_t differs = 0;
     if (state && scratch && row && out)

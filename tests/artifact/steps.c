@@ -61,7 +61,7 @@ static int compare_calls(const struct tn_model *m, const struct tn_stream *s,
 static int try_output(const struct tn_model *m, const struct tn_stream *s,
                       uint32_t o, struct memory *w)
 {
-    double *row = room(s->n_elements * 8);
+    double *row = room((s->n_elements + s->n_start) * 8);
     const int64_t differs =
         tn_selftest_steps(m, s, o, w->state, row, w->many, w->scratch);
     free(row);

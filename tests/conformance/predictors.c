@@ -55,7 +55,7 @@ static bool find_stream(struct ir_module *module, struct ir_stream **stream,
     ir_text_init(&why);
     *stream = pass_stream(module, &why);
     ir_text_release(&why);
-    return !*stream || pass_run_all((*stream)->step, &passes, diag);
+    return !*stream || pass_stream_run(*stream, &passes, diag);
 }
 
 static bool load(struct predictor_state *s, const struct ir_module *module,

@@ -115,7 +115,7 @@ static struct ir_stream *stream_of(struct ir_module *source,
     struct ir_text why;
     ir_text_init(&why);
     struct ir_stream *stream = pass_stream(source, &why);
-    if (stream && !pass_run_all(stream->step, &checked, diag))
+    if (stream && !pass_stream_run(stream, &checked, diag))
         stop(diag);
     ir_text_release(&why);
     return stream;
