@@ -69,6 +69,16 @@ static int try_output(const struct tn_model *m, const struct tn_stream *s,
                         : compare_calls(m, s, o, w);
 }
 
+/* What cannot be started from is refused, and NULL where nothing can be. */
+static int starts_wrongly(const struct tn_stream *s, struct memory *w)
+{
+    if (s->n_start == 0)
+        return s->state_start_f32 != NULL || s->state_start_f64 != NULL;
+    return s->state_start_f32(NULL, w->rows, w->scratch) != TN_BAD_STATE ||
+           s->state_start_f32((char *)w->state + 4, w->rows, w->scratch) !=
+               TN_BAD_STATE;
+}
+
 static int refuses(const struct tn_stream *s, uint32_t n_outputs,
                    struct memory *w)
 {
@@ -98,7 +108,8 @@ int main(void)
                        room(widest)};
     for (size_t i = 0; i < n; i++)
         w.rows[i] = (float)((int)(i * 37 % 101) - 50) / 64;
-    int bad = s->struct_size != sizeof(*s) || refuses(s, m->n_outputs, &w);
+    int bad = s->struct_size != sizeof(*s) ||
+              refuses(s, m->n_outputs, &w) || starts_wrongly(s, &w);
     if (bad)
         puts("bad arguments pass, or the struct differs");
     for (uint32_t l = 0; l < m->n_isa && !bad; l++)

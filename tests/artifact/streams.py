@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Libraries of `compile --streaming`: a sequence taken step by step has the bits of
-the whole, at each ISA level here and on other CPUs under qemu; they need nothing;
-their header holds, in C and C++."""
+the whole, at each ISA level here, on other CPUs under qemu and in WebAssembly;
+they need nothing; their header holds, in C and C++."""
+import ctypes
+import random
 import re
 import shutil
 import unittest
@@ -34,6 +36,60 @@ module "odd" {
 }
 """
 
+# What has no steps: a number that all steps have in common, how long the sequence
+# is, and, after the steps, what the layer starts from.
+GIVEN = """treenail-ir 1
+module "given" {
+  column "speed" number
+  column "length" number
+  column "x" tensor 10
+  column "h0" tensor 2
+  %0 = input {first = 0, count = 1, dtype = "f32"} : f32[1]
+  %1 = input {first = 1, count = 1, dtype = "f32"} : f32[1]
+  %2 = input {first = 2, count = 1, dtype = "f32", shape = i64[2](5 2)}
+    : f32[5,2]
+  %3 = input {first = 3, count = 1, dtype = "f32"} : f32[2]
+  %4 = map(%0) {program = "x0 tanh", dtype = "f32"} : f32[1]
+  %5 = view(%4) {shape = i64[2](5 1), strides = i64[2](0 1), offset = 0}
+    : f32[5,1]
+  %6 = concat(%2, %5) {axis = 1} : f32[5,3]
+  %7 = gemm(%6) {weights = f32[3,2](0.5 -1 0.25 0.125 0.75 -0.5), block = 8}
+    : f32[5,2]
+  %8 = map(%3) {program = "x0 2 mul", dtype = "f32"} : f32[2]
+  %9, %10 = scan(%7, %8, %1) {cell = "rnn",
+    recurrent = f32[2,2](0.5 0.25 -0.75 0.3), reverse = 0, gate = "x0 tanh"}
+    : f32[5,2], f32[1,2]
+  %11 = view(%10) {shape = i64[1](2), strides = i64[1](1), offset = 0} : f32[2]
+  %12 = concat(%11, %0) : f32[3]
+  %13 = gemm(%12) {weights = f32[3,1](0.5 -1 0.25), block = 8} : f32[1]
+  output "value" %9
+  output "last" %13
+}
+"""
+
+# A layer over so many steps, which starts from an input.
+LAYER = """treenail-ir 1
+module "layer" {{
+  column "x" tensor {2}
+  column "h0" tensor 4
+  %0 = input {{first = 0, count = 1, dtype = "f32", shape = i64[2]({0} 3)}}
+    : f32[{0},3]
+  %1 = input {{first = 1, count = 1, dtype = "f32"}} : f32[4]
+  %2 = gemm(%0) {{weights = f32[3,8]({1}), block = 8}} : f32[{0},8]
+  %3, %4 = scan(%2, %1) {{cell = "lstm", recurrent = f32[2,8](
+      0.5 0.25 -0.75 0.3 1 -0.5 0.1 0.2 -0.3 0.6 0.7 -1 0.4 0.8 0.9 -0.2),
+    reverse = 0, gate = "1 1 x0 neg exp add div", candidate = "x0 tanh",
+    output = "x0 tanh"}} : f32[{0},2], f32[2,2]
+  output "value" %3
+  output "state" %4
+}}
+"""
+
+
+def layer(steps):
+    weights = " ".join(str((i * 7 % 11 - 5) / 8) for i in range(24))
+    return LAYER.format(steps, weights, 3 * steps)
+
 
 # Those that are compiled for other questions than the bits on this CPU.
 FEW = ["torch_lstm", "stream_tcn", "stream_tagger"]
@@ -41,9 +97,11 @@ FEW = ["torch_lstm", "stream_tcn", "stream_tagger"]
 
 class Streams(Case):
     def models(self, names):
-        odd = self.folder / "odd.tnir"
-        odd.write_text(ODD)
-        yield "odd", odd
+        for name, text in (("odd", ODD), ("given", GIVEN),
+                           ("one", layer(1))):
+            path = self.folder / f"{name}.tnir"
+            path.write_text(text)
+            yield name, path
         for name in names:
             yield name, NETS / f"{name}.onnx"
 
@@ -62,6 +120,44 @@ class Streams(Case):
         for name, model in self.models(STREAMS):
             with self.subTest(name):
                 run(self.program(self.archive(model), CC))
+
+    def library(self, steps):
+        """Its functions, by ctypes."""
+        model = self.folder / "layer.tnir"
+        model.write_text(layer(steps))
+        return ctypes.CDLL(str(compile_model(
+            model, self.folder / f"layer{steps}.so", "--streaming", "--name",
+            "m")))
+
+    def test_one_step_is_a_step(self):
+        """A model of one step, with its state carried on, is that of many."""
+        draw = random.Random(3)
+        n = 9
+        x = (ctypes.c_float * (3 * n))(*(draw.gauss(0, 1)
+                                         for _ in range(3 * n)))
+        h0 = (ctypes.c_float * 4)(*(draw.gauss(0, 1) for _ in range(4)))
+        whole = self.library(n)
+        row = (ctypes.c_float * (3 * n + 4))(*x, *h0)
+        want = (ctypes.c_float * (2 * n))()
+        self.assertEqual(whole.m_predict_one_f32(0, row, want, None), 0)
+        for steps in (1, n):
+            m = self.library(steps)
+            state = (ctypes.c_uint64 * 4096)()
+            got = (ctypes.c_float * 2)()
+            self.assertEqual(m.m_state_start_f32(state, h0, None), 0)
+            for t in range(n):
+                at = ctypes.byref(x, 12 * t)
+                self.assertEqual(m.m_step_f32(0, state, at, got, None), 0)
+                self.assertEqual(bytes(got), bytes(want)[8 * t:8 * t + 8])
+
+    def test_start_refuses(self):
+        m = self.library(4)
+        h0 = (ctypes.c_float * 4)()
+        state = (ctypes.c_uint64 * 4096)()
+        self.assertEqual(m.m_state_start_f32(None, h0, None), 4)
+        self.assertEqual(
+            m.m_state_start_f32(ctypes.byref(state, 4), h0, None), 4)
+        self.assertEqual(bytes(state), bytes(len(bytes(state))))
 
     def test_needs_nothing(self):
         for name, model in self.models(FEW):
@@ -112,6 +208,32 @@ class Streams(Case):
 
     def test_aarch64(self):
         self.on("aarch64-linux-gnu", ["qemu-aarch64"])
+
+    def wasm(self, model):
+        return compile_model(model, self.folder / "m.wasm", "--target",
+                             "wasm32", "--name", "m", "--streaming")
+
+    @unittest.skipUnless(shutil.which("node"), "node is absent")
+    def test_wasm(self):
+        for name, model in self.models(FEW):
+            with self.subTest(name):
+                run("node", HERE / "steps.mjs", self.wasm(model))
+
+    @unittest.skipUnless(shutil.which("clang-22"), "clang-22 is absent")
+    def test_wasm_layout(self):
+        """Where steps.mjs looks."""
+        for name, model in self.models([]):
+            self.wasm(model)
+        fields = {"n_steps": 4, "row_inner": 20, "state_bytes": 24,
+                  "scratch_bytes": 32, "outputs": 40, "n_start": 64}
+        source = self.folder / "layout.c"
+        source.write_text('#include "m.h"\n' + "".join(
+            f'_Static_assert(offsetof(struct tn_stream, {name}) == {at}, '
+            f'"{name}");\n' for name, at in fields.items()) +
+            '_Static_assert(sizeof(struct tn_stream) == 80, "stream");\n'
+            '_Static_assert(sizeof(struct tn_step_output) == 16, "output");\n')
+        run("clang-22", "--target=wasm32", "-ffreestanding", "-std=c11",
+            "-fsyntax-only", "-Wall", "-Werror", f"-I{self.folder}", source)
 
 
 if __name__ == "__main__":

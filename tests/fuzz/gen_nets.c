@@ -375,7 +375,28 @@ static struct ir_value *add_pool(struct nets *v, struct ir_value *x)
 
 /* ----------------------------------------------------------------- scan -- */
 
-/* Byte 2: the cell and its flags; 3 units; 4 activations and clip; 5 the state
+/* The input that has no steps, a number, as values are. */
+static struct ir_value *number(struct nets *v)
+{
+    return gen_input(v->module, 1, 1, is_f32(v), v->diag);
+}
+
+/* What a scan starts from: what is known, or times the number. */
+static struct ir_value *start_of(struct nets *v, const int64_t *dims)
+{
+    const struct ir_attr value = ir_tensor_attr("value", weights(v, 2, dims));
+    const struct ir_attr attrs[] = {
+        ir_string("program", "x0 x1 mul"),
+        ir_string("dtype", is_f32(v) ? "f32" : "f64")};
+    struct ir_value *pair[] = {gen_op(v->module, IR_OP_constant, 0, NULL, 1,
+                                      &value, v->diag), NULL};
+    if (!(byte(v, 5) & 0x20))
+        return pair[0];
+    pair[1] = number(v);
+    return gen_op(v->module, IR_OP_map, 2, pair, 2, attrs, v->diag);
+}
+
+/* Byte 2: the cell and its flags; 3 units; 4 activations and clip; 5 the states
  * and the length. */
 static struct ir_value *add_scan(struct nets *v, struct ir_value *x)
 {
@@ -395,10 +416,9 @@ static struct ir_value *add_scan(struct nets *v, struct ir_value *x)
     const int64_t square[] = {h, width}, state[] = {states[cell], h};
     if (x->type.dim[0] * width > max_volume)
         return x;
-    const struct ir_attr start = ir_tensor_attr("value", weights(v, 2, state));
     struct ir_value *operands[] = {
         gemm(v, x, width, byte(v, 5) & 1, ir_gemm_block(width)),
-        gen_op(v->module, IR_OP_constant, 0, NULL, 1, &start, v->diag),
+        start_of(v, state),
         gen_input(v->module, 1, 1, byte(v, 5) & 4, v->diag)};
     struct ir_attr attrs[12] = {
         ir_string("cell", cells[cell]),
@@ -451,6 +471,8 @@ static struct ir_value *add_map(struct nets *v, struct ir_value *x)
             ir_tensor_attr("value", weights(v, x->type.rank, dims));
         pair[1] = gen_op(v->module, IR_OP_constant, 0, NULL, 1, &value,
                          v->diag);
+    } else if (v->streams && byte(v, 4) & 2) {
+        pair[1] = number(v);
     }
     const bool both = byte(v, 2) & 0x80 && ir_broadcast(2, pair, &type) &&
                       ir_type_volume(&type) > 0 &&
@@ -626,7 +648,7 @@ static struct ir_value *add_input(struct ir_module *module, struct gen_bytes b,
         dims[i] = size_of(gen_at(b, 5 + (size_t)i));
         if (n * dims[i] > max_volume)
             dims[i] = 1;
-        if (streams && i == 0 && dims[i] == 1)
+        if (streams && i == 0 && dims[i] == 1 && gen_at(b, 9) % 16 == 5)
             dims[i] = 5;
         n *= dims[i];
     }
