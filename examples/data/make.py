@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Makes credit.csv: examples/data/make.py FOLDER > examples/data/credit.csv
+and ridership.csv:   examples/data/make.py FOLDER ridership > ...
 
 FOLDER is usr/lib/R/site-library/modeldata of the unpacked Debian package:
 
@@ -11,6 +12,10 @@ credit.csv came from r-cran-modeldata 1.1.0-1 with Python 3.11, rdata 1.1.0 and
 pandas 3.1.1. No row or value is changed, and the columns keep their order; names
 become lower case, NA becomes an empty field, and Status becomes the last
 column, `default`: "yes" for bad, "no" for good.
+
+ridership.csv, from the same, has two columns of the table Chicago, whose other
+ones are made of these or are of the weather: the day, and the number of riders, in
+thousands, with the digits that R prints.
 
 R keeps a package's data as one file of compressed pieces, each with its
 length (4 bytes, big-endian) and its compression (1 byte) before it, and an
@@ -45,17 +50,32 @@ def read_table(folder, name):
     return convert(read_piece(data, index["variables"][name]))
 
 
-def main():
-    warnings.simplefilter("ignore")  # R's formats have no extension here
-    if len(sys.argv) != 2:
-        sys.exit("usage: make.py FOLDER")
-    table = read_table(pathlib.Path(sys.argv[1]) / "data", "credit_data")
+def credit(folder):
+    table = read_table(folder, "credit_data")
     status = table.pop("Status")
     table.columns = [name.lower() for name in table.columns]
     table["default"] = status.map({"bad": "yes", "good": "no"})
     for name in table.select_dtypes("number"):
         table[name] = table[name].astype("Int64")
-    table.to_csv(sys.stdout, index=False, lineterminator="\n")
+    return table
+
+
+def ridership(folder):
+    table = read_table(folder, "Chicago")
+    day = pandas.to_datetime(table["date"], unit="D")
+    return pandas.DataFrame({"day": day.dt.strftime("%Y-%m-%d"),
+                             "riders": table["ridership"]})
+
+
+def main():
+    warnings.simplefilter("ignore")  # R's formats have no extension here
+    tables = {"credit": credit, "ridership": ridership}
+    name = sys.argv[2] if len(sys.argv) > 2 else "credit"
+    if len(sys.argv) not in (2, 3) or name not in tables:
+        sys.exit("usage: make.py FOLDER [credit | ridership]")
+    table = tables[name](pathlib.Path(sys.argv[1]) / "data")
+    table.to_csv(sys.stdout, index=False, lineterminator="\n",
+                 float_format="%.7g")
 
 
 main()
