@@ -409,9 +409,15 @@ static void print_streaming(struct ir_module *m)
     struct ir_text why;
     ir_text_init(&why);
     struct ir_stream *stream = pass_stream(m, &why);
+    const int64_t start =
+        stream && stream->start ? ir_row_elements(stream->start) : 0;
     if (stream)
-        printf("streaming       a step of %" PRId64 " numbers, %d memories\n",
+        printf("streaming       a step of %" PRId64 " numbers, %d memories",
                stream->row.outer * stream->row.inner, stream->n_memories);
+    if (start)
+        printf(", a start of %" PRId64 " numbers", start);
+    if (stream)
+        putchar('\n');
     else
         printf("streaming       no: %s\n", why.data);
     pass_stream_free(stream);
@@ -578,6 +584,7 @@ static void json_library(struct cli_json *json,
     if (source->library.stream) {
         const struct tn_stream *stream = source->library.stream;
         cli_json_int(json, "step_elements", stream->n_elements);
+        cli_json_int(json, "start_elements", (int64_t)stream->n_start);
         cli_json_int(json, "state_bytes", (int64_t)stream->state_bytes);
         cli_json_int(json, "step_scratch_bytes",
                      (int64_t)stream->scratch_bytes);

@@ -14,7 +14,7 @@ struct options {
     const char *passes, *print_after, *output, *outputs, *early_stop;
     const char *strategy, *row_strategy, *cpus;
     int64_t diff_rows, few_rows, time;
-    bool verify_each, diff_each, tune, costs, step;
+    bool verify_each, diff_each, tune, costs, step, start;
     struct cli_precision precision;
 };
 
@@ -34,6 +34,9 @@ static const struct cli_option table[] = {
     CLI_FLAG(step, "step", 0,
              "the model's time step instead, as --streaming of\n"
              "compile has it: of it are the passes and the text"),
+    CLI_FLAG(start, "start", 0,
+             "likewise what its state starts from, of the inputs\n"
+             "that have no steps"),
     CLI_TUNE(tune),
     CLI_TEXT(cpus, "cpu", 0, "LIST",
              "the ISA levels that the strategies are chosen for, and\n"
@@ -68,22 +71,28 @@ static void print_passes(FILE *to)
                 pass_table[i].summary);
 }
 
-/* Puts the model's time step in its place. */
-static bool take_step(struct ir_module **module, struct ir_diag *diag)
+/* Puts the model's time step, or what that starts from, in its place. */
+static bool take_step(struct ir_module **module, bool start,
+                      struct ir_diag *diag)
 {
     struct ir_text why;
     ir_text_init(&why);
     struct ir_stream *stream = pass_stream(*module, &why);
-    if (stream) {
-        struct ir_module *step = ir_module_clone(stream->step);
-        pass_stream_free(stream);
-        ir_module_free(*module);
-        *module = step;
-    } else {
+    const struct ir_module *part =
+        !stream ? NULL : start ? stream->start : stream->step;
+    struct ir_module *taken = part ? ir_module_clone(part) : NULL;
+    if (!stream)
         cli_no_step(why.data, diag);
-    }
+    else if (!taken)
+        ir_error(diag, ir_loc_file(NULL),
+                 "a state has nothing to start from: all inputs have steps");
+    pass_stream_free(stream);
     ir_text_release(&why);
-    return stream != NULL; /* not to be read: it is gone */
+    if (taken) {
+        ir_module_free(*module);
+        *module = taken;
+    }
+    return taken != NULL;
 }
 
 /* Returns an exit code, as compile does. */
@@ -104,7 +113,7 @@ static int change(struct ir_module **at, const struct options *o,
     const int lowered = cli_lower_precision(module, &o->precision, diag);
     if (lowered != CLI_OK)
         return lowered;
-    if (o->step && !take_step(at, diag))
+    if ((o->step || o->start) && !take_step(at, o->start, diag))
         return CLI_BAD_USAGE;
     module = *at;
     const int tuned = o->tune ? cli_tune(module, o->cpus, diag) : CLI_OK;

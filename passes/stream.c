@@ -514,7 +514,7 @@ static struct ir_stream *try_axis(const struct ir_module *model,
     ir_diag_init(&s.diag);
     ir_arena_init(&s.scratch);
     struct ir_stream *stream = attempt(&s, needed, input, axis, &done);
-    done = 2 * done + !s.wrong_dim;
+    done = s.wrong_input ? 0 : 2 * done + !s.wrong_dim;
     if (!stream && done > *furthest) {
         *furthest = done;
         why->length = 0;

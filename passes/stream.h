@@ -39,6 +39,7 @@ struct streamer {
     int room;               /* for memories */
     struct ir_text *why;    /* there is no step */
     bool wrong_dim; /* since this dim is hardly time */
+    bool wrong_input; /* since what is looked at for steps has none at all */
     struct ir_diag diag;    /* of what cannot be built after all */
 };
 

@@ -635,6 +635,7 @@ static bool scan_steps(struct streamer *s)
     struct ir_scan scan;
     int memory;
     ir_scan_view(op, &scan);
+    s->wrong_input = x->kind == STREAM_OTHER;
     if (x->kind != kind || (state != STREAM_STILL && state != STREAM_OTHER))
         return pass_stream_refuse(s,
                                   "starts from a state that is made of steps");

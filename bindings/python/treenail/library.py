@@ -184,6 +184,14 @@ class Stream:
         self.n_steps = self._table.n_steps
         self._state = _memory(self._table.state_bytes)
         self._scratch = _memory(self._table.scratch_bytes)
+        # Looked up once: each of these takes as long as a small net's step.
+        self._places = self._state.ctypes.data, self._scratch.ctypes.data
+        self._take = {"f32": self._table.steps_f32,
+                      "f64": self._table.steps_f64}
+        self._answers = [
+            ((p.outer * p.inner,), p.n_steps, DTYPES[o.dtype]) for p, o in
+            ((self._table.outputs[i], library._model.outputs[i])
+             for i in range(len(library.outputs)))]
         self.reset(start)
 
     def reset(self, start=None):
@@ -222,14 +230,11 @@ class Stream:
         an output that each step has, else what it is after the last."""
         o = self.library._output(output)
         rows, suffix = _rows(rows, self.n_elements, "steps")
-        p = self._table.outputs[o]
-        shape = (p.outer * p.inner,)
-        out = np.empty((len(rows),) + shape if p.n_steps else shape,
-                       DTYPES[self.library._model.outputs[o].dtype])
-        take = getattr(self._table, f"steps_{suffix}")
-        _check(take(o, self._state.ctypes.data, rows.ctypes.data, len(rows),
-                    self.n_elements, out.ctypes.data,
-                    self._scratch.ctypes.data))
+        shape, n_steps, dtype = self._answers[o]
+        out = np.empty((len(rows),) + shape if n_steps else shape, dtype)
+        state, scratch = self._places
+        _check(self._take[suffix](o, state, rows.ctypes.data, len(rows),
+                                  self.n_elements, out.ctypes.data, scratch))
         return out
 
     def copy(self):
