@@ -126,26 +126,65 @@ static struct ir_value *stays(struct streamer *s, struct ir_value *start)
     return v;
 }
 
-/* One place along a dim where a view has the same in all. */
+enum { most_traced = 16 }; /* ops in a row */
+
+/* Of each element, a number: those of the same are the same, whatever the inputs
+ * are. What repeats elements is looked through, so many ops deep. */
+static int32_t *trace(struct streamer *s, const struct ir_value *value,
+                      int depth)
+{
+    const struct ir_op *op = value->op;
+    const struct ir_type *type = &value->type;
+    const int64_t n = ir_type_volume(type);
+    int32_t *from = ir_alloc_array(&s->scratch, (size_t)n, sizeof(*from));
+    for (int64_t i = 0; i < n; i++)
+        from[i] = (int32_t)i;
+    const bool moves = op->kind == IR_OP_view || op->kind == IR_OP_gather;
+    const bool same = op->kind == IR_OP_map && op->n_operands == 1;
+    if (depth == 0 || (!moves && !same))
+        return from;
+    const int32_t *operand = trace(s, op->operand[0], depth - 1);
+    const int32_t *index = op->kind == IR_OP_gather
+                               ? ir_attr_tensor(op, "index")->data : NULL;
+    const int64_t *strides = op->kind == IR_OP_view
+                                 ? ir_attr_tensor(op, "strides")->data : NULL;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t at = index ? index[i] : i;
+        if (strides)
+            at = ir_attr_int(op, "offset");
+        for (int64_t d = type->rank, left = i; strides && d-- > 0;
+             left /= type->dim[d])
+            at += left % type->dim[d] * strides[d];
+        from[i] = operand[at];
+    }
+    return from;
+}
+
+/* One place along a dim that has the same in all. */
 static struct ir_value *one_place(struct streamer *s,
                                   const struct ir_value *value, int axis)
 {
-    const struct ir_op *op = value->op;
     const int rank = value->type.rank;
-    const struct ir_tensor *strides = ir_attr_tensor(op, "strides");
-    int64_t dims[IR_MAX_RANK];
-    if (op->kind != IR_OP_view ||
-        ((const int64_t *)strides->data)[axis] != 0) {
-        pass_stream_refuse(s, "takes an input that has no steps as if it had");
-        return NULL;
+    const int64_t inner = pass_stream_inner(&value->type, axis);
+    const int64_t span = inner * value->type.dim[axis];
+    const int32_t *from = trace(s, value, most_traced);
+    int64_t dims[IR_MAX_RANK], strides[IR_MAX_RANK];
+    for (int64_t i = 0; i < ir_type_volume(&value->type); i++)
+        if (from[i] != from[i / span * span + i % inner]) {
+            pass_stream_refuse(s,
+                               "takes an input that has no steps as if it had");
+            return NULL;
+        }
+    for (int i = 0; i < rank; i++) {
+        dims[i] = i == axis ? 1 : value->type.dim[i];
+        strides[i] = pass_stream_inner(&value->type, i);
     }
-    memcpy(dims, value->type.dim, sizeof(dims));
-    dims[axis] = 1;
     const struct ir_attr attrs[] = {
         ir_tensor_attr("shape", ir_tensor_copy(s->start, IR_I64, rank, dims)),
-        ir_tensor_attr("strides", strides),
-        ir_int("offset", ir_attr_int(op, "offset"))};
-    struct ir_value *x = s->value[op->operand[0]->id].at_start;
+        ir_tensor_attr("strides",
+                       ir_tensor_copy(s->start, IR_I64, rank, strides)),
+        ir_int("offset", 0)};
+    struct ir_value *x = s->value[value->id].at_start;
     struct ir_op *view = append(s, IR_OP_view, 1, &x, 3, attrs);
     return view ? stays(s, &view->result[0]) : NULL;
 }

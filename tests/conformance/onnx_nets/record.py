@@ -101,13 +101,15 @@ def ask(net, outputs, n):
 
 def recurrent(op, t=5, i=3, h=4, directions=1, bias=True, state=False,
               lengths=False, peephole=False, per_row=False, stacked=False,
-              **attributes):
+              known=0, **attributes):
     gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[op]
     inputs = {"x": ((t, None, i), 1)}
     if lengths:
         inputs["n"] = ((None,), 0)
     if per_row:
         inputs["h0"] = ((directions, None, h), 1)
+    if known:  # of all steps alike
+        inputs["z"] = ((1, None, known), 1)
     net = Net(inputs)
     if lengths:
         net.whole["n"] = t
@@ -126,7 +128,10 @@ def recurrent(op, t=5, i=3, h=4, directions=1, bias=True, state=False,
     more = [b, "n" if lengths else "", first]
     if op == "LSTM":
         more += [cell, weights(d, 3 * h) if peephole else ""]
-    args = ["x", weights(d, gates * h, i), weights(d, gates * h, h)] + more
+    x = net.add("Concat", "x", net.add("Tile", "z", np.array([t, 1, 1])),
+                axis=2) if known else "x"
+    args = [x, weights(d, gates * h, i + known),
+            weights(d, gates * h, h)] + more
     y = net.add(op, *args, outputs=3 if op == "LSTM" else 2, hidden_size=h,
                 **attributes)
     if stacked:
@@ -161,6 +166,15 @@ def recurrent_nets():
     yield "RNN_affine", recurrent("RNN", activations=["ScaledTanh"],
                                   activation_alpha=[0.8],
                                   activation_beta=[1.3])
+
+
+def given_nets():
+    """What streams start from: states, lengths, what all steps have in common;
+    and sequences of one step."""
+    for op in ("LSTM", "GRU", "RNN"):
+        yield f"{op}_given", recurrent(op, per_row=True, lengths=True)
+        yield f"{op}_one", recurrent(op, t=1, per_row=True)
+    yield "GRU_known", recurrent("GRU", known=2)
 
 
 # ------------------------------------------------------------- convolution --
@@ -372,7 +386,7 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, default=recording.HERE)
     args = parser.parse_args()
     lines = []
-    for make in (recurrent_nets, conv_nets, other_nets):
+    for make in (recurrent_nets, conv_nets, other_nets, given_nets):
         for name, (net, outputs) in make():
             model, rows, answers = ask(net, outputs, args.rows)
             (args.out / f"{name}.onnx").write_bytes(model.SerializeToString())
