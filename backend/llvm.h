@@ -97,9 +97,9 @@ struct be_emitter {
     const struct ir_value *out_value; /* whose buffer is `out` */
     const bool *needed;     /* by value id: in this output's slice */
     LLVMValueRef *staged;   /* by value id: the rows of an input, dense */
-    /* Of a time step, else NULL: where each memory is read. And by value id, where what is to
-     * be remembered goes, or NULL; of a window that holds all but its newest
-     * step already, where that goes as well. */
+    /* Of a time step, else NULL: where each memory is read. And by value id,
+     * where what is to be remembered goes, or NULL; of a window that holds all
+     * but its newest step already, where that goes as well. */
     LLVMValueRef *memory;
     LLVMValueRef *kept, *again;
 };

@@ -15,7 +15,7 @@ NETS = ROOT / "tests/conformance/onnx_nets"
 # of f32 and words, an open dim of time.
 STREAMS = ["torch_lstm", "torch_words", "RNN_plain", "GRU_after_clip",
            "stream_tcn", "stream_wavenet", "stream_tagger", "stream_heard",
-           "stream_open_tcn"]
+           "stream_open_tcn", "LSTM_given", "GRU_known", "GRU_one"]
 
 # Time in the middle, padded in front with what is not 0.
 ODD = """treenail-ir 1

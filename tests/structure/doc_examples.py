@@ -3,7 +3,7 @@
 
 Of each document (README.md, docs/, examples/), in one folder of its own that
 holds examples/ as well as loans.csv and new.csv:
-- a block ```c that starts with /* NAME */ becomes the file NAME;
+- a block ```c or ```cpp that starts with /* NAME */ becomes the file NAME;
 - a block ```sh is run, and each line of it must succeed;
 - a block ```js that starts with // NAME becomes the file NAME, and node, if it is
   there, must run it;
@@ -66,7 +66,7 @@ class DocExamples(unittest.TestCase):
                     self.step(kind, text, folder)
 
     def step(self, kind, text, folder):
-        if kind == "c" and (m := re.match(r"/\* (\S+) \*/\n", text)):
+        if kind in ("c", "cpp") and (m := re.match(r"/\* (\S+) \*/\n", text)):
             (folder / m[1]).write_text(text)
         elif kind == "js" and (m := re.match(r"// (\S+)\n", text)):
             (folder / m[1]).write_text(text)
