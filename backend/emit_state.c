@@ -80,8 +80,8 @@ static int64_t round_up(int64_t bytes)
     return (bytes + 63) / 64 * 64;
 }
 
-/* Sets at[i], if wanted, to where memory i is: by turns a byte of a half, else of
- * the state. */
+/* Sets at[i], if wanted, to where memory i is: by turns a byte of a half, else
+ * of the state. */
 static struct state lay_out(const struct ir_stream *stream, int64_t *at)
 {
     struct state s = {0, state_head};

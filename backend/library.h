@@ -17,16 +17,16 @@ void be_mark_slice(const struct be_emitter *e, const struct ir_value *value,
                    bool *needed);
 /* Lowers the ops that e->needed has something of. */
 void be_lower_slice(struct be_emitter *e);
-/* void run(row, out, scratch): a value, of the model or the start, of one row. */
+/* void run(row, out, scratch): a value of one row, of the model or the start. */
 LLVMValueRef be_run_one_emit(struct be_emitter *e, const struct ir_value *value,
                              enum ir_dtype dtype, const struct be_level *level);
 /* Where buffers are: on this function's stack or in the caller's scratch. */
 LLVMValueRef be_workspace(struct be_emitter *e, const struct be_layout *layout,
                           LLVMValueRef scratch);
 /* The entry point NAME_suffix: checks its arguments, and calls run[level *
- * n_outputs + output] with them but the first, the output's number: or run[level]
- * with all, when n_outputs is 0. The last is scratch, and of steps the first of
- * the others the state. */
+ * n_outputs + output] with them but the first, the output's number: or
+ * run[level] with all, when n_outputs is 0. The last is scratch, and of steps
+ * the first of the others the state. */
 LLVMValueRef be_entry_emit(struct be_emitter *e, const char *suffix,
                            LLVMTypeRef *params, int n_params,
                            LLVMValueRef level_fn, LLVMValueRef *run,

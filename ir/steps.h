@@ -29,9 +29,9 @@ struct ir_memory {
 /* It lies, with all it points to, in the arena of `step`, and goes with it. */
 struct ir_stream {
     struct ir_module *step;
-    /* What memories start as that are made of the model's other inputs; their
-     * columns are all but those of the time steps. NULL when there are none; goes
-     * with `step`. */
+    /* What memories start as that are made of the model's other inputs; its
+     * columns are all but those of the time steps. NULL when there are none;
+     * goes with `step`. */
     struct ir_module *start;
     int64_t row_start;    /* the first element of a row that is read, and */
     struct ir_time row;   /* how those from there on lie */

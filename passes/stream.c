@@ -449,8 +449,8 @@ static bool add_time(struct streamer *s, const struct ir_op *input, int axis)
     return v->step != NULL;
 }
 
-/* The step along one dim of an input, or (-1) of a sequence that has but one; NULL
- * with s->why and how many ops it got
+/* The step along one dim of an input, or (-1) of a sequence that has but one;
+ * NULL with s->why and how many ops it got
  * through. */
 static struct ir_stream *attempt(struct streamer *s, const bool *needed,
                                  const struct ir_op *input, int axis, int *done)

@@ -95,9 +95,9 @@ void pass_stream_start_new(struct streamer *s);
 /* The op that is being looked at, whose operands are other or still, in the
  * start: its results are other. */
 bool pass_stream_start_op(struct streamer *s);
-/* What a step has of operand i, which is no series: of one that is other what was
- * made of it at the start. `axis`, when it has several places there that are
- * the same, one of them; else -1. NULL with `why`. */
+/* What a step has of operand i, which is no series: of one that is other what
+ * was made of it at the start. `axis`, when it has several places there that
+ * are the same, one of them; else -1. NULL with `why`. */
 struct ir_value *pass_stream_given(struct streamer *s, int i, int axis);
 /* Has the memory start as a value that is other; where nothing is given as
  * what that is of zeros, when it has no `first`. */

@@ -666,10 +666,10 @@ static bool scan_steps(struct streamer *s)
     return true;
 }
 
-/* -------------------------------------------------------------- single steps */
+/* ------------------------------------------------------------ single steps */
 
-/* Windows may be within the step. One along a dim of 1 is along time, perhaps, as
- * that is somewhere: what it would reach back to is not there to be seen. */
+/* Windows may be within the step. One along a dim of 1 is along time, perhaps,
+ * as that is somewhere: what it would reach back to is not there to be seen. */
 bool pass_stream_single(struct streamer *s)
 {
     const struct ir_op *op = s->op;

@@ -1,9 +1,9 @@
 /* stream_start.c: what a sequence has but once: inputs that have no steps.
  *
- * They may be what recurrent layers start from, how long the sequence is, or what
- * all its steps have in common. All ops on them alone go to a module of their own,
- * the start, whose outputs memories start as. What a step reads of them besides is
- * a memory that is never changed. */
+ * They may be what recurrent layers start from, how long the sequence is, or
+ * what all its steps have in common. All ops on them alone go to a module of
+ * their own, the start, whose outputs memories start as. What a step reads of
+ * them besides is a memory that is never changed. */
 #include "passes/stream.h"
 
 #include <string.h>
@@ -128,8 +128,8 @@ static struct ir_value *stays(struct streamer *s, struct ir_value *start)
 
 enum { most_traced = 16 }; /* ops in a row */
 
-/* Of each element, a number: those of the same are the same, whatever the inputs
- * are. What repeats elements is looked through, so many ops deep. */
+/* Of each element, a number: those of the same are the same, whatever the
+ * inputs are. What repeats elements is looked through, so many ops deep. */
 static int32_t *trace(struct streamer *s, const struct ir_value *value,
                       int depth)
 {

@@ -12,10 +12,10 @@
  *
  * Start. Of a model that takes more than the sequence, such as what a recurrent
  * layer starts from or what is known of the whole, n_start is not 0:
- * NAME_state_start_f32() does what state_init() does and then has the state start
- * from these n_start numbers, those of a row that are no time steps, in order.
- * Without it they are all 0; only a sequence's length, of a model that takes one,
- * then has no end.
+ * NAME_state_start_f32() does what state_init() does and then has the state
+ * start from these n_start numbers, those of a row that are no time steps, in
+ * order. Without it they are all 0; only a sequence's length, of a model that
+ * takes one, then has no end.
  *
  * Time steps. Of a row of the model, element (o, t, i) of row_outer x n_steps x
  * row_inner, from row_start on, belongs to time step t; a step's row is its
@@ -64,8 +64,8 @@ struct tn_stream {
     int (*steps_f64)(uint32_t output, void *state, const double *rows,
                      uint64_t n_steps, int64_t row_stride, void *out,
                      void *scratch);
-    uint64_t n_start; /* numbers that a state can start from; 0: there are none */
-    /* NULL when there are none. Returns an enum tn_status. */
+    uint64_t n_start; /* numbers that a state can start from, or 0 */
+    /* NULL when there are none. They return an enum tn_status. */
     int (*state_start_f32)(void *state, const float *start, void *scratch);
     int (*state_start_f64)(void *state, const double *start, void *scratch);
 };
@@ -115,8 +115,8 @@ static inline int tn_selftest_step(const struct tn_model *model,
 /* Checks the library on this CPU: takes the golden rows step by step and
  * compares every bit (a NaN equals any NaN). `state`, `scratch` as ever; `row`
  * is room for the row of a step and for n_start numbers, whichever are more,
- * `out` for an output's elements. Returns -1 when all bits agree, else the first
- * row that differs. */
+ * `out` for an output's elements. Returns -1 when all bits agree, else the
+ * first row that differs. */
 static inline int64_t tn_selftest_steps(const struct tn_model *model,
                                         const struct tn_stream *stream,
                                         uint32_t output, void *state,

@@ -1,6 +1,6 @@
-/* stream_riders.c: a series as it comes in, one number a day, through a net that
- * remembers: after each day it says what the next one brings. No window of past
- * days is kept anywhere; the state is all that there is.
+/* stream_riders.c: a series as it comes in, one number a day, through a net
+ * that remembers: after each day it says what the next one brings. No window of
+ * past days is kept anywhere; the state is all that there is.
  *
  *     stream_riders riders.csv      its last column is the number of riders
  *

@@ -1,6 +1,6 @@
 // steps.mjs: what steps.c does, for a WebAssembly module `m` that streams: its
-// golden rows step by step, and several steps a call with a state that is copied
-// and gone back to.
+// golden rows step by step, and several steps a call with a state that is
+// copied and gone back to.
 //
 //     node steps.mjs MODULE
 //

@@ -36,6 +36,7 @@ class Net:
         self.inputs, self.opset = inputs, opset
         self.nodes, self.constants, self.n = [], [], 0
         self.whole = {}  # input -> the largest of its whole numbers
+        self.least = {}  # input -> the smallest, if not 0
 
     def constant(self, array):
         name = f"c{len(self.constants)}"
@@ -75,7 +76,8 @@ def ask(net, outputs, n):
         shape = list(shape)
         shape[axis] = n
         if name in net.whole:
-            feeds[name] = rng.integers(0, net.whole[name] + 1, shape,
+            feeds[name] = rng.integers(net.least.get(name, 0),
+                                       net.whole[name] + 1, shape,
                                        dtype=np.int32)
         else:
             feeds[name] = rng.standard_normal(shape).astype(np.float32)
@@ -113,6 +115,8 @@ def recurrent(op, t=5, i=3, h=4, directions=1, bias=True, state=False,
     net = Net(inputs)
     if lengths:
         net.whole["n"] = t
+        # Of no steps ONNX Runtime gives zeros, not the state it was given.
+        net.least["n"] = 1 if per_row else 0
     d = directions
     direction = {1: "forward", 2: "bidirectional"}[d]
     attributes.setdefault("direction", direction)
