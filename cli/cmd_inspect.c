@@ -538,11 +538,15 @@ static void print_library(struct cli_source *source, const struct options *o,
            cli_size_text((int64_t)m->scratch_bytes, size));
     printf("stack           %s\n",
            cli_size_text((int64_t)m->stack_bytes, size));
-    if (source->library.stream)
-        printf("streaming       a step of %u numbers, state %s\n",
-               source->library.stream->n_elements,
-               cli_size_text((int64_t)source->library.stream->state_bytes,
-                             size));
+    const struct tn_stream *stream = source->library.stream;
+    if (stream)
+        printf("streaming       a step of %u numbers, state %s",
+               stream->n_elements,
+               cli_size_text((int64_t)stream->state_bytes, size));
+    if (stream && stream->n_start)
+        printf(", a start of %" PRIu64 " numbers", stream->n_start);
+    if (stream)
+        putchar('\n');
     print_columns(source, o->all);
     print_outputs(source, o->all);
     printf("self-test       %s (%u golden rows)\n",
