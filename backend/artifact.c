@@ -102,31 +102,76 @@ static const char *mark_levels(const struct be_target *target,
     return NULL;
 }
 
+static bool find_levels(const struct be_target *target, const char *list,
+                        bool int8, bool chosen[most_levels],
+                        struct ir_diag *diag)
+{
+    const char *unknown = mark_levels(target, list, int8, chosen);
+    int n = 0;
+    for (int l = 0; l < target->n_levels; l++)
+        n += chosen[l];
+    if (!unknown && n > 1 && !target->detects)
+        return ir_error(diag, ir_loc_file(NULL),
+                        "code for %s cannot see which CPU it runs on: one "
+                        "level is held, not %d", target->name, n);
+    if (!unknown)
+        return true;
+    struct ir_text names;
+    ir_text_init(&names);
+    for (int l = 0; l < target->n_levels; l++)
+        ir_text_printf(&names, "%s%s", l ? ", " : "", target->levels[l].name);
+    ir_error(diag, ir_loc_file(NULL), "%s has no ISA level named \"%.*s\" "
+             "(there are: %s)", target->name, (int)strcspn(unknown, ","),
+             unknown, names.data);
+    ir_text_release(&names);
+    return false;
+}
+
 static bool choose_levels(struct be_emitter *e, const char *list,
                           struct ir_diag *diag)
 {
     const struct be_target *target = e->target;
-    const char *names = target->levels[0].name;
-    for (int l = 1; l < target->n_levels; l++)
-        names = ir_sprintf(&e->arena, "%s, %s", names, target->levels[l].name);
     bool chosen[most_levels];
     bool int8 = false;
     for (int i = 0; i < e->module->n_ops; i++)
         int8 = int8 || ir_is_int8(e->module->ops[i]);
-    const char *unknown = mark_levels(target, list, int8, chosen);
-    if (unknown)
-        return ir_error(diag, ir_loc_file(NULL),
-                        "no CPU level named '%.*s' (%s has %s)",
-                        (int)strcspn(unknown, ","), unknown, target->name,
-                        names);
+    if (!find_levels(target, list, int8, chosen, diag))
+        return false;
     for (int l = 0; l < target->n_levels; l++)
         if (chosen[l])
             e->levels[e->n_levels++] = &target->levels[l];
-    if (e->n_levels > 1 && !target->detects)
-        return ir_error(diag, ir_loc_file(NULL),
-                        "code for %s cannot see which CPU it runs on: one "
-                        "level is held, not %d", target->name, e->n_levels);
     return true;
+}
+
+bool be_has_target(const char *target, struct ir_diag *diag)
+{
+    if (be_target_find(target))
+        return true;
+    struct ir_arena arena;
+    ir_arena_init(&arena);
+    ir_error(diag, ir_loc_file(NULL), "there is no target named \"%s\" (there "
+             "are: %s)", target, be_target_names(&arena));
+    ir_arena_release(&arena);
+    return false;
+}
+
+bool be_has_levels(const struct be_options *options, struct ir_diag *diag)
+{
+    const struct be_target *target = be_target_find(options->target);
+    bool chosen[most_levels];
+    return !target ||
+           find_levels(target, options->cpus, true, chosen, diag);
+}
+
+bool be_is_first_target(const char *target)
+{
+    return be_target_find(target) == be_target_find(NULL);
+}
+
+bool be_has_kind(const char *target, enum be_kind kind)
+{
+    const struct be_target *t = be_target_find(target);
+    return !t || kind != (t->is_wasm ? BE_SO : BE_WASM);
 }
 
 void be_level_kinds(const struct be_options *options, bool *plain,
@@ -246,13 +291,8 @@ struct be_artifact *be_compile(const struct ir_module *source,
     a->module = ir_module_clone(module);
     e->module = a->module;
     e->target = be_target_find(options->target);
-    if (!e->target) {
-        ir_error(diag, ir_loc_file(NULL), "no target named '%s' (there are %s)",
-                 options->target, be_target_names(&e->arena));
-        be_free(a);
-        return NULL;
-    }
-    if (!choose_levels(e, options->cpus, diag)) {
+    if (!be_has_target(options->target, diag) ||
+        !choose_levels(e, options->cpus, diag)) {
         be_free(a);
         return NULL;
     }
@@ -377,7 +417,7 @@ static bool write_native(struct be_artifact *a, enum be_kind kind,
 {
     size_t size;
     const struct be_target *target = a->e.target;
-    if (kind == (target->is_wasm ? BE_SO : BE_WASM))
+    if (!be_has_kind(target->name, kind))
         return ir_error(diag, ir_loc_file(path), "the target %s has no files of "
                         "kind %s", target->name, be_kind_name(kind));
     const void *bytes = be_object(a, &size, diag);

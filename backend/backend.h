@@ -48,6 +48,13 @@ struct be_artifact *be_compile(const struct ir_module *source,
  * apart. Both are false where the options are not known. */
 void be_level_kinds(const struct be_options *options, bool *plain,
                     bool *masked);
+/* Whether there is a target of that name (NULL: the first); whether it has the
+ * ISA levels; whether it is the first, for which and on which strategies are
+ * measured; whether it has files of that kind. */
+bool be_has_target(const char *target, struct ir_diag *diag);
+bool be_has_levels(const struct be_options *options, struct ir_diag *diag);
+bool be_is_first_target(const char *target);
+bool be_has_kind(const char *target, enum be_kind kind);
 /* Whether a kind is made of machine code in an object: so, a, o. */
 bool be_kind_is_native(enum be_kind kind);
 /* Generates the object that native kinds are made of, which takes most of the

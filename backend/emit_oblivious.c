@@ -234,7 +234,7 @@ static void load_places(struct oblivious *o, LLVMValueRef at, int n,
     for (int i = 0; i < n; i += 2) {
         if (i > 0)
             word = LLVMBuildLShr(e->b, word, be_i64(e, 16), "");
-        if (i > 0 && e->target->detects)
+        if (i > 0 && e->target->is_x86)
             word = opaque(e, word);
         place[i] = LLVMBuildAnd(e->b, word, byte, "");
         place[i + 1] = LLVMBuildAnd(

@@ -96,7 +96,7 @@ static LLVMValueRef count_lanes(struct quantise *q, LLVMValueRef mask,
                                 int lanes)
 {
     struct be_emitter *e = q->e;
-    if (q->e->target->detects) {
+    if (q->e->target->is_x86) {
         LLVMTypeRef bits = LLVMIntTypeInContext(e->context, (unsigned)lanes);
         return LLVMBuildZExt(e->b, LLVMBuildBitCast(e->b, mask, bits, ""),
                              e->i64, "");
@@ -123,11 +123,11 @@ static LLVMValueRef count_below(struct quantise *q, LLVMValueRef block,
         LLVMValueRef below =
             LLVMBuildFCmp(e->b, LLVMRealOGT, value, cuts, "");
         LLVMValueRef part = count_lanes(q, below, lanes);
-        if (e->target->detects)
+        if (e->target->is_x86)
             part = LLVMBuildShl(e->b, part, be_i64(e, i), "");
         count = count ? LLVMBuildAdd(e->b, count, part, "") : part;
     }
-    if (e->target->detects)
+    if (e->target->is_x86)
         return be_intrinsic(e, "llvm.ctpop", e->i64, &count, 1);
     return LLVMBuildZExt(e->b, count, e->i64, "");
 }

@@ -54,6 +54,7 @@ struct be_target {
     const struct be_level *levels; /* lowest first */
     int n_levels;
     bool detects; /* levels are chosen at run time by CPUID */
+    bool is_x86;  /* a mask's bits are moved to a register and counted there */
     enum be_lookup lookup;
     bool is_wasm; /* linked by wasm-ld; never position-independent */
 };

@@ -36,12 +36,12 @@ static const struct be_level wasm32_levels[] = {
 
 static const struct be_target targets[] = {
     {"x86_64-linux-gnu", "x86_64-unknown-linux-gnu", NULL, x86_64_levels, 4,
-     true, BE_PSHUFB, false},
+     true, true, BE_PSHUFB, false},
     {"aarch64-linux-gnu", "aarch64-unknown-linux-gnu", NULL, aarch64_levels, 2,
-     false, BE_TBL, false},
+     false, false, BE_TBL, false},
     {"riscv64-linux-gnu", "riscv64-unknown-linux-gnu", "lp64d",
-     riscv64_levels, 1, false, BE_LOADS, false},
-    {"wasm32", "wasm32-unknown-unknown", NULL, wasm32_levels, 1, false,
+     riscv64_levels, 1, false, false, BE_LOADS, false},
+    {"wasm32", "wasm32-unknown-unknown", NULL, wasm32_levels, 1, false, false,
      BE_SWIZZLE, true},
 };
 enum { n_targets = sizeof(targets) / sizeof(targets[0]) };

@@ -99,18 +99,21 @@ static bool open_readers(struct readers *r, const struct ir_module *module,
         ir_alloc_array(&diag->arena, (size_t)n + 1, sizeof(*ignore));
     for (int i = 0; i < n; i++)
         ignore[i] = named[i];
-    if (p->label) {
-        r->column = target_column(module, p->label);
-        r->target = tr_reader_open(p->data, &csv, 1, &r->column, diag);
-        if (!r->target)
-            return false;
+    if (p->label)
         ignore[n++] = p->label;
-    }
     csv.ignore = ignore;
     csv.n_ignore = n;
     r->x = tr_reader_open(p->data, &csv, module->n_columns, module->columns,
                           diag);
-    return r->x != NULL;
+    if (!r->x || !p->label)
+        return r->x != NULL;
+    const unsigned before = diag->n_messages;
+    csv.n_ignore = 0;
+    r->column = target_column(module, p->label);
+    r->target = tr_reader_open(p->data, &csv, 1, &r->column, diag);
+    if (!r->target)
+        cli_blame_option(diag, before, "label");
+    return r->target != NULL;
 }
 
 static void close_readers(struct readers *r)
@@ -341,21 +344,22 @@ static void report_weights(const char *precision,
 bool cli_precision_fits(const struct cli_command *command,
                         const struct cli_precision *p)
 {
-    const bool any = p->data || p->label || p->ignore || p->no_header;
+    const char *of_rows = p->label ? "label"
+                          : p->ignore ? "ignore"
+                          : p->no_header ? "no-header" : NULL;
     const char *precision = p->precision ? p->precision : "f32";
-    if (strcmp(precision, "f32") && strcmp(precision, "bf16") &&
-        strcmp(precision, "int8"))
+    const bool is_f32 = !strcmp(precision, "f32");
+    if (!is_f32 && strcmp(precision, "bf16") && strcmp(precision, "int8"))
         cli_usage_error(command, "option --precision: \"%s\" is not f32, bf16 "
                         "or int8", precision);
     else if (!strcmp(precision, "int8") && !p->data)
         cli_usage_error(command, "--precision int8 needs rows to find its "
                         "scales on: --calibrate CSV");
-    else if (!strcmp(precision, "f32") && any)
-        cli_usage_error(command, "what is said of rows to calibrate on needs "
-                        "--precision bf16 or int8");
-    else if (any && !p->data)
-        cli_usage_error(command, "--label, --ignore and --no-header are of "
-                        "the rows of --calibrate, which is missing");
+    else if (of_rows && !p->data)
+        cli_usage_error(command, "--%s is of the rows of --calibrate, which is "
+                        "missing", of_rows);
+    else if (is_f32 && p->data)
+        cli_usage_error(command, "--calibrate needs --precision bf16 or int8");
     else
         return true;
     return false;

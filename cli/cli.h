@@ -8,6 +8,7 @@
 
 #include "ir/ir.h"
 #include "runtime/runtime.h"
+#include "trainer/trainer.h"
 
 #include <signal.h>
 
@@ -186,12 +187,6 @@ void cli_json_print(struct cli_json *json);
 
 /* ------------------------------------------------------------ source.c -- */
 
-/* A library's strategy; a model without a forest has none. */
-static inline const char *cli_strategy(const char *name)
-{
-    return *name ? name : "none";
-}
-
 struct cli_result {
     const char *name;
     enum ir_dtype dtype; /* f32, f64 or i32 */
@@ -214,10 +209,12 @@ struct cli_source {
 
 /* Tells by the content, as everywhere. `output` (or NULL) is one that will be
  * asked for: a model has contributions only when they are. early_stop is as
- * cli_stop_early() has it, time as fe_import_steps(). */
-bool cli_source_open(struct cli_source *source, const char *path,
-                     const char *output, const char *early_stop,
-                     int64_t time, struct ir_diag *diag);
+ * cli_stop_early() has it, time as fe_import_steps(); these and `build` (or
+ * NULL) are refused of a library. Returns an exit code. */
+struct cli_build;
+int cli_source_open(struct cli_source *source, const char *path,
+                    const char *output, const char *early_stop, int64_t time,
+                    const struct cli_build *build, struct ir_diag *diag);
 /* The option --early-stop, "N:MARGIN" (NULL: none): ir_stop_early(). */
 #define CLI_EARLY_STOP(field)                                                 \
     CLI_TEXT(field, "early-stop", 0, "N:M",                                   \
@@ -299,6 +296,56 @@ void cli_code_size(struct cli_code_size *size, const struct ir_file *file,
 /* What the passes are told of the machines that the levels are of. */
 struct be_options;
 unsigned cli_machines(const struct be_options *backend);
+
+/* ------------------------------------------------------- train_data.c -- */
+
+/* The options of `train` that say which rows of a file are learned from. */
+struct cli_data_options {
+    const char *target, *weight, *ignore, *category, *number, *delimiter;
+    double test_fraction, valid_fraction;
+    int64_t seed;
+    bool header, no_header;
+};
+
+/* The parts of the data; no columns where there are no rows. */
+struct cli_data {
+    struct tr_frame part[TR_N_PARTS];
+    bool there[TR_N_PARTS];
+    int64_t n_rows;
+    int n_columns;
+    char sha256[65];
+};
+
+/* `params` tell whether the target is a class. `data`, zeros before, is to be
+ * released either way. */
+bool cli_data_read(struct cli_data *data, const char *path,
+                   const struct cli_data_options *o,
+                   const struct tr_params *params, struct ir_diag *diag);
+void cli_data_release(struct cli_data *data);
+
+/* --------------------------------------------------------- refusals.c -- */
+
+/* Puts "option --NAME: " before the messages past the first `before`; returns
+ * CLI_BAD_USAGE. */
+int cli_blame_option(struct ir_diag *diag, unsigned before,
+                     const char *option);
+/* fe_import_steps() with --time as it was given. Returns an exit code: a time
+ * that the model has no use for is wrong usage. */
+int cli_read_model(struct ir_module **module, const char *path, int64_t time,
+                   struct ir_diag *diag);
+/* What is for models, at a library. Returns an exit code. */
+int cli_refuse_compiled(const char *path, const char *early_stop,
+                        int64_t time, const struct cli_build *build,
+                        struct ir_diag *diag);
+/* Whether there are such a target (NULL: the first), ISA levels and strategies.
+ * Returns an exit code. */
+int cli_check_build(const char *target, const struct cli_build *build,
+                    struct ir_diag *diag);
+/* Whether strategies, if there are some, have a forest. Returns an exit code.
+ */
+int cli_check_strategies(const struct ir_module *module,
+                         const struct cli_build *build, struct ir_diag *diag);
+bool cli_has_forest(const struct ir_module *module);
 
 /* -------------------------------------------------------------- tune.c -- */
 

@@ -305,10 +305,10 @@ static double median(const struct bench *b)
     return (b->run[(b->n_runs - 1) / 2] + b->run[b->n_runs / 2]) / 2;
 }
 
+/* Empty where there are no trees. */
 static const char *strategy(const struct bench *b)
 {
-    return cli_strategy(b->batch == 1 ? b->model->row_strategy
-                                      : b->model->strategy);
+    return b->batch == 1 ? b->model->row_strategy : b->model->strategy;
 }
 
 static const char *isa(const struct bench *b)
@@ -351,8 +351,10 @@ static void print_text(const struct bench *b)
     printf("rows         %" PRId64 " of %s\nbatch        %" PRId64
            "\nthreads      %d\n", b->rows.n, dtype(b), b->batch,
            b->n_threads);
-    printf("output       %s\nISA          %s\nstrategy     %s\n",
-           b->model->outputs[b->output].name, isa(b), strategy(b));
+    printf("output       %s\nISA          %s\n",
+           b->model->outputs[b->output].name, isa(b));
+    if (*strategy(b))
+        printf("strategy     %s\n", strategy(b));
 }
 
 /* -------------------------------------------------------------- set-up -- */
@@ -372,12 +374,12 @@ static int set_level(const struct tn_model *model, const char *level,
     int code = CLI_OK;
     if (level && found < 0) {
         ir_error(diag, ir_loc_file(NULL),
-                 "there is no ISA level \"%s\" (there are: %s)", level,
-                 known.data);
+                 "option --isa: there is no ISA level named \"%s\" (there "
+                 "are: %s)", level, known.data);
         code = CLI_BAD_USAGE;
     } else if (level && model->isa_limit((uint32_t)found) != found) {
         ir_error(diag, ir_loc_file(NULL),
-                 "this CPU does not run ISA level %s", level);
+                 "option --isa: this CPU does not run %s", level);
         code = CLI_BAD_INPUT;
     }
     ir_text_release(&known);
@@ -435,6 +437,13 @@ static bool check_options(const struct options *o)
     else if (o->batch == 1 && o->threads != 1)
         cli_usage_error(&cli_bench, "one row at a time runs on one thread: "
                         "--batch 1 excludes --threads");
+    else if (o->data && (o->rows || o->seed >= 0))
+        cli_usage_error(&cli_bench, "--%s is of drawn rows: --data takes "
+                        "those of a file, all of them",
+                        o->rows ? "rows" : "seed");
+    else if (!o->data && (o->no_header || o->ignore))
+        cli_usage_error(&cli_bench, "--%s is of the rows of --data, which is "
+                        "missing", o->ignore ? "ignore" : "no-header");
     else
         return true;
     return false;
@@ -442,24 +451,28 @@ static bool check_options(const struct options *o)
 
 static int run(int argc, char **argv)
 {
-    struct options o = {.rows = 65536, .threads = 1, .seed = 1, .seconds = 1};
+    struct options o = {.threads = 1, .seed = -1, .seconds = 1};
     struct cli_line line;
     if (!cli_parse(&cli_bench, argc, argv, &o, &line))
         return line.exit_code;
     if (!check_options(&o))
         return CLI_BAD_USAGE;
+    o.rows = o.rows ? o.rows : 65536;
+    o.seed = o.seed < 0 ? 1 : o.seed;
     if (!cli_is_early_stop(o.early_stop))
         return cli_usage_error(&cli_bench, "option --early-stop: \"%s\" is no "
                                "N:MARGIN", o.early_stop);
     struct ir_diag diag;
     ir_diag_init(&diag);
     struct cli_source source;
-    if (!cli_source_open(&source, line.argument[0], o.output, o.early_stop,
-                         o.time, &diag))
-        return cli_finish(&diag, CLI_BAD_INPUT);
+    int code = cli_check_build(NULL, &o.build, &diag);
+    if (code == CLI_OK)
+        code = cli_source_open(&source, line.argument[0], o.output,
+                               o.early_stop, o.time, &o.build, &diag);
+    if (code != CLI_OK)
+        return cli_finish(&diag, code);
     struct rt_library compiled = {0};
     const struct tn_model *model = source.library.model;
-    int code = CLI_OK;
     if (source.module) {
         code = cli_build_library(&compiled, source.module, &o.build, &diag);
         model = compiled.model;

@@ -1,10 +1,9 @@
 /* cmd_compile.c: `treenail compile`, which reads as the architecture:
- * fe_import -> pass_run_all -> be_compile -> be_write.
+ * cli_read_model -> pass_run_all -> be_compile -> be_write.
  */
 #include "cli/cli.h"
 
 #include "backend/backend.h"
-#include "frontend/frontend.h"
 #include "passes/passes.h"
 
 #include <string.h>
@@ -149,6 +148,19 @@ static bool is_standard_output(const struct file *file)
     return !strcmp(file->path, "-");
 }
 
+/* The target has files of the kind. */
+static int check_kind(const struct options *o, const struct file *file)
+{
+    const char *kind = be_kind_name(file->kind);
+    if (be_has_kind(o->target, file->kind))
+        return CLI_OK;
+    if (o->target)
+        return cli_usage_error(&cli_compile, "option --target: %s has no files "
+                               "of kind %s (%s)", o->target, kind, file->path);
+    return cli_usage_error(&cli_compile, "%s: files of kind %s are for --target "
+                           "wasm32", file->path, kind);
+}
+
 /* What stands in the way of writing a file, before there is work to lose. */
 static int check_file(const struct file *file, const char *model,
                       struct ir_diag *diag)
@@ -186,6 +198,10 @@ static int check_options(struct ir_arena *arena, const struct options *o)
     if (!strcmp(o->output, "-") && o->emit && strchr(o->emit, ','))
         return cli_usage_error(&cli_compile, "of several kinds (%s) none goes "
                                "to standard output", o->emit);
+    if (o->tune && !be_is_first_target(o->target))
+        return cli_usage_error(&cli_compile, "--tune measures on this machine: "
+                               "it excludes --target %s, whose code runs "
+                               "elsewhere", o->target);
     if (!cli_precision_fits(&cli_compile, &o->precision))
         return CLI_BAD_USAGE;
     return check_name(arena, o->name);
@@ -239,6 +255,13 @@ static bool write_files(struct be_artifact *artifact, const struct file *files,
  * library whose steps have no end. */
 enum { default_steps = 16 };
 
+static struct cli_build build_of(const struct options *o)
+{
+    return (struct cli_build){.cpus = o->cpus, .strategy = o->strategy,
+                              .row_strategy = o->row_strategy,
+                              .few_rows = o->few_rows};
+}
+
 /* Returns an exit code: the model's own faults come up as it is read, and
  * those of the options after. */
 static int compile(const char *path, const struct options *o,
@@ -254,20 +277,23 @@ static int compile(const char *path, const struct options *o,
         .diff_rows = 256, .seed = 1, .strategy = o->strategy,
         .row_strategy = o->row_strategy, .few_rows = o->few_rows,
         .machines = cli_machines(&backend)};
-    struct ir_module *module = NULL;
+    const struct cli_build build = build_of(o);
+    struct ir_module *module = NULL, *source;
     struct be_artifact *artifact = NULL;
     struct ir_stream *stream = NULL;
-    int code = CLI_OK;
+    int code;
 
     next_stage(clock, "reading");
     /* A model that streams takes sequences of any length all the same. */
     const int64_t steps = o->time || !o->streaming ? o->time : -default_steps;
-    struct ir_module *source = fe_import_steps(path, steps, diag);
-    if (!source)
-        return CLI_BAD_INPUT;
+    code = cli_read_model(&source, path, steps, diag);
+    if (code != CLI_OK)
+        return code;
     if (!cli_stop_early(source, o->early_stop, diag) ||
         !cli_keep_outputs(source, o->outputs, diag))
         code = CLI_BAD_USAGE;
+    if (code == CLI_OK)
+        code = cli_check_strategies(source, &build, diag);
     if (code == CLI_OK && o->precision.precision) {
         next_stage(clock, "precision");
         code = cli_lower_precision(source, &o->precision, diag);
@@ -327,9 +353,14 @@ static int run(int argc, char **argv)
     ir_diag_init(&diag);
     struct file files[BE_N_KINDS];
     int n_files = 0;
-    int code = check_options(&diag.arena, &o);
+    const struct cli_build build = build_of(&o);
+    int code = cli_check_build(o.target, &build, &diag);
+    if (code == CLI_OK)
+        code = check_options(&diag.arena, &o);
     if (code == CLI_OK)
         code = choose_files(&diag.arena, &o, files, &n_files);
+    for (int i = 0; i < n_files && code == CLI_OK; i++)
+        code = check_kind(&o, &files[i]);
     for (int i = 0; i < n_files && code == CLI_OK; i++)
         code = check_file(&files[i], line.argument[0], &diag);
     if (code != CLI_OK)

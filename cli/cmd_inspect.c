@@ -531,8 +531,10 @@ static void print_library(struct cli_source *source, const struct options *o,
     for (uint32_t i = 0; i < m->n_isa; i++)
         printf("%s%s%s", i ? ", " : "", m->isa[i],
                (int)i == m->isa_level() ? " (this CPU)" : "");
-    printf("\nstrategies      %s, %s for one row\n",
-           cli_strategy(m->strategy), cli_strategy(m->row_strategy));
+    putchar('\n');
+    if (*m->strategy) /* of trees */
+        printf("strategies      %s, %s for one row\n", m->strategy,
+               m->row_strategy);
     print_code(&file->size, m);
     printf("scratch         %s\n",
            cli_size_text((int64_t)m->scratch_bytes, size));
@@ -638,11 +640,13 @@ static int run(int argc, char **argv)
     ir_diag_init(&diag);
     struct cli_source source;
     struct file_facts file;
-    if (!read_file_facts(&file, line.argument[0], &diag) ||
-        !cli_source_open(&source, line.argument[0], NULL, NULL, o.time,
-                         &diag))
+    if (!read_file_facts(&file, line.argument[0], &diag))
         return cli_finish(&diag, CLI_BAD_INPUT);
-    const int code = inspect(&source, &file, &o);
+    int code = cli_source_open(&source, line.argument[0], NULL, NULL, o.time,
+                               NULL, &diag);
+    if (code != CLI_OK)
+        return cli_finish(&diag, code);
+    code = inspect(&source, &file, &o);
     cli_source_close(&source);
     return cli_finish(&diag, code);
 }

@@ -104,7 +104,7 @@ static int change(struct ir_module **at, const struct options *o,
     const struct pass_options passes = {
         .print_after = o->print_after, .print_to = stderr,
         .verify_each = o->verify_each, .diff_each = o->diff_each,
-        .diff_rows = o->diff_rows, .seed = 1, .strategy = o->strategy,
+        .diff_rows = o->diff_rows ? o->diff_rows : 256, .seed = 1, .strategy = o->strategy,
         .row_strategy = o->row_strategy, .few_rows = o->few_rows,
         .machines = cli_machines(&backend)};
     if (!cli_stop_early(module, o->early_stop, diag) ||
@@ -151,10 +151,18 @@ static bool print_text(struct ir_module *module, bool costs,
 static int convert(const char *path, const struct options *o,
                    struct ir_diag *diag)
 {
-    struct ir_module *module = fe_import_steps(path, o->time, diag);
-    if (!module)
-        return CLI_BAD_INPUT;
-    const int code = change(&module, o, diag);
+    const struct cli_build build = {
+        .cpus = o->cpus, .strategy = o->strategy,
+        .row_strategy = o->row_strategy, .few_rows = o->few_rows};
+    struct ir_module *module = NULL;
+    int code = cli_check_build(NULL, &build, diag);
+    if (code == CLI_OK)
+        code = cli_read_model(&module, path, o->time, diag);
+    if (code != CLI_OK)
+        return code;
+    code = cli_check_strategies(module, &build, diag);
+    if (code == CLI_OK)
+        code = change(&module, o, diag);
     bool good = true;
     if (code == CLI_OK)
         good = o->output ? cli_can_write(cli_resolve(&diag->arena,
@@ -165,24 +173,62 @@ static int convert(const char *path, const struct options *o,
     return good ? code : CLI_BAD_INPUT;
 }
 
+/* Whether a pass is among those that are run. */
+static bool runs(const struct options *o, const char *pass)
+{
+    if (o->passes && !strcmp(o->passes, "all"))
+        return true;
+    const size_t length = strlen(pass);
+    for (const char *at = o->passes; at; at = strchr(at, ',')) {
+        at += *at == ',';
+        if (!strncmp(at, pass, length) && (!at[length] || at[length] == ','))
+            return true;
+    }
+    return false;
+}
+
+/* What is said of passes that are not run would have no effect. */
+static int check_passes(const struct options *o)
+{
+    const char *any = o->print_after ? "print-after"
+                      : o->verify_each ? "verify-each"
+                      : o->diff_each ? "diff-each" : NULL;
+    const char *of_schedule = o->strategy ? "strategy"
+                              : o->row_strategy ? "row-strategy"
+                              : o->few_rows ? "few-rows"
+                              : o->cpus && !o->tune ? "cpu" : NULL;
+    if (any && !o->passes)
+        return cli_usage_error(&cli_opt, "--%s needs --passes", any);
+    if (of_schedule && !runs(o, "schedule"))
+        return cli_usage_error(&cli_opt, "--%s is of the pass schedule, which "
+                               "--passes does not run", of_schedule);
+    if (o->diff_rows && !o->diff_each)
+        return cli_usage_error(&cli_opt, "--diff-rows needs --diff-each");
+    return CLI_OK;
+}
+
+static int check_options(const struct options *o)
+{
+    if (o->costs && (!o->passes || strcmp(o->passes, "all") != 0 || o->output))
+        return cli_usage_error(&cli_opt, "--costs needs --passes all, and "
+                               "takes the place of --output");
+    if (o->output && !cli_is_model_name(o->output))
+        return cli_usage_error(&cli_opt, "%s ends neither in .tn nor in "
+                               ".tnir", o->output);
+    if (!cli_precision_fits(&cli_opt, &o->precision))
+        return CLI_BAD_USAGE;
+    return check_passes(o);
+}
+
 static int run(int argc, char **argv)
 {
-    struct options o = {.diff_rows = 256};
+    struct options o = {0};
     struct cli_line line;
     if (!cli_parse(&cli_opt, argc, argv, &o, &line))
         return line.exit_code;
-    if (!o.passes && (o.print_after || o.verify_each || o.diff_each ||
-                      o.strategy || o.row_strategy))
-        return cli_usage_error(&cli_opt, "what is said of passes needs "
-                               "--passes");
-    if (o.costs && (!o.passes || strcmp(o.passes, "all") != 0 || o.output))
-        return cli_usage_error(&cli_opt, "--costs needs --passes all, and "
-                               "takes the place of --output");
-    if (o.output && !cli_is_model_name(o.output))
-        return cli_usage_error(&cli_opt, "%s ends neither in .tn nor in "
-                               ".tnir", o.output);
-    if (!cli_precision_fits(&cli_opt, &o.precision))
-        return CLI_BAD_USAGE;
+    const int code = check_options(&o);
+    if (code != CLI_OK)
+        return code;
     struct ir_diag diag;
     ir_diag_init(&diag);
     return cli_finish(&diag, convert(line.argument[0], &o, &diag));

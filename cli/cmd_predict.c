@@ -227,10 +227,11 @@ static int run(int argc, char **argv)
     struct ir_diag diag;
     ir_diag_init(&diag);
     struct cli_source source;
-    if (!cli_source_open(&source, line.argument[0], o.output, o.early_stop,
-                         o.time, &diag))
-        return cli_finish(&diag, CLI_BAD_INPUT);
-    const int code = predict(&source, line.argument[1], &o, &diag);
+    int code = cli_source_open(&source, line.argument[0], o.output,
+                               o.early_stop, o.time, NULL, &diag);
+    if (code != CLI_OK)
+        return cli_finish(&diag, code);
+    code = predict(&source, line.argument[1], &o, &diag);
     cli_source_close(&source);
     return cli_finish(&diag, code);
 }

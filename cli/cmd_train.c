@@ -27,38 +27,39 @@ struct gate {
 };
 
 struct options {
-    const char *target, *output, *learner, *weight, *ignore, *category;
-    const char *delimiter, *name;
-    double test_fraction, valid_fraction;
-    int64_t seed;
-    bool header, no_header, json;
+    const char *output, *learner, *name;
+    struct cli_data_options data;
+    bool json;
     int n_settings, n_gates;
     struct setting setting[MAX_SETTINGS]; /* parameters as they came */
     struct gate gate[MAX_SETTINGS];
 };
 
 static const struct cli_option table[] = {
-    CLI_TEXT(target, "target", 0, "COLUMN", "what to learn"),
+    CLI_TEXT(data.target, "target", 0, "COLUMN", "what to learn"),
     CLI_TEXT(output, "output", 'o', "FILE",
              "write the model there (.tn or .tnir)"),
     CLI_TEXT(learner, "learner", 0, "L",
              "boost (default), forest, tree or net"),
-    CLI_REAL(test_fraction, "test-fraction", 0, "F", 0, 0.99,
+    CLI_REAL(data.test_fraction, "test-fraction", 0, "F", 0, 0.99,
              "of the rows, kept for the metrics (default 0.2)"),
-    CLI_REAL(valid_fraction, "valid-fraction", 0, "F", 0, 0.99,
+    CLI_REAL(data.valid_fraction, "valid-fraction", 0, "F", 0, 0.99,
              "of the rows, for early stopping (default 0)"),
-    CLI_INT(seed, "seed", 0, "S", 0, 9007199254740992.0,
+    CLI_INT(data.seed, "seed", 0, "S", 0, 9007199254740992.0,
             "of the split and the learner (default 1)"),
-    CLI_TEXT(weight, "weight", 0, "COLUMN", "row weights, none negative"),
-    CLI_TEXT(ignore, "ignore", 0, "A,B", "columns that are no features"),
-    CLI_TEXT(category, "category", 0, "A,B",
+    CLI_TEXT(data.weight, "weight", 0, "COLUMN", "row weights, none negative"),
+    CLI_TEXT(data.ignore, "ignore", 0, "A,B", "columns that are no features"),
+    CLI_TEXT(data.category, "category", 0, "A,B",
              "columns of numbers that are categories"),
-    CLI_FLAG(header, "header", 0,
+    CLI_TEXT(data.number, "number", 0, "A,B",
+             "columns in which a text is an error (default: a\n"
+             "text makes a column categories)"),
+    CLI_FLAG(data.header, "header", 0,
              "DATA's first line has the columns' names\n"
              "(default: when it holds no number)"),
-    CLI_FLAG(no_header, "no-header", 0,
+    CLI_FLAG(data.no_header, "no-header", 0,
              "DATA's first line is a row: columns are c1, c2..."),
-    CLI_TEXT(delimiter, "delimiter", 0, "C",
+    CLI_TEXT(data.delimiter, "delimiter", 0, "C",
              "between fields: one character, or tab"),
     CLI_TEXT(name, "name", 0, "N",
              "of the model (default: from the output file)"),
@@ -156,143 +157,15 @@ static bool set_params(struct tr_params *params, const struct options *o,
     const struct tr_learner *learner = tr_learner_find(name);
     if (!learner)
         return ir_error(diag, ir_loc_file(NULL),
-                        "there is no learner named \"%s\" (there are: boost, "
+                        "option --learner: there is no learner named \"%s\" (there are: boost, "
                         "forest, tree, net)", name);
     tr_params_init(params, learner);
-    params->seed = (uint64_t)o->seed;
+    params->seed = (uint64_t)o->data.seed;
     for (int i = 0; i < o->n_settings; i++)
         if (!tr_params_set(params, o->setting[i].name, o->setting[i].value,
                            diag))
             return false;
     return true;
-}
-
-/* ----------------------------------------------------------------- data -- */
-
-/* The parts of the data; n_rows 0 and no columns where there are none. */
-struct data {
-    struct tr_frame part[TR_N_PARTS];
-    bool there[TR_N_PARTS];
-    int64_t n_rows;
-    int n_columns;
-    char sha256[65];
-};
-
-static void data_release(struct data *data)
-{
-    for (int i = 0; i < TR_N_PARTS; i++)
-        if (data->there[i])
-            tr_frame_release(&data->part[i]);
-}
-
-/* Classes keep their shares in each part. A number is taken for a class when
- * the user says so or when there are but two of it. */
-static bool is_class(const struct tr_frame *frame, int column,
-                     const struct tr_params *params)
-{
-    if (frame->columns[column].kind == IR_CATEGORY ||
-        !strcmp(params->objective, "binary") ||
-        !strcmp(params->objective, "multiclass"))
-        return true;
-    const double *v = frame->values[column];
-    double seen[2];
-    int n = 0;
-    for (int64_t i = 0; i < frame->n_rows; i++) {
-        if ((n > 0 && v[i] == seen[0]) || (n > 1 && v[i] == seen[1]))
-            continue;
-        if (n == 2)
-            return false;
-        seen[n++] = v[i];
-    }
-    return true;
-}
-
-static bool split(struct data *data, const struct tr_frame *frame,
-                  const struct options *o, const struct tr_params *params,
-                  struct ir_diag *diag)
-{
-    const int target = tr_frame_find(frame, o->target);
-    struct tr_split rows;
-    if (!tr_split_rows(&rows, frame,
-                       is_class(frame, target, params) ? target : -1,
-                       o->valid_fraction, o->test_fraction,
-                       (uint64_t)o->seed, diag))
-        return false;
-    for (int i = 0; i < TR_N_PARTS; i++)
-        if (rows.n[i] > 0) {
-            tr_frame_take(&data->part[i], frame, rows.n[i], rows.rows[i]);
-            data->there[i] = true;
-        }
-    tr_split_release(&rows);
-    return true;
-}
-
-static bool check_rows(const struct tr_frame *frame, int column,
-                       const char *role, double least, const char *path,
-                       struct ir_diag *diag)
-{
-    const char *name = frame->columns[column].name;
-    for (int64_t r = 0; r < frame->n_rows; r++) {
-        const double v = frame->values[column][r];
-        if (isnan(v))
-            return ir_error(diag, ir_loc_file(path),
-                            "row %" PRId64 " of %" PRId64 ": the %s \"%s\" "
-                            "is missing", r + 1, frame->n_rows, role, name);
-        if (v < least || v > TR_MAX_TARGET)
-            return ir_error(diag, ir_loc_file(path),
-                            "row %" PRId64 " of %" PRId64 ": the %s \"%s\" "
-                            "is %g, not within [%g, %g]", r + 1,
-                            frame->n_rows, role, name, v, least,
-                            TR_MAX_TARGET);
-    }
-    return true;
-}
-
-/* What the trainer would refuse is said here of the file and its rows: after
- * the split nobody could find them. */
-static bool check_frame(const struct tr_frame *frame, const char *path,
-                        const struct options *o, struct ir_diag *diag)
-{
-    const int target = tr_frame_find(frame, o->target);
-    const int weight = o->weight ? tr_frame_find(frame, o->weight) : -1;
-    if (target < 0)
-        return ir_error(diag, ir_loc_file(path),
-                        "there is no column named \"%s\" (the target)",
-                        o->target);
-    if (o->weight && weight < 0)
-        return ir_error(diag, ir_loc_file(path),
-                        "there is no column named \"%s\" (the weight)",
-                        o->weight);
-    if (weight >= 0 && frame->columns[weight].kind == IR_CATEGORY)
-        return ir_error(diag, ir_loc_file(path),
-                        "the weight \"%s\" is a column of categories",
-                        o->weight);
-    return check_rows(frame, target, "target", -TR_MAX_TARGET, path, diag) &&
-           (weight < 0 || check_rows(frame, weight, "weight", 0, path, diag));
-}
-
-static bool read_data(struct data *data, const char *path,
-                      const struct options *o, const struct tr_params *params,
-                      struct ir_diag *diag)
-{
-    struct tr_csv_options csv = {
-        .header = o->no_header ? TR_HEADER_NO
-                : o->header ? TR_HEADER_YES : TR_HEADER_DETECT};
-    cli_delimiter(o->delimiter, &csv.delimiter);
-    if (o->ignore)
-        csv.ignore = cli_split(&diag->arena, o->ignore, &csv.n_ignore);
-    if (o->category)
-        csv.category = cli_split(&diag->arena, o->category, &csv.n_category);
-    struct tr_frame frame;
-    if (!tr_frame_read(&frame, path, &csv, 0, NULL, diag))
-        return false;
-    data->n_rows = frame.n_rows;
-    data->n_columns = frame.n_columns;
-    memcpy(data->sha256, frame.sha256, sizeof(data->sha256));
-    const bool good = check_frame(&frame, path, o, diag) &&
-                      split(data, &frame, o, params, diag);
-    tr_frame_release(&frame);
-    return good;
 }
 
 /* -------------------------------------------------------------- scoring -- */
@@ -397,8 +270,8 @@ static void find_targets(struct scores *s, const struct tr_frame *frame,
                          const struct ir_module *module,
                          const struct options *o)
 {
-    const int target = tr_frame_find(frame, o->target);
-    const int weight = o->weight ? tr_frame_find(frame, o->weight) : -1;
+    const int target = tr_frame_find(frame, o->data.target);
+    const int weight = o->data.weight ? tr_frame_find(frame, o->data.weight) : -1;
     const int class_output = ir_find_output(module, "class");
     for (int64_t r = 0; r < frame->n_rows; r++) {
         const double v = frame->values[target][r];
@@ -420,9 +293,9 @@ static bool score(struct scores *s, const struct tr_frame *frame,
     const int64_t n_out = ir_type_volume(&module->outputs[output].value->type);
     const uint64_t n = (uint64_t)frame->n_rows;
     s->target = cli_alloc(n, 8, "rows", diag);
-    s->weight = o->weight ? cli_alloc(n, 8, "rows", diag) : NULL;
+    s->weight = o->data.weight ? cli_alloc(n, 8, "rows", diag) : NULL;
     s->prediction = cli_alloc(n, 8 * (uint64_t)n_out, "rows", diag);
-    if (!s->target || !s->prediction || (o->weight && !s->weight) ||
+    if (!s->target || !s->prediction || (o->data.weight && !s->weight) ||
         !predict_frame(module, output, frame, s->prediction, diag))
         return false;
     find_targets(s, frame, module, o);
@@ -439,13 +312,13 @@ static bool score(struct scores *s, const struct tr_frame *frame,
 /* One training run, for the report. */
 struct run {
     const struct options *options;
-    const struct data *data;
+    const struct cli_data *data;
     const struct tr_report *report;
     const struct scores *scores; /* NULL without test rows */
     double seconds;              /* of everything */
 };
 
-static int64_t part_rows(const struct data *data, enum tr_part part)
+static int64_t part_rows(const struct cli_data *data, enum tr_part part)
 {
     return data->there[part] ? data->part[part].n_rows : 0;
 }
@@ -493,7 +366,7 @@ static void print_metrics(const struct run *run)
 static void print_report(const struct run *run)
 {
     const struct tr_report *r = run->report;
-    const struct data *d = run->data;
+    const struct cli_data *d = run->data;
     const int last = r->best_round - 1;
     printf("data         %" PRId64 " rows, %d columns: %" PRId64
            " to train, %" PRId64 " to validate, %" PRId64 " to test\n",
@@ -582,6 +455,21 @@ static void print_json(const struct run *run)
 
 /* ---------------------------------------------------------------- gates -- */
 
+/* The metrics of gates, which the fit refuses where the task has them not. */
+static const struct tr_wanted *wanted_metrics(struct ir_arena *arena,
+                                              const struct options *o)
+{
+    struct tr_wanted *wanted =
+        ir_alloc_array(arena, (size_t)o->n_gates + 1, sizeof(*wanted));
+    for (int i = 0; i < o->n_gates; i++) {
+        const struct gate *gate = &o->gate[i];
+        wanted[i] = (struct tr_wanted){
+            ir_sprintf(arena, "option --%s-%s", gate->at_most ? "max" : "min",
+                       gate->metric->name), gate->metric};
+    }
+    return wanted;
+}
+
 /* Every gate is looked at, so that one run tells all. */
 static int check_gates(const struct run *run)
 {
@@ -589,11 +477,6 @@ static int check_gates(const struct run *run)
     int code = CLI_OK;
     for (int i = 0; i < o->n_gates; i++) {
         const struct gate *gate = &o->gate[i];
-        if (!(gate->metric->tasks & run->report->task))
-            return cli_usage_error(&cli_train,
-                                   "metric %s is not defined for %s",
-                                   gate->metric->name,
-                                   run->report->objective);
         const double value = gate->metric->compute(&run->scores->scored);
         const bool met = gate->at_most ? value <= gate->bound
                                        : value >= gate->bound;
@@ -657,13 +540,16 @@ static int fit(struct run *run, const struct tr_params *params, double start,
                struct ir_diag *diag)
 {
     const struct options *o = run->options;
-    const struct data *data = run->data;
+    const struct cli_data *data = run->data;
     struct line line = {.valid = NAN};
     cli_progress_init(&line.progress);
     const struct tr_progress hook = {show_round, &line, show_step};
     const struct tr_task_spec spec = {.name = model_name(&diag->arena, o),
-                                      .target = o->target,
-                                      .weight = o->weight};
+                                      .target = o->data.target,
+                                      .weight = o->data.weight,
+                                      .n_wanted = o->n_gates,
+                                      .wanted = wanted_metrics(&diag->arena,
+                                                               o)};
     struct tr_report report;
     struct ir_module *module = tr_fit(
         &data->part[TR_TRAIN],
@@ -671,7 +557,7 @@ static int fit(struct run *run, const struct tr_params *params, double start,
         &hook, &report, diag);
     cli_progress_clear(&line.progress);
     if (!module)
-        return CLI_BAD_INPUT;
+        return report.bad_parameter ? CLI_BAD_USAGE : CLI_BAD_INPUT;
     struct scores scores = {0};
     int code = CLI_OK;
     run->report = &report;
@@ -699,7 +585,7 @@ static int fit(struct run *run, const struct tr_params *params, double start,
 static int check_options(const struct options *o)
 {
     const struct cli_command *me = &cli_train;
-    if (!o->target)
+    if (!o->data.target)
         return cli_usage_error(me, "--target COLUMN is missing");
     if (!o->output)
         return cli_usage_error(me, "-o FILE is missing");
@@ -707,13 +593,13 @@ static int check_options(const struct options *o)
         return cli_usage_error(me, "%s ends neither in .tn nor in .tnir",
                                o->output);
     char delimiter;
-    if (!cli_delimiter(o->delimiter, &delimiter))
+    if (!cli_delimiter(o->data.delimiter, &delimiter))
         return cli_usage_error(me, "option --delimiter: \"%s\" is neither "
-                               "one character nor tab", o->delimiter);
-    if (o->header && o->no_header)
+                               "one character nor tab", o->data.delimiter);
+    if (o->data.header && o->data.no_header)
         return cli_usage_error(me,
                                "--header and --no-header exclude each other");
-    if (o->n_gates && o->test_fraction == 0)
+    if (o->n_gates && o->data.test_fraction == 0)
         return cli_usage_error(me, "--%s-%s needs test rows: see "
                                "--test-fraction",
                                o->gate[0].at_most ? "max" : "min",
@@ -728,20 +614,23 @@ static int train(const char *path, const struct options *o,
     struct tr_params params;
     if (!set_params(&params, o, diag))
         return CLI_BAD_USAGE;
-    struct data data = {0};
+    if (params.early_stopping_rounds && o->data.valid_fraction == 0)
+        return cli_usage_error(&cli_train, "--early-stopping-rounds needs "
+                               "validation rows: see --valid-fraction");
+    struct cli_data data = {0};
     int code = CLI_BAD_INPUT;
     if (cli_can_write(cli_resolve(&diag->arena, o->output), diag) &&
-        read_data(&data, path, o, &params, diag)) {
+        cli_data_read(&data, path, &o->data, &params, diag)) {
         struct run run = {.options = o, .data = &data};
         code = fit(&run, &params, start, diag);
     }
-    data_release(&data);
+    cli_data_release(&data);
     return code;
 }
 
 static int run(int argc, char **argv)
 {
-    struct options o = {.test_fraction = 0.2, .seed = 1};
+    struct options o = {.data = {.test_fraction = 0.2, .seed = 1}};
     struct cli_line line;
     if (!cli_parse(&cli_train, argc, argv, &o, &line))
         return line.exit_code;

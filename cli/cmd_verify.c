@@ -5,7 +5,6 @@
  */
 #include "cli/cli.h"
 
-#include "frontend/frontend.h"
 #include "passes/passes.h"
 #include "trainer/trainer.h"
 
@@ -190,9 +189,10 @@ static void print_report(const struct verify *v)
         printf("%s%s", i ? ", " : "", c->model->outputs[i].name);
     printf("\nISA levels   ");
     print_levels(c);
-    printf("\nstrategies   %s, %s for one row\n",
-           cli_strategy(c->model->strategy),
-           cli_strategy(c->model->row_strategy));
+    putchar('\n');
+    if (*c->model->strategy) /* of trees */
+        printf("strategies   %s, %s for one row\n", c->model->strategy,
+               c->model->row_strategy);
     printf("compared     %" PRId64 " numbers\ndiffering    %" PRId64
            " bits\n", c->n_numbers, c->n_bits);
     if (c->first.length)
@@ -262,15 +262,25 @@ static int run(int argc, char **argv)
     if (!line.argument[1] && o.rows == 0 && o.max_derived == 0)
         return cli_usage_error(&cli_verify, "no rows: --rows 0 excludes "
                                "--max-derived 0 where there is no DATA");
+    if (!line.argument[1] && (o.ignore || o.no_header))
+        return cli_usage_error(&cli_verify, "--%s is of the rows of DATA, "
+                               "which is missing",
+                               o.ignore ? "ignore" : "no-header");
     struct ir_diag diag;
     ir_diag_init(&diag);
-    int code = CLI_BAD_INPUT;
     struct rt_library library = {0};
-    struct ir_module *module = fe_import_steps(line.argument[0], o.time, &diag);
-    if (module && (!cli_stop_early(module, o.early_stop, &diag) ||
-        !cli_keep_outputs(module, o.outputs, &diag)))
+    struct ir_module *module = NULL;
+    int code =
+        o.library ? cli_refuse_compiled(o.library, NULL, 0, &o.build, &diag)
+                  : cli_check_build(NULL, &o.build, &diag);
+    if (code == CLI_OK)
+        code = cli_read_model(&module, line.argument[0], o.time, &diag);
+    if (code == CLI_OK && (!cli_stop_early(module, o.early_stop, &diag) ||
+                           !cli_keep_outputs(module, o.outputs, &diag)))
         code = CLI_BAD_USAGE;
-    else if (module)
+    if (code == CLI_OK)
+        code = cli_check_strategies(module, &o.build, &diag);
+    if (code == CLI_OK)
         code = open_library(&library, module, &o, &diag);
     if (code == CLI_OK)
         code = verify(module, &library, line.argument[1], &o, &diag);

@@ -63,7 +63,10 @@ bool cli_nearest(const char *name, cli_name_fn *name_at, const void *context,
                  char nearest[CLI_MAX_NAME])
 {
     bool found = false;
-    int best = (int)strlen(name) / 3 + 2; /* a typing error, no other word */
+    const int length = (int)strlen(name);
+    int best = length / 3 + 2; /* a typing error, no other word */
+    if (best > length)
+        best = length;
     char candidate[CLI_MAX_NAME];
     for (int i = 0; name_at(context, i, candidate); i++) {
         const int distance = edit_distance(name, candidate);
@@ -155,9 +158,9 @@ static int set_number(const struct cli_command *command,
     const double v = whole ? (double)i : f;
     if (v < option->min || v > option->max)
         return cli_usage_error(command,
-                               "option --%s: %s is out of range (%.15g to "
-                               "%.15g)", option->name, text, option->min,
-                               option->max);
+                               "option --%s: %s is out of range (%.*g to "
+                               "%.*g)", option->name, text, whole ? 17 : 15,
+                               option->min, whole ? 17 : 15, option->max);
     if (whole)
         *(int64_t *)field = i;
     else

@@ -143,7 +143,11 @@ bool cli_stop_early(struct ir_module *module, const char *text,
         return ir_error(diag, ir_loc_file(NULL), "option --early-stop: "
                         "\"%s\" is no N:MARGIN, with N from 1 to %d and a "
                         "margin of at least 0", text, IR_MAX_ELEMENTS);
-    return ir_stop_early(module, every, margin, diag);
+    const unsigned before = diag->n_messages;
+    if (ir_stop_early(module, every, margin, diag))
+        return true;
+    cli_blame_option(diag, before, "early-stop");
+    return false;
 }
 
 bool cli_keep_outputs(struct ir_module *module, const char *list,
@@ -151,39 +155,62 @@ bool cli_keep_outputs(struct ir_module *module, const char *list,
 {
     int n = 0;
     const char **name = list ? cli_split(&module->arena, list, &n) : NULL;
-    for (int i = 0; i < n; i++)
-        if (is_contribution(name[i]) && !ir_add_contributions(module, diag))
-            return false;
-    return !list || ir_keep_outputs(module, n, name, diag);
+    const unsigned before = diag->n_messages;
+    bool good = true;
+    for (int i = 0; good && i < n; i++)
+        good = !is_contribution(name[i]) || ir_add_contributions(module, diag);
+    good = good && (!list || ir_keep_outputs(module, n, name, diag));
+    if (!good)
+        cli_blame_option(diag, before, "outputs");
+    return good;
 }
 
-bool cli_source_open(struct cli_source *source, const char *path,
-                     const char *output, const char *early_stop,
-                     int64_t time, struct ir_diag *diag)
+static int open_library(struct cli_source *source, const char *path,
+                        struct ir_diag *diag)
+{
+    struct rt_library library;
+    if (!rt_library_open(&library, path)) {
+        ir_error(diag, ir_loc_file(NULL), "%s", library.error);
+        return CLI_BAD_INPUT;
+    }
+    cli_source_of_library(source, library);
+    return CLI_OK;
+}
+
+static int open_model(struct cli_source *source, const char *path,
+                      const char *output, const char *early_stop,
+                      int64_t time, const struct cli_build *build,
+                      struct ir_diag *diag)
+{
+    struct ir_module *module;
+    int code = cli_read_model(&module, path, time, diag);
+    const unsigned before = diag->n_messages;
+    if (code != CLI_OK)
+        return code;
+    if (is_contribution(output) && !ir_add_contributions(module, diag))
+        code = cli_blame_option(diag, before, "output");
+    else if (!cli_stop_early(module, early_stop, diag))
+        code = CLI_BAD_USAGE;
+    else if (build)
+        code = cli_check_strategies(module, build, diag);
+    if (code == CLI_OK)
+        cli_source_of_module(source, module);
+    else
+        ir_module_free(module);
+    return code;
+}
+
+int cli_source_open(struct cli_source *source, const char *path,
+                    const char *output, const char *early_stop, int64_t time,
+                    const struct cli_build *build, struct ir_diag *diag)
 {
     bool is_library;
     if (!cli_is_library(path, &is_library, diag))
-        return false;
-    if (is_library && early_stop)
-        return ir_error(diag, ir_loc_file(path), "a library stops early when it "
-                        "was compiled so: --early-stop is for models");
-    if (is_library) {
-        struct rt_library library;
-        if (!rt_library_open(&library, path))
-            return ir_error(diag, ir_loc_file(NULL), "%s", library.error);
-        cli_source_of_library(source, library);
-        return true;
-    }
-    struct ir_module *module = fe_import_steps(path, time, diag);
-    if (!module)
-        return false;
-    if ((is_contribution(output) && !ir_add_contributions(module, diag)) ||
-        !cli_stop_early(module, early_stop, diag)) {
-        ir_module_free(module);
-        return false;
-    }
-    cli_source_of_module(source, module);
-    return true;
+        return CLI_BAD_INPUT;
+    if (!is_library)
+        return open_model(source, path, output, early_stop, time, build, diag);
+    const int code = cli_refuse_compiled(path, early_stop, time, build, diag);
+    return code == CLI_OK ? open_library(source, path, diag) : code;
 }
 
 void cli_source_close(struct cli_source *source)
@@ -208,8 +235,8 @@ int cli_source_find(const struct cli_source *source, const char *name,
                        source->results[i].name);
     }
     ir_error(diag, ir_loc_file(NULL),
-             "there is no output named \"%s\" (there are: %s)",
-             name ? name : "", known.length ? known.data : "none");
+             "option --output: there is no output named \"%s\" (there are: "
+             "%s)", name ? name : "", known.length ? known.data : "none");
     ir_text_release(&known);
     return -1;
 }

@@ -43,9 +43,9 @@ struct tune {
 
 /* ---------------------------------------------------------- candidates -- */
 
-/* Adds up what the cost model says of all forests. */
-static bool estimate(const struct ir_module *module,
-                     struct pass_costs *sum, struct ir_diag *diag)
+/* Adds up what the cost model says of all forests. Returns an exit code. */
+static int estimate(const struct ir_module *module, struct pass_costs *sum,
+                    struct ir_diag *diag)
 {
     struct ir_module *copy = ir_module_clone(module);
     const struct pass_options none = {0};
@@ -67,9 +67,11 @@ static bool estimate(const struct ir_module *module,
                                             ? costs.ns[m][r][s] : INFINITY;
     }
     ir_module_free(copy);
-    return good && (n_forests > 0 ||
-                    ir_error(diag, ir_loc_file(NULL), "there is nothing to "
-                             "tune: the model has no forest"));
+    if (n_forests > 0 || !good)
+        return good ? CLI_OK : CLI_BAD_INPUT;
+    ir_error(diag, ir_loc_file(NULL), "option --tune: there is nothing to "
+             "measure: the model has no trees");
+    return CLI_BAD_USAGE;
 }
 
 /* Compiles the model once for each strategy that can be had, for the best level
@@ -79,8 +81,9 @@ static int build_candidates(struct tune *t, const char *cpus,
 {
     struct pass_costs costs;
     const char *cpu = cpus;
-    if (!estimate(t->module, &costs, diag))
-        return CLI_BAD_INPUT;
+    const int estimated = estimate(t->module, &costs, diag);
+    if (estimated != CLI_OK)
+        return estimated;
     for (int s = 0; s < IR_N_STRATEGIES; s++) {
         const bool batch = isfinite(costs.ns[PASS_PLAIN][PASS_BATCH][s]);
         const bool one = isfinite(costs.ns[PASS_PLAIN][PASS_ONE][s]);

@@ -383,7 +383,7 @@ bool ir_keep_outputs(struct ir_module *module, int n,
             ir_text_printf(&have, "%s%s", o ? ", " : "",
                            module->outputs[o].name);
         ir_error(diag, ir_loc_file(NULL),
-                 "no output is named '%s' (the model has %s)", names[i],
+                 "there is no output named \"%s\" (there are: %s)", names[i],
                  have.length ? have.data : "none");
         ir_text_release(&have);
         return false;

@@ -145,6 +145,9 @@ bool pass_narrow_leaves(struct ir_module *module,
 /* Chooses strategy, row_strategy, tile_rows, few_rows and chunk_nodes of each
  * forest: what an option forces, or the module's facts name as measured, where
  * the forest can have it, or what the cost model finds the cheapest. */
+/* Whether there is a strategy of that name (NULL: any) for batches, or for one
+ * row. */
+bool pass_check_strategy(const char *name, bool one_row, struct ir_diag *diag);
 #define PASS_TUNED_STRATEGY "tuned_strategy"
 #define PASS_TUNED_ROW_STRATEGY "tuned_row_strategy"
 #define PASS_TUNED_FEW_ROWS "tuned_few_rows"

@@ -139,7 +139,7 @@ static void put_names(struct ir_text *text, bool one_row)
             ir_text_printf(text, "%s%s", n++ ? ", " : "", ir_strategy_name[s]);
 }
 
-static bool check_name(const char *name, bool one_row, struct ir_diag *diag)
+bool pass_check_strategy(const char *name, bool one_row, struct ir_diag *diag)
 {
     const int s = name ? ir_strategy_find(name) : IR_WALK;
     if (s >= 0 && !(one_row && (s == IR_SELECT || s == IR_SLICE)))
@@ -236,8 +236,8 @@ static bool schedule_forest(struct ir_module *module, struct ir_op *op,
 bool pass_schedule(struct ir_module *module, const struct pass_options *options,
                    struct ir_diag *diag)
 {
-    if (!check_name(options->strategy, false, diag) ||
-        !check_name(options->row_strategy, true, diag))
+    if (!pass_check_strategy(options->strategy, false, diag) ||
+        !pass_check_strategy(options->row_strategy, true, diag))
         return false;
     for (int i = 0; i < module->n_ops; i++)
         if (module->ops[i]->kind == IR_OP_forest &&

@@ -376,3 +376,23 @@ bool tr_csv_header(struct tr_csv *csv, const struct tr_csv_options *options,
     }
     return true;
 }
+
+/* Names that a message lists. */
+enum { max_listed = 8 };
+
+bool tr_csv_no_column(const struct tr_csv *csv, const struct tr_texts *names,
+                      const char *name, const char *what,
+                      struct ir_diag *diag)
+{
+    struct ir_text list;
+    ir_text_init(&list);
+    for (int i = 0; i < names->n && i < max_listed; i++)
+        ir_text_printf(&list, "%s%.40s", i ? ", " : "", names->text[i]);
+    if (names->n > max_listed)
+        ir_text_printf(&list, " and %d more", names->n - max_listed);
+    ir_error(diag, tr_csv_loc(csv, 0),
+             "there is no column named \"%s\"%s%s (there are: %s)", name,
+             what ? ", " : "", what ? what : "", list.data);
+    ir_text_release(&list);
+    return false;
+}

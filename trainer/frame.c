@@ -18,6 +18,9 @@ struct build {
     struct tr_texts names;
     int *column_of;    /* [width] the frame's column, or -1: ignored */
     bool *is_category; /* [width] */
+    bool *is_named;    /* [width] said to be so */
+    bool *is_number;   /* [width] said to be numbers */
+    struct tr_mixed *mixed; /* [width] of those that nobody named */
     int64_t capacity;  /* rows that the columns have room for */
     struct tr_frame *frame;
 };
@@ -141,15 +144,14 @@ static bool parse_schema(struct tr_frame *frame, const void *bytes,
 /* ---------------------------------------------------------- first pass -- */
 
 /* A name that no column has is a slip of the user's. */
-static bool find_names(const struct build *b, int n, const char *const *names,
-                       bool *found, struct ir_diag *diag)
+static bool find_names(const struct build *b, const char *what, int n,
+                       const char *const *names, bool *found,
+                       struct ir_diag *diag)
 {
     for (int i = 0; i < n; i++) {
         const int field = tr_texts_find(&b->names, names[i], strlen(names[i]));
         if (field < 0)
-            return ir_error(diag, tr_csv_loc(&b->csv, 0),
-                            "there is no column named \"%s\" (%d columns are)",
-                            names[i], b->width);
+            return tr_csv_no_column(&b->csv, &b->names, names[i], what, diag);
         found[field] = true;
     }
     return true;
@@ -160,14 +162,24 @@ static bool choose_columns(struct build *b, struct ir_diag *diag)
     const struct tr_csv_options *o = b->options;
     bool *ignored = zeros((size_t)b->width, sizeof(bool));
     const bool good =
-        find_names(b, o->n_ignore, o->ignore, ignored, diag) &&
-        find_names(b, o->n_category, o->category, b->is_category, diag);
-    int n = 0;
-    for (int f = 0; f < b->width; f++)
+        find_names(b, "to ignore", o->n_ignore, o->ignore, ignored, diag) &&
+        find_names(b, "of categories", o->n_category, o->category,
+                   b->is_named, diag) &&
+        find_names(b, "of numbers", o->n_number, o->number, b->is_number,
+                   diag);
+    int n = 0, both = -1;
+    for (int f = 0; f < b->width; f++) {
         b->column_of[f] = ignored[f] ? -1 : n++;
+        b->is_category[f] = b->is_named[f];
+        both = b->is_named[f] && b->is_number[f] ? f : both;
+    }
     free(ignored);
     if (!good)
         return false;
+    if (both >= 0)
+        return ir_error(diag, tr_csv_loc(&b->csv, both),
+                        "column \"%s\" is said to be of numbers and of "
+                        "categories", b->names.text[both]);
     allocate_columns(b->frame, n);
     for (int f = 0; f < b->width; f++)
         if (b->column_of[f] >= 0)
@@ -189,7 +201,20 @@ static void make_room(struct build *b)
     reserve_rows(b->frame, b->capacity);
 }
 
-static void take_numbers(struct build *b)
+/* Bytes of a text that a message shows. */
+#define MAX_SHOWN 64
+
+static bool no_number(struct build *b, int field, struct ir_diag *diag)
+{
+    size_t n;
+    const char *text = tr_csv_text(&b->csv, field, &n);
+    return ir_error(diag, tr_csv_loc(&b->csv, field),
+                    "\"%.*s\" is no number (column \"%s\")",
+                    n < MAX_SHOWN ? (int)n : MAX_SHOWN, text,
+                    b->names.text[field]);
+}
+
+static bool take_numbers(struct build *b, struct ir_diag *diag)
 {
     const int64_t row = b->frame->n_rows;
     for (int f = 0; f < b->width; f++) {
@@ -198,13 +223,16 @@ static void take_numbers(struct build *b)
         double value;
         if (tr_csv_is_missing(&b->csv, f))
             value = NAN;
-        else if (!tr_csv_number(&b->csv, f, &value))
-            b->is_category[f] = true;
-        else
+        else if (tr_csv_number(&b->csv, f, &value))
             value += 0.0; /* -0 is 0 */
+        else if (b->is_number[f])
+            return no_number(b, f, diag);
+        else
+            b->is_category[f] = true;
         if (!b->is_category[f])
             b->frame->values[b->column_of[f]][row] = value;
     }
+    return true;
 }
 
 static bool read_numbers(struct build *b, struct ir_diag *diag)
@@ -215,7 +243,8 @@ static bool read_numbers(struct build *b, struct ir_diag *diag)
             return false;
         if (b->frame->n_rows == b->capacity)
             make_room(b);
-        take_numbers(b);
+        if (!take_numbers(b, diag))
+            return false;
         b->frame->n_rows++;
     }
     if (got == 0 && b->frame->n_rows == 0)
@@ -227,6 +256,47 @@ static bool read_numbers(struct build *b, struct ir_diag *diag)
 }
 
 /* --------------------------------------------------------- second pass -- */
+
+/* Most values are numbers, and nobody said that they are categories. */
+static bool is_mixed(const struct build *b, int field)
+{
+    const struct tr_mixed *m = &b->mixed[field];
+    return m->n_texts > 0 && m->n_numbers >= m->n_texts;
+}
+
+static void count_kind(struct build *b, int field)
+{
+    struct tr_mixed *m = &b->mixed[field];
+    double value;
+    if (b->is_named[field])
+        return;
+    if (tr_csv_number(&b->csv, field, &value)) {
+        m->n_numbers++;
+        return;
+    }
+    if (m->n_texts++ > 0)
+        return;
+    size_t n;
+    const char *text = tr_csv_text(&b->csv, field, &n);
+    m->column = b->column_of[field];
+    m->first = tr_csv_loc(&b->csv, field);
+    m->text = ir_strndup(&b->frame->arena, text,
+                         n < MAX_SHOWN ? n : MAX_SHOWN);
+}
+
+static bool too_many(const struct build *b, int field, struct ir_diag *diag)
+{
+    const char *name = b->names.text[field];
+    const struct tr_mixed *m = &b->mixed[field];
+    if (is_mixed(b, field))
+        return ir_error(diag, m->first,
+                        "column \"%s\" has more than %d different values, "
+                        "which are no numbers because of \"%s\" here",
+                        name, TR_MAX_CATEGORIES, m->text);
+    return ir_error(diag, tr_csv_loc(&b->csv, field),
+                    "column \"%s\" has more than %d different texts: it is no "
+                    "category (ignore it)", name, TR_MAX_CATEGORIES);
+}
 
 static bool take_category(struct build *b, int field, struct tr_texts *texts,
                           double *value, struct ir_diag *diag)
@@ -243,11 +313,8 @@ static bool take_category(struct build *b, int field, struct tr_texts *texts,
                         "a category of column \"%s\" has %zu bytes (the limit "
                         "is %d)", name, n, IR_MAX_NAME);
     *value = tr_texts_add(texts, text, n);
-    if (texts->n <= TR_MAX_CATEGORIES)
-        return true;
-    return ir_error(diag, tr_csv_loc(&b->csv, field),
-                    "column \"%s\" has more than %d different texts: it is no "
-                    "category (ignore it)", name, TR_MAX_CATEGORIES);
+    count_kind(b, field);
+    return texts->n <= TR_MAX_CATEGORIES || too_many(b, field, diag);
 }
 
 static bool read_categories(struct build *b, struct tr_texts *texts,
@@ -324,6 +391,16 @@ static bool add_categories(struct build *b, struct ir_diag *diag)
     return good;
 }
 
+static void list_mixed(struct build *b)
+{
+    struct tr_frame *frame = b->frame;
+    frame->mixed = ir_alloc_array(&frame->arena, (size_t)b->width,
+                                  sizeof(*frame->mixed));
+    for (int f = 0; f < b->width; f++)
+        if (is_mixed(b, f))
+            frame->mixed[frame->n_mixed++] = b->mixed[f];
+}
+
 /* --------------------------------------------------------------- parse -- */
 
 static bool infer(struct build *b, struct ir_diag *diag)
@@ -334,6 +411,9 @@ static bool infer(struct build *b, struct ir_diag *diag)
     b->width = b->names.n;
     b->column_of = zeros((size_t)b->width, sizeof(int));
     b->is_category = zeros((size_t)b->width, sizeof(bool));
+    b->is_named = zeros((size_t)b->width, sizeof(bool));
+    b->is_number = zeros((size_t)b->width, sizeof(bool));
+    b->mixed = zeros((size_t)b->width, sizeof(*b->mixed));
     if (!choose_columns(b, diag))
         return false;
     const char *first = b->csv.at;
@@ -341,8 +421,10 @@ static bool infer(struct build *b, struct ir_diag *diag)
     if (read_numbers(b, diag)) {
         b->csv.at = first;
         b->csv.line = line;
-        if (add_categories(b, diag))
+        if (add_categories(b, diag)) {
+            list_mixed(b);
             return true;
+        }
     }
     tr_frame_release(b->frame);
     return false;
@@ -368,6 +450,9 @@ bool tr_frame_parse(struct tr_frame *frame, const void *bytes, size_t size,
         tr_csv_release(&b.csv);
         free(b.column_of);
         free(b.is_category);
+        free(b.is_named);
+        free(b.is_number);
+        free(b.mixed);
     }
     if (good)
         ir_sha256(bytes, size, frame->sha256);
@@ -385,4 +470,34 @@ bool tr_frame_read(struct tr_frame *frame, const char *path,
                                      options, n_schema, schema, diag);
     ir_file_close(&file);
     return good;
+}
+
+/* ---------------------------------------------------------------- places -- */
+
+struct ir_loc tr_frame_place(const char *path,
+                             const struct tr_csv_options *options,
+                             int64_t row, const char *column)
+{
+    struct ir_loc place = ir_loc_file(path);
+    struct ir_diag diag;
+    struct ir_file file;
+    struct tr_csv csv;
+    struct tr_texts names;
+    bool has_header;
+    ir_diag_init(&diag);
+    if (ir_file_open(&file, path, &diag)) {
+        tr_csv_init(&csv, file.data, file.size, path, options);
+        tr_texts_init(&names);
+        int got = tr_csv_header(&csv, options, &names, &has_header, &diag);
+        for (int64_t r = 0; r <= row && got > 0; r++)
+            got = tr_csv_next(&csv, &diag);
+        const int field = tr_texts_find(&names, column, strlen(column));
+        if (got > 0 && field >= 0)
+            place = tr_csv_loc(&csv, field);
+        tr_texts_release(&names);
+        tr_csv_release(&csv);
+        ir_file_close(&file);
+    }
+    ir_diag_release(&diag);
+    return place;
 }

@@ -112,19 +112,27 @@ bool tr_job_better(const struct tr_fit_job *job, double metric, double best)
     return job->metric->larger_is_better ? metric > best : metric < best;
 }
 
+bool tr_blame_parameter(const struct tr_fit_job *job)
+{
+    job->report->bad_parameter = true;
+    return false;
+}
+
 bool tr_job_check_stopping(const struct tr_fit_job *job, double valid,
                            struct ir_diag *diag)
 {
     const int patience = job->params->early_stopping_rounds;
     if (patience == 0)
         return true;
-    if (job->valid.n == 0)
-        return ir_error(diag, ir_loc_file(NULL),
-                        "early_stopping_rounds is %d, but there are no "
-                        "validation rows", patience);
+    if (job->valid.n == 0) {
+        ir_error(diag, ir_loc_file(NULL),
+                 "parameter early_stopping_rounds: it is %d, but there are no "
+                 "validation rows", patience);
+        return tr_blame_parameter(job);
+    }
     return !isnan(valid) ||
            ir_error(diag, ir_loc_file(NULL),
-                    "early_stopping_rounds is %d, but the metric %s is not "
+                    "parameter early_stopping_rounds: it is %d, but the metric %s is not "
                     "defined for the validation rows (%lld of them)",
                     patience, job->metric->name, (long long)job->valid.n);
 }
@@ -312,18 +320,20 @@ static const char *choose_objective(const struct fit *fit, int n_classes)
                                                                 : "regression";
 }
 
-static bool check_classes(const struct fit *fit, const char *objective, int n)
+static bool check_classes(const struct fit *fit, const struct tr_fit_job *job,
+                          int n)
 {
-    const char *target = fit->spec->target;
+    const char *target = fit->spec->target, *objective = job->objective->name;
     if (n < 2)
         return ir_error(fit->diag, ir_loc_file(NULL),
                         "the target \"%s\" has one class in the training "
                         "rows; %s needs two", target, objective);
-    if (!strcmp(objective, "binary") && n > 2)
-        return ir_error(fit->diag, ir_loc_file(NULL),
-                        "the target \"%s\" has more than two classes; "
-                        "objective binary takes two (multiclass takes more)",
-                        target);
+    if (!strcmp(objective, "binary") && n > 2) {
+        ir_error(fit->diag, ir_loc_file(NULL),
+                 "parameter objective: the target \"%s\" has more than two "
+                 "classes; binary takes two (multiclass takes more)", target);
+        return tr_blame_parameter(job);
+    }
     return n <= TR_MAX_CLASSES ||
            ir_error(fit->diag, ir_loc_file(NULL),
                     "the target \"%s\" has more than %d classes, which is "
@@ -338,18 +348,32 @@ static bool choose_task(struct fit *fit, struct tr_fit_job *job)
     job->task = job->objective->task;
     if (job->task == TR_REGRESSION) {
         job->n_outputs = 1;
-        return column->kind == IR_NUMBER ||
-               ir_error(fit->diag, ir_loc_file(NULL),
-                        "the target \"%s\" is a column of categories; "
-                        "objective %s takes numbers", fit->spec->target,
-                        job->objective->name);
+        if (column->kind == IR_NUMBER)
+            return true;
+        ir_error(fit->diag, ir_loc_file(NULL),
+                 "parameter objective: the target \"%s\" is a column of "
+                 "categories; %s takes numbers", fit->spec->target,
+                 job->objective->name);
+        return tr_blame_parameter(job);
     }
-    if (!check_classes(fit, job->objective->name, n))
+    if (!check_classes(fit, job, n))
         return false;
     name_classes(fit, n);
     job->n_classes = n;
     job->n_outputs = job->task == TR_BINARY ? 1 : n;
     return true;
+}
+
+static bool has_metric(const struct fit *fit, const struct tr_fit_job *job,
+                       const char *option, const struct tr_metric *metric)
+{
+    if (metric->tasks & job->task)
+        return true;
+    ir_error(fit->diag, ir_loc_file(NULL),
+             "%s: the metric %s is not defined for objective %s (of the "
+             "target \"%s\")", option, metric->name, job->objective->name,
+             fit->spec->target);
+    return tr_blame_parameter(job);
 }
 
 static bool choose_metric(const struct fit *fit, struct tr_fit_job *job)
@@ -360,10 +384,17 @@ static bool choose_metric(const struct fit *fit, struct tr_fit_job *job)
     if (!strcmp(name, "auto") && !strcmp(job->objective->name,
                                          "regression_l1"))
         job->metric = tr_metric_find("mae");
-    return job->metric->tasks & job->task ||
-           ir_error(fit->diag, ir_loc_file(NULL),
-                    "the metric %s is not defined for objective %s", name,
-                    job->objective->name);
+    return has_metric(fit, job, "parameter metric", job->metric);
+}
+
+/* Before the work, so that none is lost. */
+static bool check_wanted(const struct fit *fit, const struct tr_fit_job *job)
+{
+    for (int i = 0; i < fit->spec->n_wanted; i++)
+        if (!has_metric(fit, job, fit->spec->wanted[i].option,
+                        fit->spec->wanted[i].metric))
+            return false;
+    return true;
 }
 
 /* ----------------------------------------------------------------- rows -- */
@@ -501,7 +532,7 @@ static bool prepare(struct fit *fit, struct tr_fit_job *job)
            check_rows(fit, fit->train, "training") &&
            (!fit->valid || check_rows(fit, fit->valid, "validation")) &&
            drop_weightless(fit) && choose_task(fit, job) &&
-           choose_metric(fit, job);
+           choose_metric(fit, job) && check_wanted(fit, job);
 }
 
 static struct ir_module *fit_prepared(struct fit *fit, struct tr_fit_job *job)
@@ -541,8 +572,11 @@ struct ir_module *tr_fit(const struct tr_frame *train,
         fit.valid = NULL;
     if (prepare(&fit, &job))
         module = fit_prepared(&fit, &job);
-    if (!module)
+    if (!module) {
+        const bool bad_parameter = report->bad_parameter;
         tr_report_release(report);
+        report->bad_parameter = bad_parameter;
+    }
     /* Names in the report are the caller's frame's, not the copy's. */
     for (int i = 0; module && fit.has_kept && i < report->n_features; i++)
         report->feature[i] = train->columns[fit.columns[i]].name;

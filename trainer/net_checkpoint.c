@@ -4,7 +4,8 @@
  * constants, the parameters and what the optimiser keeps, and whose facts are
  * counters. So what reads it is the container's reader, which trusts nothing.
  * The fact "fit" is a hash of all that a fit is a function of; a checkpoint of
- * another fit is refused, since going on from it would give a third one.
+ * another fit is refused, since going on from it would give a third one. The
+ * facts "data" and "parameter.NAME" are for that message.
  */
 #include "trainer/private.h"
 
@@ -16,27 +17,32 @@
 
 /* ------------------------------------------------------------- what fit -- */
 
-/* Parameters that a fit may be continued with others of. How far schedules
- * have come depends on `epochs`, those of equal steps aside. */
-static bool is_free(const struct tr_params *p, const char *name)
+/* Parameters that a fit may be continued with others of. */
+static bool is_always_free(const char *name)
 {
     static const char *const free_ones[] = {
         "checkpoint", "checkpoint_epochs", "resume", "metric",
         "early_stopping_rounds"};
-    if (!strcmp(name, "epochs"))
-        return p->warmup == 0 && strcmp(p->schedule, "linear") != 0 &&
-               strcmp(p->schedule, "cosine") != 0;
     for (size_t i = 0; i < sizeof(free_ones) / sizeof(char *); i++)
         if (!strcmp(name, free_ones[i]))
             return true;
     return false;
 }
 
-static void write_param(struct ir_text *text, const struct tr_params *params,
+/* How far schedules have come depends on `epochs`, those of equal steps aside.
+ */
+static bool is_free(const struct tr_params *p, const char *name)
+{
+    if (!strcmp(name, "epochs"))
+        return p->warmup == 0 && strcmp(p->schedule, "linear") != 0 &&
+               strcmp(p->schedule, "cosine") != 0;
+    return is_always_free(name);
+}
+
+static void write_value(struct ir_text *text, const struct tr_params *params,
                         const struct tr_param *p)
 {
     const void *at = (const char *)params + p->offset;
-    ir_text_printf(text, "%s=", p->name);
     switch (p->kind) {
     case TR_INT:
         ir_text_printf(text, "%d", *(const int *)at);
@@ -56,7 +62,6 @@ static void write_param(struct ir_text *text, const struct tr_params *params,
         ir_text_quoted(text, *(const char *const *)at);
         break;
     }
-    ir_text_puts(text, "\n");
 }
 
 static void hash_values(struct ir_text *text, const void *values,
@@ -83,6 +88,27 @@ static void hash_frame(struct ir_text *text, const struct tr_fit_job *job,
         hash_values(text, rows->weight, rows->n, sizeof(double));
 }
 
+static void hash_rows(struct ir_text *text, const struct tr_fit_job *job)
+{
+    for (int k = 0; k < job->n_classes; k++)
+        ir_text_quoted(text, job->labels[k]);
+    hash_frame(text, job, &job->train, job->frame);
+    hash_frame(text, job, &job->valid, job->valid_frame);
+}
+
+/* The hash of that, which does not change while the fit goes on. */
+static const char *data_hash_of(const struct tr_fit_job *job)
+{
+    struct ir_text text;
+    if (*job->net->data_hash)
+        return job->net->data_hash;
+    ir_text_init(&text);
+    hash_rows(&text, job);
+    ir_sha256(text.data, text.length, job->net->data_hash);
+    ir_text_release(&text);
+    return job->net->data_hash;
+}
+
 /* The hash of all that the fit is a function of. */
 static const char *identity_of(const struct tr_fit_job *job)
 {
@@ -93,15 +119,80 @@ static const char *identity_of(const struct tr_fit_job *job)
     ir_text_printf(&text, "%s\n", job->objective->name);
     for (int i = 0; i < tr_param_count; i++)
         if (tr_param_heeds(&tr_param_table[i], job->params->learner) &&
-            !is_free(job->params, tr_param_table[i].name))
-            write_param(&text, job->params, &tr_param_table[i]);
-    for (int k = 0; k < job->n_classes; k++)
-        ir_text_quoted(&text, job->labels[k]);
-    hash_frame(&text, job, &job->train, job->frame);
-    hash_frame(&text, job, &job->valid, job->valid_frame);
+            !is_free(job->params, tr_param_table[i].name)) {
+            ir_text_printf(&text, "%s=", tr_param_table[i].name);
+            write_value(&text, job->params, &tr_param_table[i]);
+            ir_text_puts(&text, "\n");
+        }
+    hash_rows(&text, job);
     ir_sha256(text.data, text.length, job->net->identity);
     ir_text_release(&text);
     return job->net->identity;
+}
+
+/* ---------------------------------------------------- what tells fits apart -- */
+
+/* Calls take(of, key, value) for the data and each parameter that a fit goes
+ * by. */
+static void each_detail(const struct tr_fit_job *job,
+                        void (*take)(void *of, const char *key,
+                                     const char *value), void *of)
+{
+    struct ir_text text, key;
+    ir_text_init(&text);
+    ir_text_init(&key);
+    for (int i = 0; i < tr_param_count; i++) {
+        const struct tr_param *p = &tr_param_table[i];
+        if (!tr_param_heeds(p, job->params->learner) || is_always_free(p->name))
+            continue;
+        text.length = key.length = 0;
+        write_value(&text, job->params, p);
+        ir_text_printf(&key, "parameter.%s", p->name);
+        take(of, key.data, text.data);
+    }
+    /* Last: a seed changes which rows of a file are learned from. */
+    take(of, "data", data_hash_of(job));
+    ir_text_release(&text);
+    ir_text_release(&key);
+}
+
+static void note_detail(void *of, const char *key, const char *value)
+{
+    ir_set_fact(of, key, value);
+}
+
+/* What tells a checkpoint's fit from this one. */
+struct difference {
+    const struct tr_fit_job *job;
+    const struct ir_module *module;
+    struct ir_text text; /* of the first; empty when there is none */
+};
+
+static void find_difference(void *of, const char *key, const char *value)
+{
+    struct difference *d = of;
+    const char *dot = strchr(key, '.'), *was = ir_get_fact(d->module, key);
+    if (d->text.length || !was || !strcmp(was, value) ||
+        (dot && is_free(d->job->params, dot + 1)))
+        return;
+    if (dot)
+        ir_text_printf(&d->text, "%s was %s and is %s", dot + 1, was, value);
+    else
+        ir_text_printf(&d->text, "the rows to learn from differ (sha256 %.16s "
+                       "was %.16s)", value, was);
+}
+
+static bool refuse_other(const struct tr_fit_job *job,
+                         const struct ir_module *module, struct ir_diag *diag)
+{
+    struct difference d = {.job = job, .module = module};
+    ir_text_init(&d.text);
+    each_detail(job, find_difference, &d);
+    ir_error(diag, ir_loc_file(job->params->resume),
+             "a checkpoint of another fit: %s",
+             d.text.length ? d.text.data : "data, parameters or seed differ");
+    ir_text_release(&d.text);
+    return false;
 }
 
 /* --------------------------------------------------------------- arrays -- */
@@ -166,6 +257,7 @@ bool tr_checkpoint_write(const struct tr_fit_job *job, struct ir_diag *diag)
     struct array arrays[N_ARRAYS];
     ir_set_fact(module, "source_format", "treenail-checkpoint " FORMAT);
     ir_set_fact(module, "fit", identity_of(job));
+    each_detail(job, note_detail, module);
     set_number(module, "epoch", "%d", fit->n_epochs);
     set_number(module, "step", "%llu", (unsigned long long)fit->net.step);
     set_number(module, "best_epoch", "%d", fit->best_epoch);
@@ -244,9 +336,7 @@ static bool read_state(struct tr_fit_job *job, const struct ir_module *module,
     if (!format || strcmp(format, "treenail-checkpoint " FORMAT) != 0 || !fit)
         return bad_file(path, diag, "no checkpoint of a net");
     if (strcmp(fit, identity_of(job)) != 0)
-        return bad_file(path, diag,
-                        "a checkpoint of another fit: data, parameters or "
-                        "seed differ");
+        return refuse_other(job, module, diag);
     if (!read_counters(job, module))
         return bad_file(path, diag, "a checkpoint whose counters are damaged");
     if (job->net->n_epochs > job->params->epochs)

@@ -60,7 +60,7 @@ static bool weigh_rows(struct loop *l, struct ir_diag *diag)
         &diag->arena, (size_t)job->n_classes + 1, sizeof(double));
     if (!tr_class_weights(job->params->class_weight, rows, job->n_classes,
                           job->labels, of_class, diag))
-        return false;
+        return tr_blame_parameter(job);
     for (int64_t i = 0; i < l->n; i++) {
         l->weight[i] = rows->weight ? rows->weight[i] : 1;
         if (job->n_classes > 0)

@@ -75,19 +75,23 @@ static bool set_shape(struct tr_net_input *input,
     for (int i = 0; i < input->rank; i++)
         volume *= input->dim[i];
     for (int i = 0; i < input->n_columns; i++)
-        if (input->column[i].is_category)
-            return ir_error(diag, ir_loc_file(NULL),
-                            "parameter input_shape: \"%s\" is a column of "
-                            "categories, and a shape is of numbers",
-                            job->frame->columns[input->column[i].column].name);
+        if (input->column[i].is_category) {
+            ir_error(diag, ir_loc_file(NULL),
+                     "parameter input_shape: \"%s\" is a column of "
+                     "categories, and a shape is of numbers",
+                     job->frame->columns[input->column[i].column].name);
+            return tr_blame_parameter(job);
+        }
     input->n_missing = 0;
     for (int i = 0; i < input->n_columns; i++)
         input->column[i].has_missing = false;
-    return volume == input->n_columns ||
-           ir_error(diag, ir_loc_file(NULL),
-                    "parameter input_shape: %s has %lld elements, and there "
-                    "are %d columns to learn from", job->params->input_shape,
-                    (long long)volume, input->n_columns);
+    if (volume == input->n_columns)
+        return true;
+    ir_error(diag, ir_loc_file(NULL),
+             "parameter input_shape: %s has %lld elements, and there are %d "
+             "columns to learn from", job->params->input_shape,
+             (long long)volume, input->n_columns);
+    return tr_blame_parameter(job);
 }
 
 int64_t tr_net_input_elements(const struct tr_net_input *input)
@@ -137,7 +141,8 @@ bool tr_net_input_start(const struct tr_net_input *input, struct tr_net *net,
         dim[0] = tr_shape_elements(&embed->out);
     }
     return tr_net_parse(net, job->params->layers, input->rank, dim,
-                        job->n_outputs, diag);
+                        job->n_outputs, diag) ||
+           tr_blame_parameter(job);
 }
 
 /* ---------------------------------------------------------- mean, spread -- */

@@ -110,8 +110,9 @@ static bool read_weight(const char *at, size_t n, int n_classes,
             return true;
         }
     return ir_error(diag, ir_loc_file(NULL),
-                    "parameter class_weight: there is no class \"%.*s\"",
-                    (int)length, at);
+                    "parameter class_weight: there is no class \"%.*s\" (the "
+                    "first of %d is \"%s\")", (int)length, at, n_classes,
+                    labels[0]);
 }
 
 bool tr_class_weights(const char *text, const struct tr_rows *rows,

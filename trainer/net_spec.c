@@ -291,6 +291,16 @@ static bool read_layers(struct tr_words *words, struct tr_net *net)
     }
 }
 
+bool tr_layers_check(const char *text, struct ir_diag *diag)
+{
+    struct tr_net *net = ir_realloc_array(NULL, 1, sizeof(*net));
+    struct tr_words words = {.text = text, .at = text, .diag = diag};
+    net->n_layers = 0;
+    const bool good = read_layers(&words, net);
+    free(net);
+    return good;
+}
+
 /* ------------------------------------------------------------ what fits -- */
 
 static bool is_recurrent(const struct tr_layer *layer)

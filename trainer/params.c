@@ -242,6 +242,17 @@ static bool set_choice(const struct tr_param *p, const char **at,
                     p->choices);
 }
 
+static bool set_text(const struct tr_param *p, const char **at,
+                     const char *value, struct ir_diag *diag)
+{
+    int64_t dim[3];
+    *at = value;
+    if (p->offset == AT(layers))
+        return tr_layers_check(value, diag);
+    return p->offset != AT(input_shape) || !*value ||
+           tr_shape_parse(value, dim, diag) > 0;
+}
+
 bool tr_param_heeds(const struct tr_param *param,
                     const struct tr_learner *learner)
 {
@@ -270,8 +281,7 @@ bool tr_params_set(struct tr_params *params, const char *name,
     case TR_CHOICE:
         return set_choice(p, at, value, diag);
     case TR_TEXT:
-        *(const char **)at = value;
-        return true;
+        return set_text(p, at, value, diag);
     }
     ir_bug("parameter %s is of no kind", p->name);
 }

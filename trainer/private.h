@@ -74,6 +74,11 @@ struct ir_loc tr_csv_loc(const struct tr_csv *csv, int field);
 bool tr_csv_header(struct tr_csv *csv, const struct tr_csv_options *options,
                    struct tr_texts *names, bool *has_header,
                    struct ir_diag *diag);
+/* "there is no column named ..." at the header, with those that there are; `what`
+ * (or NULL) says what it is for. Always false. */
+bool tr_csv_no_column(const struct tr_csv *csv, const struct tr_texts *names,
+                      const char *name, const char *what,
+                      struct ir_diag *diag);
 /* Whether the last row is `width` fields wide; else an error. */
 bool tr_csv_check_width(const struct tr_csv *csv, int width,
                         struct ir_diag *diag);
@@ -306,6 +311,8 @@ double tr_job_score(const struct tr_fit_job *job, const struct tr_rows *rows,
  * enough. */
 bool tr_job_round(struct tr_fit_job *job, int n_rounds, double train_metric,
                   double valid_metric);
+/* Says of a fit that fails that a parameter is at fault. False. */
+bool tr_blame_parameter(const struct tr_fit_job *job);
 /* Early stopping goes by the validation rows' metric: there must be one, which
  * for the predictions of the start is `valid`. */
 bool tr_job_check_stopping(const struct tr_fit_job *job, double valid,
@@ -482,6 +489,8 @@ void tr_layer_block(struct tr_layer *layer, int64_t n, bool trained,
                     bool decays);
 void tr_layer_work(struct tr_layer *layer, int64_t n);
 
+/* Whether a text can be one of layers, whatever the rows' shape. */
+bool tr_layers_check(const char *text, struct ir_diag *diag);
 /* "1x28x28" -> its rank, or -1 with a message. */
 int tr_shape_parse(const char *text, int64_t dim[3], struct ir_diag *diag);
 /* Reads the layers, puts those in between that make their shapes fit, and ends
@@ -635,7 +644,7 @@ struct tr_net_fit {
     struct tr_optimizer optimizer;
     double target_mean, target_scale; /* value = output * scale + mean */
     int n_epochs;                     /* done */
-    char identity[65];                /* what fit it is; see net_checkpoint.c */
+    char identity[65], data_hash[65]; /* what fit it is; see net_checkpoint.c */
     /* Early stopping. */
     tr_real *best; /* [n_params]: those of best_epoch */
     int best_epoch;

@@ -118,9 +118,7 @@ static bool map_fields(struct tr_reader *r, const struct tr_texts *names,
     ir_text_init(&missing);
     bool good = map_by_name(r, names, &missing);
     if (!good && has_header)
-        ir_error(diag, tr_csv_loc(&r->csv, 0),
-                 "there is no column named \"%s\" (%d columns are)",
-                 missing.data, r->width);
+        tr_csv_no_column(&r->csv, names, missing.data, NULL, diag);
     else if (!good)
         ir_error(diag, tr_csv_loc(&r->csv, 0),
                  "rows have %d fields without names (the model takes %lld)",

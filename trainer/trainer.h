@@ -39,8 +39,10 @@ struct tr_csv_options {
     const char *const *missing; /* NULL: tr_csv_missing */
     int n_ignore;               /* columns that are not read, by name */
     const char *const *ignore;
-    int n_category; /* columns that are categories though they look like */
-    const char *const *category; /* numbers; only where kinds are inferred */
+    /* Where kinds are inferred: columns that are categories though they look
+     * like numbers, and such that a text in them is an error. */
+    int n_category, n_number;
+    const char *const *category, *const *number;
 };
 
 /* The texts that stand for a missing value unless told otherwise:
@@ -92,6 +94,15 @@ void tr_reader_close(struct tr_reader *reader);
 
 /* ------------------------------------------------------------- frame.c -- */
 
+/* A column that nobody said to be of categories, though most of its values are
+ * numbers: a slip of the pen, it may be. */
+struct tr_mixed {
+    int column;
+    int64_t n_numbers, n_texts; /* that are not missing */
+    struct ir_loc first;        /* text that is no number */
+    const char *text;           /* itself, or its first 64 bytes */
+};
+
 /* Named, typed columns in memory, about 8 bytes a value. */
 struct tr_frame {
     struct ir_arena arena; /* names and category tables */
@@ -102,6 +113,8 @@ struct tr_frame {
     double **values; /* [n_columns][n_rows]: the number, or the category's
                         code; NaN when missing */
     char sha256[65]; /* of the file */
+    int n_mixed;     /* only where kinds were inferred */
+    struct tr_mixed *mixed;
 };
 
 /* Reads a whole file. Without `schema` a column is a number when every value
@@ -119,6 +132,11 @@ bool tr_frame_parse(struct tr_frame *frame, const void *bytes, size_t size,
 void tr_frame_release(struct tr_frame *frame);
 /* The column named `name`, or -1. */
 int tr_frame_find(const struct tr_frame *frame, const char *name);
+/* Where a frame's value stands in the file that it was read from; the file as a
+ * whole when it is no longer there. */
+struct ir_loc tr_frame_place(const char *path,
+                             const struct tr_csv_options *options,
+                             int64_t row, const char *column);
 /* Copies the given rows of `from`, in that order, to a frame of its own that
  * has the same columns, tables and hash. */
 void tr_frame_take(struct tr_frame *frame, const struct tr_frame *from,
@@ -269,6 +287,13 @@ const char *tr_layer_usage(int i);
 
 /* ----------------------------------------------------------- learner.c -- */
 
+/* A metric that will be computed of the model, and the option that asks for it,
+ * for the message that the task does not have it. */
+struct tr_wanted {
+    const char *option;
+    const struct tr_metric *metric;
+};
+
 /* What to learn from which columns. */
 struct tr_task_spec {
     const char *name;   /* of the module; NULL: "model" */
@@ -276,6 +301,8 @@ struct tr_task_spec {
     const char *weight; /* column of row weights >= 0, or NULL */
     int n_ignore;       /* columns that are no features */
     const char *const *ignore;
+    int n_wanted;
+    const struct tr_wanted *wanted;
 };
 
 /* A batch of a net's fit, when it is done. */
@@ -315,6 +342,7 @@ struct tr_report {
                              of a net */
     double seconds_bin, seconds_fit;
     int n_threads;
+    bool bad_parameter; /* of a fit that failed: a parameter is at fault */
 };
 
 void tr_report_release(struct tr_report *report);
@@ -324,7 +352,7 @@ void tr_report_release(struct tr_report *report);
  * of trees, "leaf". `valid`, which may be NULL, is a frame with the same
  * columns; it is only scored, for the report and early stopping. `progress` may be NULL.
  * `report` is filled when the result is not NULL, and then released by the
- * caller. Missing features are learned from; a missing target or weight, a
+ * caller; else it only has bad_parameter. Missing features are learned from; a missing target or weight, a
  * target of one class, a class that only `valid` has, a negative weight are
  * errors. */
 struct ir_module *tr_fit(const struct tr_frame *train,

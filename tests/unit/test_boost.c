@@ -342,8 +342,8 @@ static void early_stopping_needs_rows(void **state)
     mixed_frame(&train, 100, 25);
     struct request r = {.learner = "boost", .target = "y", .train = &train,
                         .settings = "early_stopping_rounds=5"};
-    check_fit_error(&r, "early_stopping_rounds is 5, but there are no "
-                        "validation rows");
+    check_fit_error(&r, "parameter early_stopping_rounds: it is 5, but there are "
+                        "no validation rows");
     tr_frame_release(&train);
 }
 
@@ -380,8 +380,8 @@ static void early_stopping_needs_a_metric(void **state)
     struct request r = {.learner = "boost", .target = "y", .train = &train,
                         .valid = &valid,
                         .settings = "metric=auc early_stopping_rounds=5"};
-    check_fit_error(&r, "early_stopping_rounds is 5, but the metric auc is "
-                        "not defined for the validation rows (3 of them)");
+    check_fit_error(&r, "parameter early_stopping_rounds: it is 5, but the metric "
+                        "auc is not defined for the validation rows (3 of them)");
     tr_frame_release(&train);
     tr_frame_release(&valid);
 }

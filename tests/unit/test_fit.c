@@ -455,10 +455,11 @@ static void roles_are_checked(void **state)
     check_refused("x,y,v\n1,2,much\n", NULL, "y", "v", "",
                   "the weight \"v\" is a column of categories");
     check_refused("x,y\n1,a\n2,b\n", NULL, "y", NULL, "objective=regression",
-                  "the target \"y\" is a column of categories; objective "
-                  "regression takes numbers");
+                  "parameter objective: the target \"y\" is a column of "
+                  "categories; regression takes numbers");
     check_refused("x,y\n1,2\n", NULL, "y", NULL, "metric=auc",
-                  "the metric auc is not defined for objective regression");
+                  "parameter metric: the metric auc is not defined for objective "
+                  "regression (of the target \"y\")");
 }
 
 static void rows_are_checked(void **state)
@@ -495,8 +496,8 @@ static void classes_are_checked(void **state)
                   "binary needs two");
     check_refused("x,y\n1,3\n2,4\n3,5\n", NULL, "y", NULL,
                   "objective=binary",
-                  "the target \"y\" has more than two classes; objective "
-                  "binary takes two (multiclass takes more)");
+                  "parameter objective: the target \"y\" has more than two "
+                  "classes; binary takes two (multiclass takes more)");
     check_refused("x,y\n1,3\n2,4\n", "x,y\n1,3\n1,5\n", "y", NULL, "",
                   "row 2 of the validation rows has a class of the target "
                   "\"y\" that no training row has");

@@ -219,8 +219,8 @@ static void a_schema_decides(void **state)
     bytes = "t,y\na,1\n";
     assert_string_equal(parse_n(&other, bytes, strlen(bytes), NULL,
                                 frame.n_columns, frame.columns),
-                        "f.csv:1:1: there is no column named \"x\" (2 "
-                        "columns are)");
+                        "f.csv:1:1: there is no column named \"x\" "
+                        "(there are: t, y)");
     tr_frame_release(&frame);
 }
 
@@ -239,11 +239,51 @@ static void bad_files_are_refused(void **state)
     const struct tr_csv_options ignore = {.n_ignore = 1,
                                           .ignore = NAMES("z")};
     check_error("x,y\n1,2\n", &ignore,
-                "f.csv:1:1: there is no column named \"z\" (2 columns are)");
+                "f.csv:1:1: there is no column named \"z\", to ignore (there "
+                "are: x, y)");
     const struct tr_csv_options category = {.n_category = 1,
                                             .category = NAMES("z")};
     check_error("x,y\n1,2\n", &category,
-                "f.csv:1:1: there is no column named \"z\" (2 columns are)");
+                "f.csv:1:1: there is no column named \"z\", of categories "
+                "(there are: x, y)");
+    const struct tr_csv_options number = {.n_number = 1,
+                                          .number = NAMES("y")};
+    check_error("x,y\n1,2\na,?\n3,2e\n", &number,
+                "f.csv:4:3: \"2e\" is no number (column \"y\")");
+    const struct tr_csv_options both = {
+        .n_number = 2, .number = NAMES("x", "y"), .n_category = 1,
+        .category = NAMES("y")};
+    check_error("x,y\n1,2\n", &both,
+                "f.csv:1:3: column \"y\" is said to be of numbers and of "
+                "categories");
+}
+
+/* Numbers with a slip of the pen among them. */
+static void columns_that_are_mixed_are_told(void **state)
+{
+    struct tr_frame frame;
+    const char *bytes = "a,b,c,d\n1,x,1,\n2,x,2o,\n?,y,3,1\no3,1,4,z\n";
+    (void)state;
+    parse(&frame, bytes);
+    assert_int_equal(frame.n_mixed, 3);
+    const struct tr_mixed *a = &frame.mixed[0], *c = &frame.mixed[1];
+    assert_int_equal(a->column, 0);
+    assert_int_equal(a->n_numbers, 2);
+    assert_int_equal(a->n_texts, 1);
+    assert_string_equal(a->text, "o3");
+    assert_int_equal(a->first.line, 5);
+    assert_int_equal(a->first.column, 1);
+    assert_int_equal(c->column, 2);
+    assert_string_equal(c->text, "2o");
+    assert_int_equal(c->first.line, 3);
+    assert_int_equal(c->first.column, 5);
+    assert_int_equal(frame.mixed[2].column, 3);
+    tr_frame_release(&frame);
+    const struct tr_csv_options meant = {
+        .n_category = 3, .category = NAMES("a", "c", "d")};
+    parse_n(&frame, bytes, strlen(bytes), &meant, 0, NULL);
+    assert_int_equal(frame.n_mixed, 0);
+    tr_frame_release(&frame);
 }
 
 /* An error in the second pass, where texts are read. */
@@ -318,6 +358,7 @@ int main(void)
         cmocka_unit_test(rows_are_taken),
         cmocka_unit_test(a_schema_decides),
         cmocka_unit_test(bad_files_are_refused),
+        cmocka_unit_test(columns_that_are_mixed_are_told),
         cmocka_unit_test(categories_have_limits),
         cmocka_unit_test(any_prefix_is_answered),
         cmocka_unit_test(files_are_opened),

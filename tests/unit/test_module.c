@@ -197,7 +197,7 @@ static void outputs_are_kept_by_name(void **state)
     struct ir_module *m = chain();
     (void)state;
     assert_false(ir_keep_outputs(m, 2, unknown, &diag));
-    check_message("no output is named 'q' (the model has p, class)");
+    check_message("there is no output named \"q\" (there are: p, class)");
     assert_int_equal(m->n_outputs, 2);
     assert_true(ir_keep_outputs(m, 1, wanted, &diag));
     assert_int_equal(m->n_outputs, 1);
@@ -206,7 +206,7 @@ static void outputs_are_kept_by_name(void **state)
     ir_module_free(m);
     m = ir_module_new("m");
     assert_false(ir_keep_outputs(m, 1, wanted, &diag));
-    check_message("no output is named 'p' (the model has none)");
+    check_message("there is no output named \"p\" (there are: none)");
     ir_module_free(m);
 }
 

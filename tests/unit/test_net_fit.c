@@ -301,8 +301,7 @@ static void other_checkpoints_are_refused(void **state)
     mixed_frame(&other, 300, 6);
     make_file(path);
     struct request r = {.learner = "net", .target = "m", .train = &frame};
-    static const char differs[] =
-        "a checkpoint of another fit: data, parameters or seed differ";
+#define OTHER "a checkpoint of another fit: "
     check_refused(&r, path, "epochs=3", "no checkpoint of a net");
     snprintf(settings, sizeof(settings), NET "epochs=3 checkpoint=%s", path);
     r.settings = settings;
@@ -310,11 +309,14 @@ static void other_checkpoints_are_refused(void **state)
     fitted_release(&f);
     check_refused(&r, path, "epochs=2",
                   "a checkpoint after epoch 3; the fit has 2 epochs");
-    check_refused(&r, path, "epochs=4 seed=2", differs);
-    check_refused(&r, path, "epochs=4 learning_rate=0.5", differs);
-    check_refused(&r, path, "epochs=4 schedule=linear", differs);
+    check_refused(&r, path, "epochs=4 seed=2", OTHER "seed was 1 and is 2");
+    check_refused(&r, path, "epochs=4 learning_rate=0.5",
+                  OTHER "learning_rate was 0.001 and is 0.5");
+    check_refused(&r, path, "epochs=3 schedule=linear",
+                  OTHER "schedule was \"constant\" and is \"linear\"");
     r.train = &other;
-    check_refused(&r, path, "epochs=4", differs);
+    check_refused(&r, path, "epochs=4", OTHER "the rows to learn from differ "
+                        "(sha256 9cd0d8364701ddb6 was 6f68221c63b155d5)");
     tr_frame_release(&frame);
     tr_frame_release(&other);
     remove(path);
@@ -536,8 +538,8 @@ static void what_cannot_be_fitted(void **state)
                            "learning_rate of 10 is too large"));
     ir_diag_release(&diag);
     r.settings = "early_stopping_rounds=3";
-    check_fit_error(&r, "early_stopping_rounds is 3, but there are no "
-                        "validation rows");
+    check_fit_error(&r, "parameter early_stopping_rounds: it is 3, but there are "
+                        "no validation rows");
     r.settings = "batch_size=1 layers=batchnorm";
     check_fit_error(&r, "layers:1:1: batchnorm: a batch has one row, and so "
                         "no variance");
