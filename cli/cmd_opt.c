@@ -104,7 +104,8 @@ static int change(struct ir_module **at, const struct options *o,
     const struct pass_options passes = {
         .print_after = o->print_after, .print_to = stderr,
         .verify_each = o->verify_each, .diff_each = o->diff_each,
-        .diff_rows = o->diff_rows ? o->diff_rows : 256, .seed = 1, .strategy = o->strategy,
+        .diff_rows = o->diff_rows ? o->diff_rows : 256, .seed = 1,
+        .strategy = o->strategy,
         .row_strategy = o->row_strategy, .few_rows = o->few_rows,
         .machines = cli_machines(&backend)};
     if (!cli_stop_early(module, o->early_stop, diag) ||

@@ -1,5 +1,5 @@
 # What `cmake --install` puts where: the command, the runtime with its headers,
-# and a pkg-config file and a CMake package that say where these are. A product
+# the documents and examples, and a pkg-config file and a CMake package that say where these are. A product
 # that links a compiled model needs none of it: its header is complete.
 include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/treenail)
@@ -9,8 +9,15 @@ install(TARGETS treenail_runtime ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(FILES runtime/abi.h runtime/abi_stream.h runtime/runtime.h
         DESTINATION ${header_dir}/runtime)
 install(FILES README.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
-install(FILES docs/cli.md docs/embedding.md docs/formats.md
-        DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs)
+# Whatever the documents link to: a test follows the links.
+install(DIRECTORY docs examples DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(DIRECTORY bindings/python
+        DESTINATION ${CMAKE_INSTALL_DOCDIR}/bindings
+        PATTERN tests EXCLUDE PATTERN __pycache__ EXCLUDE
+        PATTERN build EXCLUDE PATTERN *.egg-info EXCLUDE)
+install(FILES tests/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR}/tests)
+install(FILES tests/bench/README.md
+        DESTINATION ${CMAKE_INSTALL_DOCDIR}/tests/bench)
 
 # "../..", or one more where libraries have a folder for each machine.
 file(RELATIVE_PATH to_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)

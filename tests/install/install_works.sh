@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# install_works.sh BUILD: installs to a new folder, moves that folder, and
-# builds a product from there, by CMake's find_package and by pkg-config.
+# install_works.sh BUILD: installs to a new folder, moves that folder, follows
+# the links in its documents, and builds a product from there, by CMake's
+# find_package and by pkg-config.
 set -euo pipefail
 build=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -12,6 +13,10 @@ trap 'rm -rf "$tmp"' EXIT
 cmake --install "$build" --prefix "$tmp/first" >"$tmp/log"
 mv "$tmp/first" "$tmp/pre fix"
 prefix="$tmp/pre fix"
+
+echo "links in the documents"
+"$here/../structure/doc_links.py" "$(dirname \
+    "$(find "$prefix" -path '*/doc/*' -name LICENSE)")"
 
 echo "by find_package"
 cmake -S "$here/consumer" -B "$tmp/by-cmake" -G Ninja -DMODEL="$model" \
