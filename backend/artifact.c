@@ -336,15 +336,37 @@ void be_free(struct be_artifact *a)
 
 /* --------------------------------------------------------------- be_write */
 
+struct generation {
+    struct be_artifact *artifact;
+    LLVMCodeGenFileType type;
+    LLVMMemoryBufferRef *buffer;
+    char *message;
+    bool failed;
+};
+
+static void run_generation(void *of)
+{
+    struct generation *g = of;
+    g->failed = LLVMTargetMachineEmitToMemoryBuffer(
+        g->artifact->machine, g->artifact->e.llvm, g->type, &g->message,
+        g->buffer);
+}
+
+/* Ops for which any stack is deep enough. */
+enum { few_ops = 256 };
+
 static bool generate(struct be_artifact *a, LLVMCodeGenFileType type,
                      LLVMMemoryBufferRef *buffer, struct ir_diag *diag)
 {
-    char *message = NULL;
-    if (!LLVMTargetMachineEmitToMemoryBuffer(a->machine, a->e.llvm, type,
-                                             &message, buffer))
+    struct generation g = {.artifact = a, .type = type, .buffer = buffer};
+    if (a->module->n_ops <= few_ops)
+        run_generation(&g);
+    else
+        be_on_deep_stack(run_generation, &g);
+    if (!g.failed)
         return true;
-    ir_error(diag, ir_loc_file(NULL), "LLVM: %s", message);
-    LLVMDisposeMessage(message);
+    ir_error(diag, ir_loc_file(NULL), "LLVM: %s", g.message);
+    LLVMDisposeMessage(g.message);
     return false;
 }
 

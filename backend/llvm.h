@@ -23,6 +23,11 @@
 #include <llvm-c/TargetMachine.h>
 #include <llvm-c/Transforms/PassBuilder.h>
 
+/* --------------------------------------------------------- deep_stack.c -- */
+
+/* Calls run(of), on a thread whose stack is deep, and waits for it. */
+void be_on_deep_stack(void (*run)(void *of), void *of);
+
 /* ------------------------------------------------------------- target.c -- */
 
 /* How whole numbers are multiplied: emit_dot.c. */

@@ -12,7 +12,8 @@ enum { most_operands = 4 };
 struct fuser {
     struct ir_module *module;
     struct ir_arena scratch;
-    int *uses; /* by value id */
+    int *uses; /* by value id; an op that takes a map's place takes its id */
+    struct ir_value **to; /* by id: what stands for a map's result, or NULL */
 };
 
 /* Appends `program`, operand i of which is to[i], or for to[i] < 0 `inner`. */
@@ -68,10 +69,28 @@ static bool is_taken(const struct fuser *f, const struct ir_op *map, int i)
            pass_may_take_in(ir_attr_string(map, "program"), i, before->s);
 }
 
-static bool take(struct fuser *f, struct ir_op *map, int i,
-                 struct ir_diag *diag)
+/* Puts the op in the map's place, which is that of number `at`. Users of the
+ * map's result are told of it as the pass comes to them: so it is linear. */
+static bool replace(struct fuser *f, int at, enum ir_op_kind kind, int n,
+                    struct ir_value *const *x, int n_attrs,
+                    const struct ir_attr *attrs, struct ir_diag *diag)
 {
-    struct ir_op *op = map->operand[i]->op;
+    struct ir_module *m = f->module;
+    const struct ir_op *map = m->ops[at];
+    struct ir_op *op = ir_add_op(m, kind, n, x, n_attrs, attrs, diag);
+    if (!op)
+        return false;
+    op->loc = map->loc;
+    op->result[0].id = map->result[0].id;
+    f->to[op->result[0].id] = &op->result[0];
+    m->ops[at] = op;
+    m->n_ops--;
+    return true;
+}
+
+static bool take(struct fuser *f, int at, int i, struct ir_diag *diag)
+{
+    const struct ir_op *map = f->module->ops[at], *op = map->operand[i]->op;
     const struct ir_attr *before = ir_find_attr(op, "epilogue");
     struct ir_value *x[most_operands];
     int to[10] = {0}, n = op->n_operands;
@@ -94,16 +113,15 @@ static bool take(struct fuser *f, struct ir_op *map, int i,
             if (strcmp(op->attr[a].name, "epilogue") != 0)
                 attrs[kept++] = op->attr[a];
         attrs[kept++] = ir_string("epilogue", program.data);
-        const int id = map->result[0].id;
-        const int uses = f->uses[id];
-        struct ir_op *fused = ir_replace_op(f->module, map, op->kind, n, x,
-                                            kept, attrs, diag);
-        good = fused != NULL;
-        if (good)
-            f->uses[fused->result[0].id] = uses;
+        good = replace(f, at, op->kind, n, x, kept, attrs, diag);
     }
     ir_text_release(&program);
     return good;
+}
+
+static struct ir_value *now(const struct fuser *f, struct ir_value *value)
+{
+    return f->to[value->id] ? f->to[value->id] : value;
 }
 
 bool pass_fuse_epilogue(struct ir_module *module,
@@ -114,17 +132,21 @@ bool pass_fuse_epilogue(struct ir_module *module,
     bool good = true;
     (void)options;
     ir_arena_init(&f.scratch);
+    f.uses = pass_count_uses(module, &f.scratch);
+    f.to = ir_alloc_array(&f.scratch, (size_t)ir_value_count(module) + 1,
+                          sizeof(*f.to));
     for (int i = 0; i < module->n_ops && good; i++) {
-        struct ir_op *map = module->ops[i];
-        if (map->kind != IR_OP_map)
-            continue;
-        f.uses = pass_count_uses(module, &f.scratch);
-        for (int o = 0; o < map->n_operands; o++)
-            if (is_taken(&f, map, o)) {
-                good = take(&f, map, o, diag);
+        struct ir_op *op = module->ops[i];
+        for (int o = 0; o < op->n_operands; o++)
+            op->operand[o] = now(&f, op->operand[o]);
+        for (int o = 0; op->kind == IR_OP_map && o < op->n_operands; o++)
+            if (is_taken(&f, op, o)) {
+                good = take(&f, i, o, diag);
                 break;
             }
     }
+    for (int i = 0; i < module->n_outputs; i++)
+        module->outputs[i].value = now(&f, module->outputs[i].value);
     if (good)
         ir_remove_dead_ops(module);
     ir_arena_release(&f.scratch);

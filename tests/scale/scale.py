@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Huge and chain-shaped trees: scale.py [--full]
+"""Huge and chain-shaped trees, and nets of many ops: scale.py [--full]
 
 Time, memory and bytes of a compile grow linearly with the model, nothing recurses
 until the stack is gone, and what is compiled equals the interpreter. --full
@@ -23,6 +23,9 @@ WALK = ("--strategy", "walk", "--row-strategy", "walk")
 RATIO = 9
 # What is below these is the start of a process, not the model.
 SECONDS, MB = 0.1, 80
+# Ops of a net, with % for the operand.
+STEPS = [f'map(%) {{program = "x0 {step}", dtype = "f32"}} : f32[1]'
+         for step in ("tanh", "abs")]
 # Of code and tables; and what a library has of them in any case.
 SIZE_RATIO, BYTES = 5, 50000
 
@@ -101,6 +104,33 @@ class Scale(unittest.TestCase):
 
     def test_one_tree_walks(self):
         self.check("bushy", 50000, *WALK)
+
+    def net(self, n, layer):
+        """A chain of n layers, each a line of IR with % for its operand."""
+        path = self.folder / f"net{n}.tnir"
+        lines = ['treenail-ir 1', 'module "deep" {', '  column "x" number',
+                 '  %0 = input {first = 0, count = 1, dtype = "f32"} : f32[1]']
+        for i in range(n):
+            lines += [f"  %{2 * i + k + 1} = " + op.replace("%", f"%{2 * i + k}")
+                      for k, op in enumerate(layer)]
+        path.write_text("\n".join([*lines, f'  output "y" %{2 * n}', "}", ""]))
+        return path
+
+    def test_passes_of_deep_nets(self):
+        """A layer and what follows it, which goes into it; steps that remain."""
+        layers = [['gemm(%) {weights = f32[1,1](0.5), block = 8} : f32[1]',
+                   'map(%) {program = "x0 0 max", dtype = "f32"} : f32[1]'],
+                  STEPS]
+        for layer in layers:
+            used = []
+            for n in (10000, 40000):
+                used.append(run("opt", self.net(n, layer), "--passes", "all",
+                                "-o", self.folder / "m.tn"))
+                print("{} layers {}: {:.2f} s, {:.0f} MB".format(
+                    n, layer[0].split("(")[0], *used[-1]), file=sys.stderr)
+            small, large = used
+            self.assertLess(large[0], RATIO * max(small[0], SECONDS))
+            self.assertLess(large[1], RATIO * max(small[1] - MB, MB))
 
     def test_many_trees(self):
         self.check("forest", 2550)
