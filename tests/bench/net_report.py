@@ -4,8 +4,6 @@ files of a folder: nets.md, nets.svg, and nets.json, all results in one file.
 
     net_report.py RESULTS FOLDER
 """
-import json
-import os
 import pathlib
 import statistics
 import sys
@@ -13,7 +11,7 @@ import sys
 from net_models import CASES
 from net_peers import PEERS
 from report import OURS, best_peer, counted, notes_table_of, pyplot, ratio, \
-    size, table
+    read_results, size, table, write_page
 
 STYLE = {"treenail": ("#000000", "D"), "onnxruntime": ("#1f78b4", "s"),
          "openvino": ("#6a3d9a", "s"), "litert": ("#e6ab02", "s"),
@@ -35,11 +33,6 @@ GOALS = [
     ("net of MobileNet's size, batch 64, of the best", 1,
      ("mobilenet-v1", "mobilenet-v2"), 64, None),
 ]
-
-
-def read_results(folder):
-    paths = [folder / f"{name}.json" for name in CASES]
-    return [json.loads(path.read_text()) for path in paths if path.exists()]
 
 
 def cells_of(results, batch):
@@ -277,23 +270,17 @@ reference evaluator in f64. More than 1e-5 is wrong.
 
 
 def write(results_folder, folder):
-    results = read_results(results_folder)
-    if not results:
-        sys.exit(f"no results in {results_folder}")
+    results = read_results(results_folder, CASES)
     folder.mkdir(parents=True, exist_ok=True)
     plot(folder / "nets.svg", results)
-    about = dict(results[-1]["about"])
-    about["note"] = "\n" + about["note"] if about.get("note") else ""
-    text = TEXT.format(
-        **about, goals=goals_table(results), cases=case_table(results),
+    write_page(folder / "nets.md", "nets.json", TEXT, results, dict(
+        goals=goals_table(results), cases=case_table(results),
         times="\n".join(f"### Batches of {batch}\n\n"
                         + times_table(results, batch)
                         for batch in batches(results)),
         peaks=peak_table(results), compiling=compile_table(results),
-        answers=answers_table(results), notes=notes_table_of(PEERS, results))
-    (folder / "nets.md").write_text(text)
-    (folder / "nets.json").write_text(json.dumps(results) + "\n")
-    print(os.path.relpath(folder / "nets.md"))
+        answers=answers_table(results),
+        notes=notes_table_of(PEERS, results)))
 
 
 if __name__ == "__main__":

@@ -28,11 +28,24 @@ STYLE = {"treenail": ("#000000", "D"), "lightgbm": ("#1b9e77", "o"),
 
 # ------------------------------------------------------------------- cells --
 
-def read_results(folder):
-    """In the order of cases.py, which is that of their names otherwise."""
-    from cases import CASES
-    paths = [folder / f"{name}.json" for name in CASES]
-    return [json.loads(path.read_text()) for path in paths if path.exists()]
+def read_results(folder, cases):
+    """Those of the cases, in their order."""
+    paths = [folder / f"{name}.json" for name in cases]
+    results = [json.loads(path.read_text()) for path in paths
+               if path.exists()]
+    if not results:
+        sys.exit(f"no results in {folder}")
+    return results
+
+
+def write_page(path, data, text, results, parts):
+    """The page that a text makes of its parts and of what the last result says
+    about the machine; beside it the results."""
+    about = dict(results[-1]["about"])
+    about["note"] = "\n" + about["note"] if about.get("note") else ""
+    path.write_text(text.format(**about, **parts))
+    (path.parent / data).write_text(json.dumps(results) + "\n")
+    print(os.path.relpath(path))
 
 
 def counted(cell):
@@ -363,9 +376,8 @@ of the largest answer.
 
 
 def write(results_folder, folder):
-    results = read_results(results_folder)
-    if not results:
-        sys.exit(f"no results in {results_folder}")
+    from cases import CASES
+    results = read_results(results_folder, CASES)
     folder.mkdir(parents=True, exist_ok=True)
     times = []
     for batch, threads in shapes(results):
@@ -376,17 +388,11 @@ def write(results_folder, folder):
         times.append(f"### {title(batch, threads)}\n\n![]({name})\n\n"
                      + all_times(results, batch, threads))
     plot_compile(folder / "compile.svg", results)
-    about = dict(results[-1]["about"])
-    about["note"] = "\n" + about["note"] if about.get("note") else ""
-    text = TEXT.format(
-        **about, summary=summary(results),
-        peers=peers_summary(results), scaling=scaling(results),
-        cases=case_table(results), times="\n".join(times),
-        compiling=compile_table(results), exactness=exactness(results),
-        notes=notes_table_of(PEERS, results))
-    (folder / "README.md").write_text(text)
-    (folder / "results.json").write_text(json.dumps(results) + "\n")
-    print(os.path.relpath(folder / "README.md"))
+    write_page(folder / "README.md", "results.json", TEXT, results, dict(
+        summary=summary(results), peers=peers_summary(results),
+        scaling=scaling(results), cases=case_table(results),
+        times="\n".join(times), compiling=compile_table(results),
+        exactness=exactness(results), notes=notes_table_of(PEERS, results)))
 
 
 if __name__ == "__main__":

@@ -5,15 +5,11 @@ and PyTorch's own answers for whole sequences.
     apt install python3-torch       or any PyTorch; then with that Python:
     ./export_streams.py [--rows 2000] [--out DIR]
 """
-import argparse
-import pathlib
-
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-import recording
+import torch_case
 
 
 class Chomped(nn.Module):
@@ -108,33 +104,14 @@ def models():
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, default=12)
-    parser.add_argument("--out", type=pathlib.Path, default=recording.HERE)
-    args = parser.parse_args()
-    torch.manual_seed(5)
-    torch.set_num_threads(1)
+    args = torch_case.start(seed=5)
     lines = []
     for name, model, shape, time in models():
         model.eval()
         x = torch.randn(args.rows, *shape)
-        name = f"stream_{name}"
-        path = args.out / f"{name}.onnx"
-        axes = {"x": {0: "batch"}, "y": {0: "batch"}}
-        if time:
-            axes["x"][time] = axes["y"][time] = "time"
-        torch.onnx.export(model, x[:2], str(path), input_names=["x"],
-                          output_names=["y"], opset_version=13,
-                          dynamic_axes=axes)
-        with torch.no_grad():
-            y = model(x).numpy()
-        rows = recording.rows_of([x.numpy()], [0]).astype(np.float32)
-        answers = [("value", y.reshape(len(y), -1))]
-        recording.write(args.out / f"{name}.rec", rows, answers)
-        lines.append(recording.manifest_line(args.out, name, answers, 3e-5))
-    recording.add_to_manifest(args.out, f"# torch-streams {torch.__version__}",
-                              lines)
-    print(f"{len(lines)} models")
+        lines.append(torch_case.write(args.out, f"stream_{name}", model, x,
+                                      time=time))
+    torch_case.finish(args, "torch-streams", lines)
 
 
 main()

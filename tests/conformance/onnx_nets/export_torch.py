@@ -4,14 +4,10 @@
     apt install python3-torch       or any PyTorch; then with that Python:
     ./export_torch.py [--rows 2000] [--out DIR]
 """
-import argparse
-import pathlib
-
-import numpy as np
 import torch
 from torch import nn
 
-import recording
+import torch_case
 
 
 class Residual(nn.Module):
@@ -117,38 +113,17 @@ def models():
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, default=12)
-    parser.add_argument("--out", type=pathlib.Path, default=recording.HERE)
-    args = parser.parse_args()
-    torch.manual_seed(3)
-    torch.set_num_threads(1)
+    args = torch_case.start(seed=3)
     lines = []
     for name, model, shape, how in models():
-        words = how.get("words")
+        words = how.pop("words", None)
         x = torch.randint(words, (args.rows, *shape)) if words \
             else torch.randn(args.rows, *shape)
         model(x)  # for lazy layers; norms see some rows
         model.eval()
-        name = f"torch_{name}"
-        path = args.out / f"{name}.onnx"
-        torch.onnx.export(
-            model, x[:1 if how.get("fixed") else 2], str(path),
-            input_names=["x"], output_names=["y"],
-            opset_version=how.get("opset", 13),
-            dynamic_axes=None if how.get("fixed")
-            else {"x": {0: "batch"}, "y": {0: "batch"}},
-            do_constant_folding=not how.get("unfolded"),
-            training=torch.onnx.TrainingMode.PRESERVE
-            if how.get("unfolded") else torch.onnx.TrainingMode.EVAL)
-        with torch.no_grad():
-            y = model(x).numpy()
-        rows = recording.rows_of([x.numpy()], [0]).astype(np.float32)
-        answers = [("value", y.reshape(len(y), -1))]
-        recording.write(args.out / f"{name}.rec", rows, answers)
-        lines.append(recording.manifest_line(args.out, name, answers, 3e-5))
-    recording.add_to_manifest(args.out, f"# torch {torch.__version__}", lines)
-    print(f"{len(lines)} models")
+        lines.append(torch_case.write(args.out, f"torch_{name}", model, x,
+                                      **how))
+    torch_case.finish(args, "torch", lines)
 
 
 main()
