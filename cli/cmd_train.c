@@ -596,6 +596,9 @@ static int check_options(const struct options *o)
     if (!cli_delimiter(o->data.delimiter, &delimiter))
         return cli_usage_error(me, "option --delimiter: \"%s\" is neither "
                                "one character nor tab", o->data.delimiter);
+    if (o->data.weight && !strcmp(o->data.weight, o->data.target))
+        return cli_usage_error(me, "option --weight: \"%s\" is the target",
+                               o->data.weight);
     if (o->data.header && o->data.no_header)
         return cli_usage_error(me,
                                "--header and --no-header exclude each other");
@@ -605,6 +608,33 @@ static int check_options(const struct options *o)
                                o->gate[0].at_most ? "max" : "min",
                                o->gate[0].metric->name);
     return CLI_OK;
+}
+
+/* Whether two names are of one file, be it there or not. */
+static bool is_one_file(const char *a, const char *b)
+{
+    return !strcmp(a, b) || cli_is_same_file(a, b);
+}
+
+/* No file that is read is written to, nor one written twice; but a checkpoint
+ * may follow the one that the fit goes on from. */
+static int check_files(const char *path, const struct options *o,
+                       const struct tr_params *p, struct ir_diag *diag)
+{
+    const char *what = is_one_file(p->checkpoint, path) ? "DATA"
+                       : is_one_file(p->checkpoint, o->output) ? "the model"
+                       : NULL;
+    if (*p->checkpoint && what)
+        return cli_usage_error(&cli_train, "option --checkpoint: %s is %s "
+                               "itself", p->checkpoint, what);
+    if (*p->resume && is_one_file(p->resume, o->output))
+        return cli_usage_error(&cli_train, "%s is the checkpoint of --resume "
+                               "itself", o->output);
+    return cli_can_write(cli_resolve(&diag->arena, o->output), diag) &&
+                   (!*p->checkpoint ||
+                    cli_can_write(cli_resolve(&diag->arena, p->checkpoint),
+                                  diag))
+               ? CLI_OK : CLI_BAD_INPUT;
 }
 
 static int train(const char *path, const struct options *o,
@@ -618,9 +648,11 @@ static int train(const char *path, const struct options *o,
         return cli_usage_error(&cli_train, "--early-stopping-rounds needs "
                                "validation rows: see --valid-fraction");
     struct cli_data data = {0};
-    int code = CLI_BAD_INPUT;
-    if (cli_can_write(cli_resolve(&diag->arena, o->output), diag) &&
-        cli_data_read(&data, path, &o->data, &params, diag)) {
+    int code = check_files(path, o, &params, diag);
+    if (code != CLI_OK)
+        return code;
+    code = CLI_BAD_INPUT;
+    if (cli_data_read(&data, path, &o->data, &params, diag)) {
         struct run run = {.options = o, .data = &data};
         code = fit(&run, &params, start, diag);
     }

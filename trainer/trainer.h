@@ -352,9 +352,9 @@ void tr_report_release(struct tr_report *report);
  * of trees, "leaf". `valid`, which may be NULL, is a frame with the same
  * columns; it is only scored, for the report and early stopping. `progress` may be NULL.
  * `report` is filled when the result is not NULL, and then released by the
- * caller; else it only has bad_parameter. Missing features are learned from; a missing target or weight, a
- * target of one class, a class that only `valid` has, a negative weight are
- * errors. */
+ * caller; else it only has bad_parameter. Missing features are learned from; a
+ * missing target or weight, a target of one class, a class that only `valid`
+ * has, a negative weight are errors. */
 struct ir_module *tr_fit(const struct tr_frame *train,
                          const struct tr_frame *valid,
                          const struct tr_task_spec *spec,
