@@ -18,7 +18,7 @@ enum {
     most_places = 14,  /* of a tile */
     most_vectors = 4,
     most_in_line = 400, /* multiply-adds */
-    most_emulated = 16  /* of them, where each is some 20 instructions */
+    most_emulated = 4  /* of them, where each is some 20 instructions */
 };
 
 struct conv {
@@ -50,6 +50,12 @@ static bool has_gaps(const struct ir_window *w)
         if (w->dim[i].spread > 1)
             return true;
     return false;
+}
+
+static bool is_depthwise(const struct ir_window *w, int64_t channels,
+                         int64_t columns, int64_t groups)
+{
+    return channels == 1 && columns == 1 && groups > 1 && !has_gaps(w);
 }
 
 static bool is_turned(const struct ir_op *op, int64_t channels)
@@ -684,8 +690,7 @@ static void emit_image(struct conv *v)
 {
     struct be_emitter *e = v->e;
     struct be_loop group;
-    if (v->channels == 1 && v->columns == 1 && v->groups > 1 &&
-        !has_gaps(&v->w)) {
+    if (is_depthwise(&v->w, v->channels, v->columns, v->groups)) {
         emit_depthwise(v);
         return;
     }
@@ -729,17 +734,24 @@ static void init(struct conv *v, const struct be_kernel *k)
     int64_t far = v->w.channels;
     for (int i = IR_MAX_SPACE; i-- > 0; far *= v->space[i])
         v->far[i] = far;
+    v->packed = k->weights;
+    v->bias = k->bias;
+}
+
+/* With one channel and one result a group, groups are the columns. */
+static LLVMValueRef conv_weights(struct be_emitter *e, const struct ir_op *op)
+{
+    const struct ir_tensor *w = ir_attr_tensor(op, "weights");
+    const int64_t groups = ir_attr_int(op, "groups"), all = w->type.dim[0];
+    const int64_t channels = w->type.dim[1];
+    struct ir_window window;
     char symbol[64];
-    snprintf(symbol, sizeof(symbol), "panels_%d", be_op_number(e, k->op));
-    const int64_t depth = v->channels * v->w.taps;
-    const bool depthwise = v->channels == 1 && v->columns == 1 &&
-                           v->groups > 1 && !has_gaps(&v->w);
-    v->packed = depthwise
-                    ? be_pack_panels(e, symbol, w, 1, depth, v->groups, true)
-                    : be_pack_panels(e, symbol, w, v->groups, depth,
-                                     v->columns, true);
-    if (ir_find_attr(k->op, "bias"))
-        v->bias = be_attr_table(e, k->op, "bias");
+    ir_window_view(op, &window);
+    snprintf(symbol, sizeof(symbol), "panels_%d", be_op_number(e, op));
+    const int64_t depth = channels * window.taps;
+    if (is_depthwise(&window, channels, all / groups, groups))
+        return be_pack_panels(e, symbol, w, 1, depth, groups, true);
+    return be_pack_panels(e, symbol, w, groups, depth, all / groups, true);
 }
 
 static void conv_body(struct be_kernel *k)
@@ -776,5 +788,6 @@ static void conv_body(struct be_kernel *k)
 
 void be_lower_conv(struct be_emitter *e, const struct ir_op *op)
 {
-    be_kernel_call(e, op, conv_body);
+    be_weighted_kernel_call(e, op, ir_is_int8(op) ? NULL : conv_weights,
+                            conv_body);
 }

@@ -27,7 +27,7 @@ enum {
     most_blocks = 8,   /* summed at once */
     chains = 8,        /* of sums that keep the units busy */
     unrolled = 256,    /* multiply-adds of one row that stand in line */
-    emulated = 4,      /* the same where each is some 20 instructions */
+    emulated = 1,      /* the same where each is some 20 instructions */
     least_part = 128   /* of k, that all rows go through at once */
 };
 
@@ -575,6 +575,15 @@ static void emit_all(struct product *p, const struct be_kernel *k,
     be_loop_end(e, &loop);
 }
 
+static LLVMValueRef gemm_weights(struct be_emitter *e, const struct ir_op *op)
+{
+    const struct ir_tensor *w = ir_attr_tensor(op, "weights");
+    char symbol[64];
+    snprintf(symbol, sizeof(symbol), "panels_%d", be_op_number(e, op));
+    return be_pack_panels(e, symbol, w, 1, w->type.dim[0], w->type.dim[1],
+                          false);
+}
+
 static void gemm_body(struct be_kernel *k)
 {
     struct be_emitter *e = k->e;
@@ -591,11 +600,8 @@ static void gemm_body(struct be_kernel *k)
                         .block = ir_attr_int(k->op, "block"),
                         .panel = panel,
                         .x = k->x[0].base, .y = k->y[0]};
-    char symbol[64];
-    snprintf(symbol, sizeof(symbol), "panels_%d", be_op_number(e, k->op));
-    p.packed = be_pack_panels(e, symbol, w, 1, p.depth, p.columns, false);
-    if (ir_find_attr(k->op, "bias"))
-        p.bias = be_attr_table(e, k->op, "bias");
+    p.packed = k->weights;
+    p.bias = k->bias;
     p.x_stride = p.depth;
     p.y_stride = p.columns;
     const struct be_epilogue epilogue = be_epilogue_of(k);
@@ -605,7 +611,8 @@ static void gemm_body(struct be_kernel *k)
 
 void be_lower_gemm(struct be_emitter *e, const struct ir_op *op)
 {
-    be_kernel_call(e, op, gemm_body);
+    be_weighted_kernel_call(e, op, ir_is_int8(op) ? NULL : gemm_weights,
+                            gemm_body);
 }
 
 /* b is read as it is: [k][n], each matrix of which one of a goes with. */

@@ -332,11 +332,68 @@ static int golden_count(const struct ir_module *source)
     return n > most ? most : n > 1 ? (int)n : 1;
 }
 
-/* Golden rows: some derived from the model, the rest drawn; the interpreter
- * evaluates the module as it was imported. */
-static void golden(struct be_emitter *e, const struct ir_module *source, int n,
-                   LLVMValueRef *rows, LLVMValueRef *out)
+/* Golden rows, and what is expected of each output. */
+struct golden {
+    int n;
+    LLVMValueRef rows, out;
+    uint32_t dtype; /* of rows, enum tn_dtype */
+};
+
+/* Whether all inputs are f32: then numbers are rounded to that before anything
+ * else is done with them, and rows can be so from the start. */
+static bool reads_floats(const struct ir_module *source)
 {
+    for (int i = 0; i < source->n_ops; i++)
+        if (source->ops[i]->kind == IR_OP_input &&
+            source->ops[i]->result[0].type.dtype != IR_F32)
+            return false;
+    return true;
+}
+
+/* Those of images are large, hence the narrow ones. */
+static void emit_golden_rows(struct be_emitter *e,
+                             const struct ir_module *source,
+                             struct golden *golden, const double *numbers)
+{
+    const size_t n = (size_t)golden->n * (size_t)ir_row_elements(source);
+    golden->dtype = reads_floats(source) ? TN_F32 : TN_F64;
+    if (golden->dtype == TN_F64) {
+        golden->rows = be_bytes(e, "golden_rows", numbers, n * 8, 8);
+        return;
+    }
+    float *floats = ir_realloc_array(NULL, n + 1, sizeof(*floats));
+    for (size_t i = 0; i < n; i++)
+        floats[i] = (float)numbers[i];
+    golden->rows = be_bytes(e, "golden_rows", floats, n * 4, 8);
+    free(floats);
+}
+
+/* What the interpreter makes of them, of the module as it was imported. */
+static void emit_golden_out(struct be_emitter *e, struct golden *golden,
+                            const struct ir_module *source,
+                            const struct ir_rows *rows)
+{
+    LLVMValueRef *items =
+        ir_realloc_array(NULL, (size_t)source->n_outputs + 1, sizeof(*items));
+    for (int o = 0; o < source->n_outputs; o++) {
+        const struct ir_type *type = &source->outputs[o].value->type;
+        const size_t bytes = (size_t)rows->n_rows * (size_t)ir_type_volume(type) *
+                             ir_dtype_bytes(type->dtype);
+        void *values = ir_realloc_array(NULL, bytes + 1, 1);
+        ir_eval(source, o, rows, values);
+        items[o] = be_bytes(e, "golden_out", values, bytes, 8);
+        free(values);
+    }
+    golden->out = be_array(e, "golden_out_by_output", e->ptr, items,
+                           (size_t)source->n_outputs);
+    free(items);
+}
+
+/* Some rows are derived from the model, the rest is drawn. */
+static void emit_golden(struct be_emitter *e, const struct ir_module *source,
+                        struct golden *golden)
+{
+    const int n = golden->n;
     const size_t width = (size_t)ir_row_elements(source);
     double *data = ir_realloc_array(NULL, (size_t)n * width + 1, 8);
     struct ir_probe *probe = ir_probe_new(source, 1);
@@ -347,22 +404,9 @@ static void golden(struct be_emitter *e, const struct ir_module *source, int n,
         ir_probe_row(probe, at, data + (size_t)i * width);
     }
     ir_probe_free(probe);
-    *rows = be_bytes(e, "golden_rows", data, (size_t)n * width * 8, 8);
-    const struct ir_rows view = {IR_F64, data, n, (int64_t)width, 1};
-    LLVMValueRef *items =
-        ir_realloc_array(NULL, (size_t)source->n_outputs + 1, sizeof(*items));
-    for (int o = 0; o < source->n_outputs; o++) {
-        const struct ir_type *type = &source->outputs[o].value->type;
-        const size_t bytes = (size_t)n * (size_t)ir_type_volume(type) *
-                             ir_dtype_bytes(type->dtype);
-        void *values = ir_realloc_array(NULL, bytes + 1, 1);
-        ir_eval(source, o, &view, values);
-        items[o] = be_bytes(e, "golden_out", values, bytes, 8);
-        free(values);
-    }
-    *out = be_array(e, "golden_out_by_output", e->ptr, items,
-                    (size_t)source->n_outputs);
-    free(items);
+    const struct ir_rows rows = {IR_F64, data, n, (int64_t)width, 1};
+    emit_golden_rows(e, source, golden, data);
+    emit_golden_out(e, golden, source, &rows);
     free(data);
 }
 
@@ -410,7 +454,8 @@ void be_library_emit(struct be_emitter *e, const struct ir_module *source,
     LLVMTypeRef batch[] = {e->i32, e->ptr, e->i64, e->i64,
                            e->i64, e->ptr, e->ptr};
     LLVMTypeRef one[] = {e->i32, e->ptr, e->ptr, e->ptr};
-    LLVMValueRef level, limit, entry[4], rows, out;
+    LLVMValueRef level, limit, entry[4];
+    struct golden golden = {.n = n_golden};
     be_forests_emit(e);
     e->layout = be_layout_new(e, be_tile_rows(e));
     e->layout_one = be_layout_new(e, 1);
@@ -427,9 +472,9 @@ void be_library_emit(struct be_emitter *e, const struct ir_module *source,
                                  e->module->n_outputs,
                                  be_scratch_bytes(e) > 0);
     }
-    if (n_golden == 0)
-        n_golden = golden_count(source);
-    golden(e, source, n_golden, &rows, &out);
+    if (golden.n == 0)
+        golden.n = golden_count(source);
+    emit_golden(e, source, &golden);
     if (e->stream)
         be_steps_emit(e, level);
 
@@ -457,7 +502,8 @@ void be_library_emit(struct be_emitter *e, const struct ir_module *source,
         be_i64(e, be_stack_bytes(e)),
         entry[0], entry[1], entry[2], entry[3],
         level, limit,
-        be_i32(e, n_golden), be_i32(e, batch_ns(e)), rows, out,
+        be_i32(e, golden.n), be_i32(e, batch_ns(e)), golden.rows, golden.out,
+        be_i32(e, golden.dtype),
     };
     be_export_struct(e, "model", fields, sizeof(fields) / sizeof(fields[0]), 1);
 }

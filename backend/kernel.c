@@ -1,6 +1,8 @@
 /* kernel.c: what the ops of nets share. Each op becomes a function of its own,
  * once a level, that is called from every run over tiles: (operand)..., the
- * results that are wanted, room to work in, and how many rows. All of these are
+ * results that are wanted, weights and bias, room to work in, and how many rows.
+ * Ops that differ in weights and bias alone, as blocks of a deep net do, have
+ * one function. All of these are
  * dense: element i of row r is at base[r * stride + i], with a stride that is
  * known when code is emitted. So the caller's rows are copied when they are
  * not like that, and a view that is but a reshape is its operand's buffer.
@@ -127,7 +129,65 @@ static bool is_shared(const struct ir_op *op)
     }
 }
 
-enum { most_args = 2 * BE_KERNEL_OPERANDS + 4 };
+/* -- ops that are alike -- */
+
+/* Where buffers lie and what a tile is are the caller's business; with
+ * `weighted`, so are weights and bias. */
+static bool is_argument(const char *name, bool weighted)
+{
+    return !strcmp(name, "slots") || !strcmp(name, "tile_rows") ||
+           (weighted &&
+            (!strcmp(name, "weights") || !strcmp(name, "bias")));
+}
+
+static bool same_attr(const struct ir_attr *a, const struct ir_attr *b,
+                      bool weighted)
+{
+    if (strcmp(a->name, b->name) || a->kind != b->kind)
+        return false;
+    switch (a->kind) {
+    case IR_INT: return is_argument(a->name, weighted) || a->i == b->i;
+    case IR_FLOAT: return !memcmp(&a->f, &b->f, sizeof(a->f));
+    case IR_STRING: return !strcmp(a->s, b->s);
+    case IR_TENSOR:
+        return ir_type_equal(&a->t->type, &b->t->type) &&
+               (is_argument(a->name, weighted) ||
+                !memcmp(a->t->data, b->t->data, ir_tensor_bytes(a->t)));
+    }
+    return false;
+}
+
+static bool is_alike(const struct ir_op *a, const struct ir_op *b,
+                     bool weighted)
+{
+    if (a->kind != b->kind || a->n_operands != b->n_operands ||
+        a->n_results != b->n_results || a->n_attrs != b->n_attrs)
+        return false;
+    for (int i = 0; i < a->n_operands; i++)
+        if (!ir_type_equal(&a->operand[i]->type, &b->operand[i]->type))
+            return false;
+    for (int i = 0; i < a->n_results; i++)
+        if (!ir_type_equal(&a->result[i].type, &b->result[i].type))
+            return false;
+    for (int i = 0; i < a->n_attrs; i++)
+        if (!same_attr(&a->attr[i], &b->attr[i], weighted))
+            return false;
+    return true;
+}
+
+/* The first op of the module that is like `op`. */
+static const struct ir_op *first_alike(const struct be_emitter *e,
+                                       const struct ir_op *op, bool weighted)
+{
+    for (int i = 0; e->module->ops[i] != op; i++)
+        if (is_alike(e->module->ops[i], op, weighted))
+            return e->module->ops[i];
+    return op;
+}
+
+/* -- functions -- */
+
+enum { most_args = 2 * BE_KERNEL_OPERANDS + 6 };
 
 static LLVMValueRef emit_kernel(struct be_emitter *e, const struct ir_op *op,
                                 const char *name, struct be_kernel *k,
@@ -136,7 +196,7 @@ static LLVMValueRef emit_kernel(struct be_emitter *e, const struct ir_op *op,
     LLVMTypeRef params[most_args];
     const struct state outside = save(e);
     int n = 0;
-    for (int i = 0; i < op->n_operands + BE_KERNEL_RESULTS + 1; i++)
+    for (int i = 0; i < op->n_operands + BE_KERNEL_RESULTS + 3; i++)
         params[n++] = e->ptr;
     params[n++] = e->i64;
     LLVMValueRef fn = be_function(e, name, e->none, params, n, e->level);
@@ -150,6 +210,9 @@ static LLVMValueRef emit_kernel(struct be_emitter *e, const struct ir_op *op,
         if (k->y[i])
             k->y[i] = y;
     }
+    k->weights = LLVMGetParam(fn, (unsigned)n++);
+    k->bias = ir_find_attr(op, "bias") ? LLVMGetParam(fn, (unsigned)n) : NULL;
+    n++;
     be_noalias(e, fn, n);
     k->work = LLVMGetParam(fn, (unsigned)n++);
     k->n_rows = e->one_row && !is_shared(op) ? be_i64(e, 1)
@@ -160,15 +223,31 @@ static LLVMValueRef emit_kernel(struct be_emitter *e, const struct ir_op *op,
     return fn;
 }
 
-void be_kernel_call(struct be_emitter *e, const struct ir_op *op,
-                    be_kernel_fn *body)
+/* Levels with the same registers share what has no products of whole numbers;
+ * ops that are alike share all. Constants are read at a stride of 0. */
+static void name_kernel(struct be_emitter *e, const struct ir_op *op,
+                        const struct be_kernel *k, bool weighted, char *name,
+                        size_t size)
+{
+    int wanted = 0, constant = 0;
+    for (int i = 0; i < BE_KERNEL_RESULTS; i++)
+        wanted |= k->y[i] ? 1 << i : 0;
+    for (int i = 0; i < op->n_operands; i++)
+        constant |= k->x[i].stride ? 0 : 1 << i;
+    snprintf(name, size, "%s_%d_%d_%d_%d_%d%s", ir_op_table[op->kind].name,
+             be_op_number(e, first_alike(e, op, weighted)),
+             e->level->vector_bytes, ir_is_int8(op) ? (int)e->level->dot : 0,
+             wanted, constant, e->one_row && !is_shared(op) ? "_one" : "");
+}
+
+void be_weighted_kernel_call(struct be_emitter *e, const struct ir_op *op,
+                             be_weights_fn *weights, be_kernel_fn *body)
 {
     struct be_kernel k = {.e = e, .op = op};
     LLVMValueRef args[most_args], none = LLVMConstNull(e->ptr);
     char name[96];
-    int n = 0, wanted = 0;
-    const int number = be_op_number(e, op);
-    const int64_t work = be_work_at(e, number);
+    int n = 0;
+    const int64_t work = be_work_at(e, be_op_number(e, op));
     if (op->n_operands > BE_KERNEL_OPERANDS)
         ir_bug("a kernel of %d operands", op->n_operands);
     for (int i = 0; i < op->n_operands; i++) {
@@ -176,25 +255,27 @@ void be_kernel_call(struct be_emitter *e, const struct ir_op *op,
         args[n++] = k.x[i].base;
     }
     for (int i = 0; i < BE_KERNEL_RESULTS; i++) {
-        if (i < op->n_results && is_wanted(e, &op->result[i])) {
+        if (i < op->n_results && is_wanted(e, &op->result[i]))
             k.y[i] = be_buffer(e, &op->result[i]);
-            wanted |= 1 << i;
-        }
         args[n++] = k.y[i] ? k.y[i] : none;
     }
+    args[n++] = weights ? weights(e, op) : none;
+    args[n++] = weights && ir_find_attr(op, "bias")
+                    ? be_attr_table(e, op, "bias") : none;
     args[n++] = work < 0 ? none
                          : be_offset(e, e->workspace, be_i64(e, work));
     args[n++] = e->n_rows;
-    /* Levels with the same registers share what has no products of whole
-     * numbers. */
-    snprintf(name, sizeof(name), "%s_%d_%d_%d_%d%s",
-             ir_op_table[op->kind].name, number, e->level->vector_bytes,
-             ir_is_int8(op) ? (int)e->level->dot : 0, wanted,
-             e->one_row && !is_shared(op) ? "_one" : "");
+    name_kernel(e, op, &k, weights, name, sizeof(name));
     LLVMValueRef fn = LLVMGetNamedFunction(e->llvm, name);
     if (!fn)
         fn = emit_kernel(e, op, name, &k, body);
     be_call(e, fn, args, n);
+}
+
+void be_kernel_call(struct be_emitter *e, const struct ir_op *op,
+                    be_kernel_fn *body)
+{
+    be_weighted_kernel_call(e, op, NULL, body);
 }
 
 /* ---------------------------------------------------------------- vectors */

@@ -266,19 +266,26 @@ struct be_dense be_dense_of(struct be_emitter *e,
 void be_stage_input(struct be_emitter *e, const struct ir_value *value);
 
 /* An op as a function of its own, which be_kernel_call() emits once for a level
- * and calls for the current tile. */
+ * and calls for the current tile. With be_weighted_kernel_call(), which asks for
+ * the op's weights as a constant, they and `bias` are arguments: the function is
+ * that of all ops of the same shape. */
 enum { BE_KERNEL_OPERANDS = 4, BE_KERNEL_RESULTS = 2 };
 struct be_kernel {
     struct be_emitter *e;
     const struct ir_op *op;
     struct be_dense x[BE_KERNEL_OPERANDS];
     LLVMValueRef y[BE_KERNEL_RESULTS]; /* NULL: nobody wants it */
+    LLVMValueRef weights, bias; /* bias: NULL where the op has none */
     LLVMValueRef work; /* room for one call, as large as layout.c says */
     LLVMValueRef n_rows;
 };
 typedef void be_kernel_fn(struct be_kernel *k);
 void be_kernel_call(struct be_emitter *e, const struct ir_op *op,
                     be_kernel_fn *body);
+typedef LLVMValueRef be_weights_fn(struct be_emitter *e,
+                                   const struct ir_op *op);
+void be_weighted_kernel_call(struct be_emitter *e, const struct ir_op *op,
+                             be_weights_fn *weights, be_kernel_fn *body);
 
 /* Elements of dtype that a register of the level has. */
 int be_lanes(const struct be_emitter *e, enum ir_dtype dtype);

@@ -109,7 +109,7 @@ static void find_ranges(const struct tn_model *model, struct range *range)
                 INFINITY, -INFINITY, model->columns[c].kind == TN_CATEGORY};
     const uint64_t width = model->n_elements;
     for (uint64_t i = 0; i < model->n_golden * width; i++) {
-        const double v = model->golden_rows[i];
+        const double v = tn_golden_number(model, i);
         at = &range[i % width];
         if (isfinite(v)) {
             at->low = fmin(at->low, v);

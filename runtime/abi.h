@@ -30,7 +30,7 @@ extern "C" {
 #endif
 
 /* Raised when a struct below changes meaning; a loader refuses others. */
-#define TN_ABI_VERSION 1u
+#define TN_ABI_VERSION 2u
 
 #define TN_SCRATCH_ALIGN 64
 
@@ -107,20 +107,30 @@ struct tn_model {
     /* Caps calls at isa[level], for tests and measuring; returns what
      * isa_level() then returns. */
     int (*isa_limit)(uint32_t level);
-    /* Rows that the compiler's interpreter evaluated: f64, row-major; for
+    /* Rows that the compiler's interpreter evaluated: row-major, of
+     * golden_dtype, which is TN_F32 where the model reads no other numbers; for
      * output o, golden_out[o] holds n_golden * outputs[o].n_elements. */
     uint32_t n_golden;
     /* About what a row of a batch takes, in ns; 0 when that is not known. It is
      * for deciding whether a thread is worth its while. */
     uint32_t batch_ns;
-    const double *golden_rows;
+    const void *golden_rows;
     const void *const *golden_out;
+    uint32_t golden_dtype; /* TN_F32 or TN_F64 */
 };
 
 /* Bytes of one element of `dtype` (enum tn_dtype). */
 static inline size_t tn_dtype_bytes(uint32_t dtype)
 {
     return dtype == TN_F64 ? 8 : 4;
+}
+
+/* Number i of the golden rows, counted through all of them. */
+static inline double tn_golden_number(const struct tn_model *model, size_t i)
+{
+    return model->golden_dtype == TN_F32
+               ? ((const float *)model->golden_rows)[i]
+               : ((const double *)model->golden_rows)[i];
 }
 
 /* Whether two elements have the same bits or are both NaN: which NaN an
@@ -142,6 +152,26 @@ static inline int tn_same_element(const unsigned char *a,
     return x == y;
 }
 
+/* The golden rows from row `first` on: n of them as a batch, or one by itself.
+ * They are predicted as what they are, f32 or f64. */
+static inline int tn_predict_golden(const struct tn_model *model,
+                                    uint32_t output, uint32_t first,
+                                    uint32_t n, int one, void *out,
+                                    void *scratch)
+{
+    const size_t width = model->n_elements, skip = first * width;
+    const int64_t stride = (int64_t)width;
+    if (model->golden_dtype == TN_F32) {
+        const float *rows = (const float *)model->golden_rows + skip;
+        return one ? model->predict_one_f32(output, rows, out, scratch)
+                   : model->predict_f32(output, rows, n, stride, 1, out,
+                                        scratch);
+    }
+    const double *rows = (const double *)model->golden_rows + skip;
+    return one ? model->predict_one_f64(output, rows, out, scratch)
+               : model->predict_f64(output, rows, n, stride, 1, out, scratch);
+}
+
 /* Checks the library on this CPU: predicts the golden rows as a batch and one
  * by one, and compares every bit (a NaN equals any NaN). `out` is room for
  * n_golden * outputs[output].n_elements elements; `scratch` as ever.
@@ -156,19 +186,17 @@ static inline int64_t tn_selftest_output(const struct tn_model *model,
     const unsigned char *want =
         (const unsigned char *)model->golden_out[output];
     unsigned char *got = (unsigned char *)out;
-    const size_t n = model->n_elements;
+    const uint32_t n = model->n_golden;
     for (int one = 0; one < 2; one++) {
-        for (size_t i = 0; i < model->n_golden * width; i++)
+        for (size_t i = 0; i < n * width; i++)
             got[i] = (unsigned char)~want[i];
-        if (!one && model->predict_f64(output, model->golden_rows,
-                                       model->n_golden, (int64_t)n, 1, out,
-                                       scratch) != TN_OK)
+        if (!one && tn_predict_golden(model, output, 0, n, 0, out, scratch))
             return 0;
-        for (uint32_t r = 0; one && r < model->n_golden; r++)
-            if (model->predict_one_f64(output, model->golden_rows + r * n,
-                                       got + r * width, scratch) != TN_OK)
+        for (uint32_t r = 0; one && r < n; r++)
+            if (tn_predict_golden(model, output, r, 1, 1, got + r * width,
+                                  scratch))
                 return r;
-        for (size_t i = 0; i < model->n_golden * width; i += size)
+        for (size_t i = 0; i < n * width; i += size)
             if (!tn_same_element(got + i, want + i, o->dtype))
                 return (int64_t)(i / width);
     }

@@ -123,21 +123,21 @@ static inline int64_t tn_selftest_steps(const struct tn_model *model,
                                         double *row, void *out, void *scratch)
 {
     for (uint32_t r = 0; r < model->n_golden; r++) {
-        const double *whole = model->golden_rows +
-                              (size_t)r * model->n_elements;
+        const size_t whole = (size_t)r * model->n_elements;
         for (uint64_t i = 0; i < stream->n_start; i++)
-            row[i] = whole[tn_start_index(stream, i)];
+            row[i] = tn_golden_number(model,
+                                      whole + tn_start_index(stream, i));
         if (stream->n_start == 0)
             stream->state_init(state);
         else if (stream->state_start_f64(state, row, scratch) != TN_OK)
             return r;
-        whole += stream->row_start;
         for (uint32_t t = 0; t < stream->n_steps; t++) {
             for (uint32_t o = 0; o < stream->row_outer; o++)
                 for (uint32_t i = 0; i < stream->row_inner; i++)
-                    row[(size_t)o * stream->row_inner + i] =
-                        whole[tn_step_index(stream->n_steps, stream->row_inner,
-                                            o, t, i)];
+                    row[(size_t)o * stream->row_inner + i] = tn_golden_number(
+                        model, whole + stream->row_start +
+                                   tn_step_index(stream->n_steps,
+                                                 stream->row_inner, o, t, i));
             if (stream->step_f64(output, state, row, out, scratch) != TN_OK ||
                 !tn_selftest_step(model, stream, output, r, t,
                                   (const unsigned char *)out))

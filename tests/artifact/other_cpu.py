@@ -215,11 +215,12 @@ class RiscV(OtherCpu, Case):
 # The offsets that score_rows.mjs has.
 WASM_LAYOUT = """
 #include "m.h"
-_Static_assert(sizeof(struct tn_model) == 120, "size");
+_Static_assert(sizeof(struct tn_model) == 128, "size");
 _Static_assert(offsetof(struct tn_model, n_elements) == 36, "n_elements");
 _Static_assert(offsetof(struct tn_model, outputs) == 56, "outputs");
 _Static_assert(offsetof(struct tn_model, scratch_bytes) == 64, "scratch");
 _Static_assert(offsetof(struct tn_model, golden_out) == 116, "golden_out");
+_Static_assert(offsetof(struct tn_model, golden_dtype) == 120, "golden_dtype");
 _Static_assert(sizeof(struct tn_output) == 32, "output");
 """
 

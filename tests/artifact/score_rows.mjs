@@ -6,8 +6,9 @@
 // has a C compiler check them.
 import { readFileSync, writeSync } from "node:fs";
 
-const MODEL = { size: 120, nElements: 36, nOutputs: 48, outputs: 56,
-                scratch: 64, nGolden: 104, goldenRows: 112, goldenOut: 116 };
+const MODEL = { size: 128, nElements: 36, nOutputs: 48, outputs: 56,
+                scratch: 64, nGolden: 104, goldenRows: 112, goldenOut: 116,
+                goldenDtype: 120 };
 const OUTPUT = { size: 32, dtype: 4, nElements: 8 };
 const PAGE = 65536;
 
@@ -79,9 +80,10 @@ function answer(type, bytes, { o, width, dtype }, rows, count) {
 
 function checkGolden() {
     const count = u32(model + MODEL.nGolden);
+    const bytes = u32(model + MODEL.goldenDtype) === 1 ? 8 : 4;
     for (const output of outputs) {
-        const got = answer("f64", 8, output, u32(model + MODEL.goldenRows),
-                           count);
+        const got = answer(bytes === 8 ? "f64" : "f32", bytes, output,
+                           u32(model + MODEL.goldenRows), count);
         const want = u32(u32(model + MODEL.goldenOut) + 4 * output.o);
         if (!same(got, bytesAt(want, count * output.width), output.dtype))
             throw new Error(`output ${output.o}: the self-test fails`);

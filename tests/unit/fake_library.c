@@ -93,7 +93,11 @@ static const struct tn_output outputs[] = {
     {"class", TN_I32, 2, 2, labels, 0},
 };
 static const char *const isa[] = {"low", "high", "never"};
+#ifdef FAKE_NARROW
+static const float golden_rows[] = {1, 2, 5, 1.5f, -1, 4};
+#else
 static const double golden_rows[] = {1, 2, 5, 1.5, -1, 4};
+#endif
 static const double golden_value[] = {4, FAKE_GOLDEN, 2};
 static const int32_t golden_class[] = {0, 1, 1, 0, 0, 1};
 static const void *const golden_out[] = {golden_value, golden_class};
@@ -127,6 +131,11 @@ __attribute__((visibility("default"))) const struct tn_model fake_model = {
     .n_golden = 3,
     .golden_rows = golden_rows,
     .golden_out = golden_out,
+#ifdef FAKE_NARROW
+    .golden_dtype = TN_F32,
+#else
+    .golden_dtype = TN_F64,
+#endif
 };
 
 #ifdef FAKE_STREAM_SIZE

@@ -80,7 +80,7 @@ static void refuses_what_is_no_library(void **state)
 static void refuses_other_abis(void **state)
 {
     (void)state;
-    refused(fake("abi"), "ABI version 99 (this runtime has 1)");
+    refused(fake("abi"), "ABI version 99 (this runtime has 2)");
     refused(fake("size"), "struct tn_model has 8 bytes");
     refused(fake("cpu"), "this CPU runs none of its ISA levels (the lowest "
                          "is low)");
@@ -92,6 +92,22 @@ static void notices_a_wrong_golden_row(void **state)
     (void)state;
     struct rt_library library;
     assert_true(rt_library_open(&library, fake("golden")));
+    assert_false(rt_selftest(&library));
+    assert_string_equal(library.error, "output value: golden row 1 of 3 "
+                        "differs from the compiler's interpreter");
+    rt_library_close(&library);
+}
+
+static void predicts_golden_rows_of_f32(void **state)
+{
+    (void)state;
+    struct rt_library library;
+    assert_true(rt_library_open(&library, fake("narrow")));
+    assert_true(library.model->golden_dtype == TN_F32);
+    assert_true(tn_golden_number(library.model, 3) == 1.5);
+    assert_true(rt_selftest(&library));
+    rt_library_close(&library);
+    assert_true(rt_library_open(&library, fake("narrow_golden")));
     assert_false(rt_selftest(&library));
     assert_string_equal(library.error, "output value: golden row 1 of 3 "
                         "differs from the compiler's interpreter");
@@ -404,6 +420,7 @@ int main(void)
         cmocka_unit_test(refuses_what_is_no_library),
         cmocka_unit_test(refuses_other_abis),
         cmocka_unit_test(notices_a_wrong_golden_row),
+        cmocka_unit_test(predicts_golden_rows_of_f32),
         cmocka_unit_test(takes_steps),
         cmocka_unit_test(refuses_every_truncation),
         cmocka_unit_test(refuses_other_machines),
