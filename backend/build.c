@@ -307,6 +307,33 @@ void be_loop_begin(struct be_emitter *e, struct be_loop *loop,
     LLVMPositionBuilderAtEnd(e->b, loop->body);
 }
 
+/* A loop's metadata is a node whose first operand is the node itself. */
+static LLVMValueRef align_metadata(struct be_emitter *e)
+{
+    static const char name[] = "llvm.loop.align";
+    LLVMMetadataRef align[] = {
+        LLVMMDStringInContext2(e->context, name, sizeof(name) - 1),
+        LLVMValueAsMetadata(be_i32(e, 64))};
+    LLVMMetadataRef self = LLVMTemporaryMDNode(e->context, NULL, 0);
+    LLVMMetadataRef items[] = {
+        self, LLVMMDNodeInContext2(e->context, align, 2)};
+    LLVMMetadataRef node = LLVMMDNodeInContext2(e->context, items, 2);
+    LLVMMetadataReplaceAllUsesWith(self, node);
+    return LLVMMetadataAsValue(e->context, node);
+}
+
+/* Both branches: it depends on how LLVM turns the loop which it looks at. */
+void be_loop_end_aligned(struct be_emitter *e, struct be_loop *loop)
+{
+    const unsigned kind =
+        LLVMGetMDKindIDInContext(e->context, "llvm.loop", 9);
+    LLVMValueRef align = align_metadata(e);
+    LLVMBasicBlockRef latch = LLVMGetInsertBlock(e->b);
+    be_loop_end(e, loop);
+    LLVMSetMetadata(LLVMGetBasicBlockTerminator(loop->head), kind, align);
+    LLVMSetMetadata(LLVMGetBasicBlockTerminator(latch), kind, align);
+}
+
 void be_loop_end(struct be_emitter *e, struct be_loop *loop)
 {
     LLVMValueRef next = LLVMBuildNSWAdd(e->b, loop->index, loop->step, "");

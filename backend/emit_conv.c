@@ -318,7 +318,7 @@ static void sum_tile(const struct conv *v, const struct strip *s,
     steps(v, s, t, at, w, 0, in_line, sum);
     for (int i = 0; i < n; i++)
         be_carried(e, phi[i], sum[i]);
-    be_loop_end(e, &loop);
+    be_loop_end_aligned(e, &loop);
     memcpy(sum, phi, (size_t)n * sizeof(*sum));
 }
 

@@ -231,7 +231,7 @@ static void chain(const struct tile *t, LLVMValueRef x, LLVMValueRef w,
         step(t, x_at, w_at, k, n_blocks, sum);
     for (int i = 0; i < n; i++)
         be_carried(e, phi[i], sum[i]);
-    be_loop_end(e, &loop);
+    be_loop_end_aligned(e, &loop);
     for (int i = 0; i < n; i++)
         sum[i] = phi[i];
 }

@@ -18,6 +18,7 @@
 
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Core.h>
+#include <llvm-c/DebugInfo.h>
 #include <llvm-c/LLJIT.h>
 #include <llvm-c/Target.h>
 #include <llvm-c/TargetMachine.h>
@@ -176,6 +177,9 @@ struct be_loop {
 void be_loop_begin(struct be_emitter *e, struct be_loop *loop,
                    LLVMValueRef from, LLVMValueRef to, int64_t step);
 void be_loop_end(struct be_emitter *e, struct be_loop *loop);
+/* The same, and the loop's code starts at a multiple of 64: how fast a short one
+ * is depends on where it lies, by a few percent. */
+void be_loop_end_aligned(struct be_emitter *e, struct be_loop *loop);
 /* A loop that is gone through once at least, which saves a jump: what it
  * carries is, behind it, what was last given to be_carried(). */
 void be_repeat_begin(struct be_emitter *e, struct be_loop *loop,
