@@ -123,6 +123,7 @@ struct product {
     int64_t depth, block, columns;
     int64_t x_stride, y_stride; /* from row to row */
     int64_t panel;              /* columns of one; 2^40 where there are none */
+    int64_t most, multiple;     /* of rows, where their number is not known */
     LLVMValueRef x, y, packed, bias; /* bias may be NULL */
     const struct be_epilogue *epilogue;
 };
@@ -426,6 +427,16 @@ static void emit_tile(const struct product *p, const struct strip *s,
 
 /* ------------------------------------------------------------ rows, columns */
 
+static int64_t common_divisor(int64_t a, int64_t b)
+{
+    while (b) {
+        const int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
 /* All rows of a strip: whole tiles, then smaller ones. */
 static void emit_rows(const struct product *p, const struct strip *s,
                       LLVMValueRef n_rows)
@@ -448,18 +459,23 @@ static void emit_rows(const struct product *p, const struct strip *s,
             emit_tile(p, s, be_i64(e, n / rows * rows), (int)(n % rows));
         return;
     }
-    for (int rows = be_sum_rows(e, s->vectors); rows > 0;) {
+    /* What is left is less than a tile, and a multiple of `unit`. */
+    int64_t left = p->most, unit = p->multiple;
+    for (int rows = be_sum_rows(e, s->vectors); left > 0;) {
         struct be_loop loop;
+        rows = left < rows ? (int)left : rows;
         LLVMValueRef end =
             LLVMBuildNSWSub(e->b, n_rows, be_i64(e, rows - 1), "");
         be_loop_begin(e, &loop, from, end, rows);
         emit_tile(p, s, loop.index, rows);
         be_loop_end(e, &loop);
         from = loop.index;
+        unit = common_divisor(unit, rows);
+        left = rows - unit;
         int less = 1;
         while (2 * less < rows)
             less *= 2;
-        rows = rows > 1 ? less : 0;
+        rows = less;
     }
 }
 
@@ -557,6 +573,8 @@ static void emit_all(struct product *p, const struct be_kernel *k,
         (rows == 1 || k->x[0].stride == rows * p->x_stride)) {
         if (rows == 1)
             p->x_stride = k->x[0].stride;
+        p->most = e->layout->rows * rows;
+        p->multiple = rows;
         emit_product(p, LLVMIsAConstantInt(k->n_rows)
                             ? be_i64(e, rows)
                             : LLVMBuildNSWMul(e->b, k->n_rows,
