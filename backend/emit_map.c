@@ -3,7 +3,10 @@
 
 #include <string.h>
 
-enum { max_operands = 4 };
+enum {
+    max_operands = 4,
+    least_kernel = 64 /* elements of a row, from which a call costs nothing */
+};
 
 struct map {
     struct be_emitter *e;
@@ -13,7 +16,7 @@ struct map {
     enum ir_dtype in, out;
     struct be_view x[max_operands];
     int64_t volume[max_operands], n; /* n: of the result */
-    LLVMValueRef result;
+    LLVMValueRef result, n_rows;
 };
 
 /* A result is computed in the dtype of the first operand; i32 comes last. */
@@ -50,14 +53,15 @@ static void lower_flat(struct map *s)
     struct be_emitter *e = s->e;
     const int lanes =
         e->level->vector_bytes / (int)ir_dtype_bytes(s->in);
-    LLVMValueRef n = LLVMBuildNSWMul(e->b, e->n_rows, be_i64(e, s->n), "");
+    LLVMValueRef n = LLVMBuildNSWMul(e->b, s->n_rows, be_i64(e, s->n), "");
     LLVMValueRef whole =
         LLVMBuildAnd(e->b, n, be_i64(e, -(int64_t)lanes), "");
     if (!e->one_row || s->n >= lanes)
         flat_loop(s, be_i64(e, 0), whole, lanes);
     else
         whole = be_i64(e, 0);
-    flat_loop(s, whole, n, 1);
+    if (s->n % lanes)
+        flat_loop(s, whole, n, 1);
 }
 
 /* Elements [from, to) of a row, `lanes` at a time, of operands whose columns
@@ -112,7 +116,7 @@ static void lower_elements(struct map *s)
     const int lanes =
         e->level->vector_bytes / (int)ir_dtype_bytes(s->in);
     struct be_loop row;
-    be_loop_begin(e, &row, be_i64(e, 0), e->n_rows, 1);
+    be_loop_begin(e, &row, be_i64(e, 0), s->n_rows, 1);
     LLVMValueRef done = be_i64(e, 0);
     if (s->n >= lanes) {
         done = count_in_vectors(s, lanes);
@@ -122,37 +126,84 @@ static void lower_elements(struct map *s)
     be_loop_end(e, &row);
 }
 
+static void init(struct map *s, struct be_emitter *e, const struct ir_op *op)
+{
+    struct ir_diag diag;
+    *s = (struct map){.e = e, .op = op,
+                      .in = op->operand[0]->type.dtype,
+                      .out = op->result[0].type.dtype,
+                      .n = ir_type_volume(&op->result[0].type)};
+    ir_diag_init(&diag);
+    s->n_steps = ir_program_parse(ir_attr_string(op, "program"), op, s->steps,
+                                  &diag);
+    ir_diag_release(&diag);
+    if (s->n_steps < 0)
+        ir_bug("a map's program does not parse");
+    for (int i = 0; i < op->n_operands; i++)
+        s->volume[i] = ir_type_volume(&op->operand[i]->type);
+}
+
+/* What has a row after the other, and as many elements as the result. */
+static bool is_flat(const struct map *s, int i)
+{
+    const struct ir_op *from = s->op->operand[i]->op;
+    return s->volume[i] == s->n && s->x[i].dtype == s->in &&
+           from->kind != IR_OP_input && from->kind != IR_OP_constant &&
+           from->kind != IR_OP_view;
+}
+
+static void lower(struct map *s)
+{
+    bool flat = true;
+    for (int i = 0; i < s->op->n_operands; i++)
+        flat = flat && is_flat(s, i);
+    if (flat)
+        lower_flat(s);
+    else
+        lower_elements(s);
+}
+
+static void plain_body(struct be_kernel *k)
+{
+    struct be_emitter *e = k->e;
+    struct map s;
+    init(&s, e, k->op);
+    s.result = k->y[0];
+    s.n_rows = k->n_rows;
+    for (int i = 0; i < k->op->n_operands; i++)
+        s.x[i] = (struct be_view){
+            k->op->operand[i]->type.dtype, k->x[i].base,
+            be_i64(e, k->x[i].stride), be_i64(e, 1), true};
+    lower(&s);
+}
+
+/* Programs of nets can be long, as a softmax's is: one function is enough for
+ * all runs. Inputs are read as the caller has them. */
+static bool is_kernel(const struct ir_op *op)
+{
+    for (int i = 0; i < op->n_operands; i++)
+        if (op->operand[i]->op->kind == IR_OP_input)
+            return false;
+    return ir_type_volume(&op->result[0].type) >= least_kernel;
+}
+
 void be_lower_map(struct be_emitter *e, const struct ir_op *op)
 {
-    struct map s = {.e = e, .op = op};
-    struct ir_diag diag;
+    struct map s;
     if (ir_reads_dense(op)) {
         be_map_broadcast(e, op);
         return;
     }
-    ir_diag_init(&diag);
-    s.n_steps = ir_program_parse(ir_attr_string(op, "program"), op, s.steps,
-                                 &diag);
-    ir_diag_release(&diag);
-    if (s.n_steps < 0)
-        ir_bug("a map's program does not parse");
-    s.in = op->operand[0]->type.dtype;
-    s.out = op->result[0].type.dtype;
-    s.n = ir_type_volume(&op->result[0].type);
-    s.result = be_buffer(e, &op->result[0]);
-    bool flat = true;
-    for (int i = 0; i < op->n_operands; i++) {
-        s.x[i] = be_view_of(e, op->operand[i]);
-        s.volume[i] = ir_type_volume(&op->operand[i]->type);
-        flat = flat && s.volume[i] == s.n && s.x[i].dtype == s.in &&
-               op->operand[i]->op->kind != IR_OP_input &&
-               op->operand[i]->op->kind != IR_OP_constant &&
-               op->operand[i]->op->kind != IR_OP_view;
+    if (is_kernel(op)) {
+        be_kernel_call(e, op, plain_body);
+        return;
     }
-    if (flat)
-        lower_flat(&s);
-    else
-        lower_elements(&s);
+    init(&s, e, op);
+    s.result = be_buffer(e, &op->result[0]);
+    s.n_rows = e->n_rows;
+    for (int i = 0; i < op->n_operands; i++)
+        s.x[i] = be_view_of(e, op->operand[i]);
+    lower(&s);
 }
 
 /* (value, index) of what is largest or smallest so far, or the sum; ties and

@@ -269,6 +269,9 @@ void be_weighted_kernel_call(struct be_emitter *e, const struct ir_op *op,
     LLVMValueRef fn = LLVMGetNamedFunction(e->llvm, name);
     if (!fn)
         fn = emit_kernel(e, op, name, &k, body);
+    /* Weights of its own would be those of all ops of its shape. */
+    if (weights && !LLVMGetFirstUse(LLVMGetParam(fn, (unsigned)n - 4)))
+        ir_bug("%s does not read the weights that it is given", name);
     be_call(e, fn, args, n);
 }
 
