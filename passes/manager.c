@@ -26,6 +26,7 @@ const struct pass pass_table[] = {
      pass_channels_last},
     {"fuse_epilogue", "put maps into the gemm or conv that they follow",
      pass_fuse_epilogue},
+    {"phases", "turn transposed convolutions into ordinary ones", pass_phases},
     {"quantise", "replace thresholds and sets by small codes", pass_quantise},
     {"narrow_leaves", "store leaf values in the narrowest exact form",
      pass_narrow_leaves},

@@ -97,6 +97,11 @@ bool pass_fuse_epilogue(struct ir_module *module,
                         const struct pass_options *options,
                         struct ir_diag *diag);
 
+/* ------------------------------------------------------------- phases.c -- */
+/* A transposed convolution becomes a convolution for each of its phases. */
+bool pass_phases(struct ir_module *module, const struct pass_options *options,
+                 struct ir_diag *diag);
+
 /* ---------------------------------------------------------- precision.c -- */
 /* Fewer bits for the weights of nets, and for what they are multiplied with.
  * That is another model, with other answers: so these are no passes of the
