@@ -5,7 +5,9 @@
  * spread, its phase, alone; and those that do not, of one phase, lie as evenly
  * in the kernel as in the image. So each phase is a convolution without gaps
  * by a part of the kernel, of the same terms in the same order. Phases are put
- * in between one another by concats, dim by dim from the last.
+ * in between one another by concats, dim by dim from the last. Where all phases
+ * of the last dim have the same windows, as those of a kernel of 2 and a step of
+ * 2, they are channels of one convolution, and stand as they should.
  *
  * Left alone: steps of a window other than 1 along a dim with gaps, phases
  * without taps, windows that start past the image's first place, and more than
@@ -31,6 +33,7 @@ struct split {
     int64_t out[IR_MAX_SPACE]; /* results of each phase */
     struct phase phase[IR_MAX_SPACE][most_phases];
     int n_phases; /* of all dims */
+    int joined; /* phases of the last dim that a convolution makes: all or 1 */
 };
 
 /* ------------------------------------------------------------------- plan */
@@ -99,6 +102,33 @@ static bool plan_dim(struct split *s, int i)
     return true;
 }
 
+/* Whether the epilogue reads beside each result another image's number. */
+static bool reads_images(const struct ir_op *op)
+{
+    const int64_t n = op->result[0].type.dim[op->result[0].type.rank - 1];
+    for (int i = 1; i < op->n_operands; i++) {
+        const int64_t volume = ir_type_volume(&op->operand[i]->type);
+        if (volume != 1 && volume != n)
+            return true;
+    }
+    return false;
+}
+
+static bool can_join(const struct split *s)
+{
+    const struct phase *p = s->phase[s->n - 1];
+    if (ir_attr_int(s->op, "groups") != 1)
+        return false;
+    for (int64_t at = 1; at < s->dim[s->n - 1].spread; at++)
+        if (p[at].n != p->n || p[at].before != p->before ||
+            p[at].after != p->after)
+            return false;
+    for (int i = 1; i < s->op->n_operands; i++)
+        if (ir_type_volume(&s->op->operand[i]->type) != 1)
+            return reads_images(s->op);
+    return true;
+}
+
 static bool plan(struct split *s)
 {
     struct ir_window window;
@@ -114,6 +144,7 @@ static bool plan(struct split *s)
         if (!plan_dim(s, i) || s->n_phases > most_phases)
             return false;
     }
+    s->joined = can_join(s) ? (int)s->dim[s->n - 1].spread : 1;
     return true;
 }
 
@@ -132,7 +163,20 @@ static struct ir_value *insert(struct split *s, enum ir_op_kind kind,
     return &op->result[0];
 }
 
-/* The weights that the phases `at` of each dim read. */
+/* Tap k of a kernel of the phases `at`, in the whole kernel. */
+static int64_t tap_of(const struct split *s, const int *at, int64_t k)
+{
+    int64_t tap = 0, far = 1;
+    for (int i = s->n; i-- > 0; far *= s->dim[i].kernel) {
+        const struct phase *p = &s->phase[i][at[i]];
+        tap += (p->first + k % p->n * p->step) * far;
+        k /= p->n;
+    }
+    return tap;
+}
+
+/* The weights that the phases `at` of each dim read; with joined phases those of
+ * all of the last dim, one after the other. */
 static const struct ir_tensor *part_of_weights(struct split *s, const int *at)
 {
     const struct ir_tensor *w = ir_attr_tensor(s->op, "weights");
@@ -140,39 +184,39 @@ static const struct ir_tensor *part_of_weights(struct split *s, const int *at)
     const int64_t n = w->type.dim[0] * w->type.dim[1];
     struct ir_tensor *part = ir_alloc(&s->module->arena, sizeof(*part));
     int64_t taps = 1, all = 1;
+    int phase[IR_MAX_SPACE];
+    memcpy(phase, at, (size_t)s->n * sizeof(*at));
     part->type = w->type;
+    part->type.dim[0] *= s->joined;
     for (int i = 0; i < s->n; i++) {
         part->type.dim[2 + i] = s->phase[i][at[i]].n;
         taps *= s->phase[i][at[i]].n;
         all *= s->dim[i].kernel;
     }
-    uint8_t *data = ir_alloc(&s->module->arena,
-                             (size_t)(n * taps) * bytes);
-    const uint8_t *from = w->data;
-    part->data = data;
-    for (int64_t k = 0; k < n * taps; k++) {
-        int64_t left = k % taps, tap = 0, far = 1;
-        for (int i = s->n; i-- > 0; far *= s->dim[i].kernel) {
-            const struct phase *p = &s->phase[i][at[i]];
-            tap += (p->first + left % p->n * p->step) * far;
-            left /= p->n;
-        }
-        memcpy(data + (size_t)k * bytes,
-               from + (size_t)(k / taps * all + tap) * bytes, bytes);
+    uint8_t *to = ir_alloc(&s->module->arena,
+                           (size_t)(s->joined * n * taps) * bytes);
+    part->data = to;
+    for (int64_t row = 0; row < s->joined * n; row++) {
+        const uint8_t *from =
+            (const uint8_t *)w->data + (size_t)(row % n * all) * bytes;
+        if (s->joined > 1)
+            phase[s->n - 1] = (int)(row / n);
+        for (int64_t k = 0; k < taps; k++, to += bytes)
+            memcpy(to, from + (size_t)tap_of(s, phase, k) * bytes, bytes);
     }
     return part;
 }
 
-/* Whether the epilogue reads beside each result another image's number. */
-static bool reads_images(const struct ir_op *op)
+/* The bias, as often as there are phases in a convolution. */
+static struct ir_attr part_of_bias(struct split *s, const struct ir_attr *bias)
 {
-    const int64_t n = op->result[0].type.dim[op->result[0].type.rank - 1];
-    for (int i = 1; i < op->n_operands; i++) {
-        const int64_t volume = ir_type_volume(&op->operand[i]->type);
-        if (volume != 1 && volume != n)
-            return true;
-    }
-    return false;
+    const size_t bytes = ir_tensor_bytes(bias->t);
+    uint8_t *data = ir_alloc(&s->module->arena, bytes * (size_t)s->joined);
+    for (int i = 0; i < s->joined; i++)
+        memcpy(data + (size_t)i * bytes, bias->t->data, bytes);
+    return ir_tensor_attr(
+        "bias", ir_tensor_view(s->module, bias->t->type.dtype,
+                               bias->t->type.dim[0] * s->joined, data));
 }
 
 static struct ir_value *insert_part(struct split *s, const int *at)
@@ -192,9 +236,12 @@ static struct ir_value *insert_part(struct split *s, const int *at)
         "pads", ir_tensor_copy(s->module, IR_I64, 2 * s->n, pads));
     attrs[n++] = ir_tensor_attr(
         "dilations", ir_tensor_copy(s->module, IR_I64, s->n, dilations));
-    static const char *const same[] = {"bias", "strides", "groups",
-                                       "channels_last", "epilogue"};
-    for (int i = 0; i < (alone ? 4 : 5); i++) {
+    const struct ir_attr *bias = ir_find_attr(s->op, "bias");
+    if (bias)
+        attrs[n++] = part_of_bias(s, bias);
+    static const char *const same[] = {"strides", "groups", "channels_last",
+                                       "epilogue"};
+    for (int i = 0; i < (alone ? 3 : 4); i++) {
         const struct ir_attr *a = ir_find_attr(s->op, same[i]);
         if (a)
             attrs[n++] = *a;
@@ -238,14 +285,15 @@ static struct ir_value *view(struct split *s, struct ir_value *x,
 static struct ir_value *interleave(struct split *s, struct ir_value **part)
 {
     int64_t size[IR_MAX_SPACE];
-    int n = s->n_phases;
+    int n = s->n_phases / s->joined;
     memcpy(size, s->out, sizeof(size));
     for (int i = s->n; i-- > 0;) {
         const int phases = (int)s->dim[i].spread;
+        const int apart = i == s->n - 1 ? phases / s->joined : phases;
         size[i] *= phases;
-        n /= phases;
+        n /= apart;
         for (int k = 0; k < n && phases > 1; k++) {
-            part[k] = side_by_side(s, part + k * phases, phases, i + 1);
+            part[k] = side_by_side(s, part + k * apart, apart, i + 1);
             part[k] = part[k] ? view(s, part[k], size, size) : NULL;
             if (!part[k])
                 return NULL;
@@ -276,8 +324,8 @@ static bool put_map(struct split *s, struct ir_value *image)
 static bool split(struct split *s)
 {
     struct ir_value *part[most_phases];
-    for (int k = 0; k < s->n_phases; k++) {
-        int at[IR_MAX_SPACE], left = k;
+    for (int k = 0; k < s->n_phases / s->joined; k++) {
+        int at[IR_MAX_SPACE], left = k * s->joined;
         for (int i = s->n; i-- > 0; left /= (int)s->dim[i].spread)
             at[i] = left % (int)s->dim[i].spread;
         part[k] = insert_part(s, at);
