@@ -247,10 +247,25 @@ static void steps(const struct conv *v, const struct strip *s,
     }
 }
 
-/* How many steps stand in line: a part of the taps that divides them, or the
- * taps of a number of channels that divides those. LLVM reads the weights of
- * the next step ahead: where there is no room for them, sums would go through
- * memory, so that there is one step a turn. */
+/* Whether each run of n taps, from a multiple of n on, lies in the image as the
+ * first does: n is a part of a row of the kernel, or a number of rows that
+ * divides those of a plane, or of planes. */
+static bool is_regular(const struct ir_window *w, int64_t n)
+{
+    int64_t whole = 1;
+    for (int i = IR_MAX_SPACE; i-- > 0; whole *= w->dim[i].kernel) {
+        if (n % whole)
+            return false;
+        if (n <= whole * w->dim[i].kernel)
+            return w->dim[i].kernel % (n / whole) == 0;
+    }
+    return true;
+}
+
+/* How many steps stand in line: a regular part of the taps, or the taps of a
+ * number of channels that divides all. LLVM reads the weights of the next step
+ * ahead: where there is no room for them, sums would go through memory, so that
+ * there is one step a turn. */
 static int64_t steps_in_line(const struct conv *v, const struct strip *s, int n)
 {
     const int most = v->e->level->has_fma ? most_in_line : most_emulated;
@@ -261,7 +276,7 @@ static int64_t steps_in_line(const struct conv *v, const struct strip *s, int n)
         return all;
     int64_t best = 1;
     for (int64_t i = 1; i <= room; i++)
-        if (i <= taps ? taps % i == 0
+        if (i <= taps ? is_regular(&v->w, i)
                       : i % taps == 0 && v->channels % (i / taps) == 0)
             if (i <= taps || i * n <= 64)
                 best = i;
