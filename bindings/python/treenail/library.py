@@ -9,7 +9,7 @@ import os
 
 import numpy as np
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 SCRATCH_ALIGN = 64
 STATUS = {1: "no output has that index", 2: "the scratch is misaligned",
           3: "this CPU has no ISA level that the library holds",
@@ -48,7 +48,8 @@ class _Model(ctypes.Structure):
                 ("predict_f64", _predict), ("predict_one_f32", _predict_one),
                 ("predict_one_f64", _predict_one), ("isa_level", _at),
                 ("isa_limit", _at), ("n_golden", _u32), ("batch_ns", _u32),
-                ("golden_rows", _at), ("golden_out", _at)]
+                ("golden_rows", _at), ("golden_out", _at),
+                ("golden_dtype", _u32)]
 
 
 class _StepOutput(ctypes.Structure):
