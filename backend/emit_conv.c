@@ -98,6 +98,8 @@ int64_t be_conv_work(const struct ir_op *op)
     const struct ir_type *y = &op->result[0].type;
     if (ir_is_int8(op))
         return be_conv_int8_work(op);
+    if (ir_find_attr(op, "winograd"))
+        return be_winograd_work(op);
     const int64_t turned = is_turned(op, channels_of(op))
                                ? ir_type_volume(y) : 0;
     return image_bytes(op) + turned * (int64_t)ir_dtype_bytes(y->dtype);
@@ -105,69 +107,15 @@ int64_t be_conv_work(const struct ir_op *op)
 
 /* -------------------------------------------------------------------- image */
 
-/* Zeros around the image, of which rows are one plane: what is before its first
- * number, from the end of each row to the next one's start, and the rest. */
-static void fill_around(const struct conv *v, LLVMValueRef to)
+/* With gaps there is no padding around it. */
+static struct be_image image_of(const struct conv *v)
 {
-    struct be_emitter *e = v->e;
-    const struct ir_window_dim *d = v->w.dim;
-    const int64_t before = d[1].before * v->far[1] + d[2].before * v->far[2];
-    const int64_t data = d[2].in * v->far[2], between = v->far[1] - data;
-    const int64_t last = before + (d[1].in - 1) * v->far[1] + data;
-    LLVMValueRef zero = be_real(e, v->dtype, 0);
-    struct be_loop row;
-    if (before)
-        be_fill(e, v->dtype, zero, to, before);
-    if (between && d[1].in > 1) {
-        be_loop_begin(e, &row, be_i64(e, 0), be_i64(e, d[1].in - 1), 1);
-        LLVMValueRef at = be_at(e, v->type, to, be_i64(e, before + data));
-        be_fill(e, v->dtype, zero,
-                be_at_times(e, v->type, at, row.index, v->far[1]), between);
-        be_loop_end(e, &row);
-    }
-    if (v->far[0] > last)
-        be_fill(e, v->dtype, zero, be_at(e, v->type, to, be_i64(e, last)),
-                v->far[0] - last);
-}
-
-/* Zeros where the image will have its padding; with gaps it has none. */
-static void fill_padding(const struct conv *v, LLVMValueRef to)
-{
-    if (has_gaps(&v->w))
-        return;
-    if (v->space[0] == 1)
-        fill_around(v, to);
-    else
-        be_fill(v->e, v->dtype, be_real(v->e, v->dtype, 0), to,
-                v->space[0] * v->space[1] * v->space[2] * v->w.channels);
-}
-
-/* Copies the row's image to `to`, where its padding is. */
-static void copy_image(struct conv *v, LLVMValueRef to)
-{
-    struct be_emitter *e = v->e;
-    const struct ir_window_dim *d = v->w.dim;
-    struct be_loop loop[2];
-    LLVMValueRef from = v->x;
-    int64_t pitch = v->last ? v->w.channels : 1; /* from place to place of x */
-    int64_t pitches[IR_MAX_SPACE];
-    for (int i = IR_MAX_SPACE; i-- > 0; pitch *= d[i].in)
-        pitches[i] = pitch;
-    for (int i = 0; i < IR_MAX_SPACE && !has_gaps(&v->w); i++)
-        to = be_at(e, v->type, to, be_i64(e, d[i].before * v->far[i]));
-    for (int i = 0; i < 2; i++) {
-        be_loop_begin(e, &loop[i], be_i64(e, 0), be_i64(e, d[i].in), 1);
-        from = be_at_times(e, v->type, from, loop[i].index, pitches[i]);
-        to = be_at_times(e, v->type, to, loop[i].index, v->far[i]);
-    }
-    if (v->last || v->w.channels == 1) {
-        be_copy(e, v->dtype, from, to, d[2].in * v->w.channels);
-    } else {
-        be_turn(e, v->dtype, from, d[0].in * d[1].in * d[2].in, to, v->far[2],
-                d[2].in, v->w.channels);
-    }
-    be_loop_end(e, &loop[1]);
-    be_loop_end(e, &loop[0]);
+    struct be_image image = {
+        .e = v->e, .dtype = v->dtype, .window = v->w, .last = v->last};
+    memcpy(image.space, v->space, sizeof(image.space));
+    for (int i = 0; i < IR_MAX_SPACE && has_gaps(&v->w); i++)
+        image.window.dim[i].before = 0;
+    return image;
 }
 
 /* -------------------------------------------------------------------- tiles */
@@ -776,6 +724,10 @@ static void conv_body(struct be_kernel *k)
         be_conv_int8(k);
         return;
     }
+    if (ir_find_attr(k->op, "winograd")) {
+        be_winograd(k);
+        return;
+    }
     const int64_t n = ir_type_volume(&k->op->result[0].type);
     const bool turned = is_turned(k->op, channels_of(k->op));
     const struct be_epilogue epilogue = be_epilogue_of(k);
@@ -783,15 +735,16 @@ static void conv_body(struct be_kernel *k)
     struct conv v;
     init(&v, k);
     const bool copied = is_copied(k->op, &v.w);
-    if (copied)
-        fill_padding(&v, k->work);
+    const struct be_image image = image_of(&v);
+    if (copied && !has_gaps(&v.w))
+        be_image_surround(&image, k->work);
     be_loop_begin(e, &row, be_i64(e, 0), k->n_rows, 1);
     LLVMValueRef y = be_at_times(e, v.type, k->y[0], row.index, n);
     v.epilogue = epilogue;
     be_epilogue_skip(e, &v.epilogue, row.index);
     v.x = be_at_times(e, v.type, k->x[0].base, row.index, k->x[0].stride);
     if (copied) {
-        copy_image(&v, k->work);
+        be_image_copy(&image, v.x, k->work);
         v.x = k->work;
     }
     v.y = turned ? be_offset(e, k->work, be_i64(e, image_bytes(k->op))) : y;

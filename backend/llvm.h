@@ -421,10 +421,28 @@ void be_gemm_int8(struct be_kernel *k);
 int64_t be_conv_int8_work(const struct ir_op *op);
 void be_conv_int8(struct be_kernel *k);
 
-/* ---------------------------------------------------------- emit_conv.c -- */
+/* -------------------- emit_conv.c, conv_image.c, emit_winograd.c -- */
 
 /* The room that a conv works in. */
 int64_t be_conv_work(const struct ir_op *op);
+/* The image that a conv reads where it is a copy: channels last, as many places
+ * along each dim as `space`, of which the window's `before` come first. */
+struct be_image {
+    struct be_emitter *e;
+    enum ir_dtype dtype;
+    struct ir_window window;
+    bool last; /* channels are last in what is copied */
+    int64_t space[IR_MAX_SPACE];
+};
+/* Its numbers. */
+int64_t be_image_size(const struct be_image *image);
+/* Zeros around it; and a row's numbers into it. */
+void be_image_surround(const struct be_image *image, LLVMValueRef to);
+void be_image_copy(const struct be_image *image, LLVMValueRef from,
+                   LLVMValueRef to);
+/* A conv with the attribute `winograd`, and the room that it works in. */
+int64_t be_winograd_work(const struct ir_op *op);
+void be_winograd(struct be_kernel *k);
 
 /* ---------------------------------------- emit_moves.c, emit_slices.c -- */
 

@@ -75,6 +75,22 @@ static struct ir_stream *stream_of(struct ir_module *source,
     return stream;
 }
 
+bool cli_winograd_fits(const struct cli_command *command, const char *winograd)
+{
+    if (!winograd || !strcmp(winograd, "auto") || !strcmp(winograd, "on") ||
+        !strcmp(winograd, "off"))
+        return true;
+    cli_usage_error(command, "option --winograd: \"%s\" is not auto, on or off",
+                    winograd);
+    return false;
+}
+
+void cli_choose_winograd(struct ir_module *module, const char *winograd)
+{
+    if (!winograd || strcmp(winograd, "off"))
+        pass_choose_winograd(module, winograd && !strcmp(winograd, "on"));
+}
+
 int cli_build_library(struct rt_library *library, struct ir_module *source,
                       const struct cli_build *build, struct ir_diag *diag)
 {
@@ -88,6 +104,8 @@ int cli_build_library(struct rt_library *library, struct ir_module *source,
     cli_progress_stage(&progress, "compiling");
     struct ir_stream *stream =
         build->streams ? stream_of(source, &passes) : NULL;
+    if (!stream)
+        cli_choose_winograd(source, build->winograd);
     struct ir_module *module = ir_module_clone(source);
     struct be_artifact *artifact = NULL;
     backend.stream = stream;

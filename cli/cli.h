@@ -258,14 +258,26 @@ void cli_put_number(struct ir_text *text, enum ir_dtype dtype,
 
 /* ----------------------------------------------------- build_library.c -- */
 
+/* The option --winograd, of which convs of a net go by Winograd's way: NULL is
+ * "auto". */
+#define CLI_WINOGRAD(field)                                                   \
+    CLI_TEXT(field, "winograd", 0, "W",                                       \
+             "fewer multiplications in convolutions, which round\n"           \
+             "otherwise: auto, where that is faster (default); on,\n"         \
+             "also where weights grow by much; off")
+/* Whether the option is one; else a message was printed. */
+bool cli_winograd_fits(const struct cli_command *command, const char *winograd);
+void cli_choose_winograd(struct ir_module *module, const char *winograd);
+
 struct cli_build {
-    const char *cpus, *strategy, *row_strategy; /* or NULL */
+    const char *cpus, *strategy, *row_strategy, *winograd; /* or NULL */
     int64_t few_rows; /* or 0 */
     bool streams;     /* with functions of time steps, if there can be any */
 };
 
 /* Compiles a model and loads the library, whose file is gone again when this
- * returns. Returns an exit code. */
+ * returns. The module becomes what was compiled: unless it streams, as
+ * build->winograd says. Returns an exit code. */
 int cli_build_library(struct rt_library *library, struct ir_module *source,
                       const struct cli_build *build, struct ir_diag *diag);
 

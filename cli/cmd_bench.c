@@ -49,6 +49,7 @@ static const struct cli_option table[] = {
              "force how a model's batches are computed"),
     CLI_TEXT(build.row_strategy, "row-strategy", 0, "S",
              "force how one row of a model is computed"),
+    CLI_WINOGRAD(build.winograd),
     CLI_INT(build.few_rows, "few-rows", 0, "N", 1, 65536,
             "force how many rows are no longer few: what is less\n"
             "is done one by one"),
@@ -462,6 +463,8 @@ static int run(int argc, char **argv)
     if (!cli_is_early_stop(o.early_stop))
         return cli_usage_error(&cli_bench, "option --early-stop: \"%s\" is no "
                                "N:MARGIN", o.early_stop);
+    if (!cli_winograd_fits(&cli_bench, o.build.winograd))
+        return CLI_BAD_USAGE;
     struct ir_diag diag;
     ir_diag_init(&diag);
     struct cli_source source;

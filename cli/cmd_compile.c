@@ -12,7 +12,7 @@
 
 struct options {
     const char *output, *emit, *target, *cpus, *name, *outputs, *early_stop;
-    const char *strategy, *row_strategy, *print_after;
+    const char *strategy, *row_strategy, *winograd, *print_after;
     int64_t golden, few_rows, time;
     bool tune, streaming, verify_each, diff_each, verbose;
     struct cli_precision precision;
@@ -41,6 +41,7 @@ static const struct cli_option table[] = {
              "named (default: all the others)"),
     CLI_EARLY_STOP(early_stop),
     CLI_PRECISION(precision),
+    CLI_WINOGRAD(winograd),
     CLI_TEXT(strategy, "strategy", 0, "S",
              "force how batches are computed: select, slice,\n"
              "oblivious, match16, match32, raw8, raw16, branch\n"
@@ -202,8 +203,13 @@ static int check_options(struct ir_arena *arena, const struct options *o)
         return cli_usage_error(&cli_compile, "--tune measures on this machine: "
                                "it excludes --target %s, whose code runs "
                                "elsewhere", o->target);
-    if (!cli_precision_fits(&cli_compile, &o->precision))
+    if (!cli_precision_fits(&cli_compile, &o->precision) ||
+        !cli_winograd_fits(&cli_compile, o->winograd))
         return CLI_BAD_USAGE;
+    if (o->streaming && o->winograd && strcmp(o->winograd, "off"))
+        return cli_usage_error(&cli_compile, "--winograd %s does not go with "
+                               "--streaming, whose steps have the bits of the "
+                               "whole", o->winograd);
     return check_name(arena, o->name);
 }
 
@@ -298,6 +304,8 @@ static int compile(const char *path, const struct options *o,
         next_stage(clock, "precision");
         code = cli_lower_precision(source, &o->precision, diag);
     }
+    if (code == CLI_OK && !o->streaming)
+        cli_choose_winograd(source, o->winograd);
     if (code == CLI_OK && o->tune) {
         next_stage(clock, "tuning");
         code = cli_tune(source, o->cpus, diag);

@@ -12,7 +12,7 @@
 
 struct options {
     const char *passes, *print_after, *output, *outputs, *early_stop;
-    const char *strategy, *row_strategy, *cpus;
+    const char *strategy, *row_strategy, *winograd, *cpus;
     int64_t diff_rows, few_rows, time;
     bool verify_each, diff_each, tune, costs, step, start;
     struct cli_precision precision;
@@ -30,6 +30,9 @@ static const struct cli_option table[] = {
              "named (default: all the others)"),
     CLI_EARLY_STOP(early_stop),
     CLI_PRECISION(precision),
+    CLI_TEXT(winograd, "winograd", 0, "W",
+             "first choose as compile does which convolutions have\n"
+             "fewer multiplications: auto, on or off (default)"),
     CLI_TIME(time),
     CLI_FLAG(step, "step", 0,
              "the model's time step instead, as --streaming of\n"
@@ -114,6 +117,8 @@ static int change(struct ir_module **at, const struct options *o,
     const int lowered = cli_lower_precision(module, &o->precision, diag);
     if (lowered != CLI_OK)
         return lowered;
+    if (o->winograd)
+        cli_choose_winograd(module, o->winograd);
     if ((o->step || o->start) && !take_step(at, o->start, diag))
         return CLI_BAD_USAGE;
     module = *at;
@@ -216,7 +221,8 @@ static int check_options(const struct options *o)
     if (o->output && !cli_is_model_name(o->output))
         return cli_usage_error(&cli_opt, "%s ends neither in .tn nor in "
                                ".tnir", o->output);
-    if (!cli_precision_fits(&cli_opt, &o->precision))
+    if (!cli_precision_fits(&cli_opt, &o->precision) ||
+        !cli_winograd_fits(&cli_opt, o->winograd))
         return CLI_BAD_USAGE;
     return check_passes(o);
 }

@@ -11,7 +11,7 @@
 #include <string.h>
 
 struct options {
-    const char *early_stop, *output, *file, *ignore, *delimiter;
+    const char *early_stop, *output, *file, *ignore, *delimiter, *winograd;
     int64_t threads, time;
     bool no_header, header;
 };
@@ -24,6 +24,7 @@ static const struct cli_option table[] = {
              "(default: the model's first)"),
     CLI_EARLY_STOP(early_stop),
     CLI_TIME(time),
+    CLI_WINOGRAD(winograd),
     CLI_INT(threads, "threads", 't', "T", 0, 256,
             "of a library (default 1; 0: one a core); a\n"
             "model is interpreted on one"),
@@ -220,6 +221,8 @@ static int run(int argc, char **argv)
     if (!cli_is_early_stop(o.early_stop))
         return cli_usage_error(&cli_predict, "option --early-stop: \"%s\" is no "
                                "N:MARGIN", o.early_stop);
+    if (!cli_winograd_fits(&cli_predict, o.winograd))
+        return CLI_BAD_USAGE;
     for (int i = 0; i < 2 && o.file; i++)
         if (cli_is_same_file(o.file, line.argument[i]))
             return cli_usage_error(&cli_predict, "%s is %s itself", o.file,
@@ -227,10 +230,13 @@ static int run(int argc, char **argv)
     struct ir_diag diag;
     ir_diag_init(&diag);
     struct cli_source source;
+    const struct cli_build build = {.winograd = o.winograd};
     int code = cli_source_open(&source, line.argument[0], o.output,
-                               o.early_stop, o.time, NULL, &diag);
+                               o.early_stop, o.time, &build, &diag);
     if (code != CLI_OK)
         return cli_finish(&diag, code);
+    if (source.module)
+        cli_choose_winograd(source.module, o.winograd);
     code = predict(&source, line.argument[1], &o, &diag);
     cli_source_close(&source);
     return cli_finish(&diag, code);

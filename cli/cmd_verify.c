@@ -45,6 +45,7 @@ static const struct cli_option table[] = {
     CLI_TEXT(build.row_strategy, "row-strategy", 0, "S",
              "force how one row is computed: match16, match32,\n"
              "raw8, raw16, oblivious, branch or walk"),
+    CLI_WINOGRAD(build.winograd),
     CLI_INT(build.few_rows, "few-rows", 0, "N", 1, 65536,
             "force how many rows are no longer few: what is less\n"
             "is done one by one"),
@@ -247,8 +248,11 @@ static int open_library(struct rt_library *library,
     o->build.streams = true;
     if (!o->library)
         return cli_build_library(library, module, &o->build, diag);
-    if (rt_library_open(library, o->library))
+    if (rt_library_open(library, o->library)) {
+        if (!library->stream)
+            cli_choose_winograd(module, o->build.winograd);
         return CLI_OK;
+    }
     ir_error(diag, ir_loc_file(NULL), "%s", library->error);
     return CLI_BAD_INPUT;
 }
@@ -266,12 +270,16 @@ static int run(int argc, char **argv)
         return cli_usage_error(&cli_verify, "--%s is of the rows of DATA, "
                                "which is missing",
                                o.ignore ? "ignore" : "no-header");
+    if (!cli_winograd_fits(&cli_verify, o.build.winograd))
+        return CLI_BAD_USAGE;
     struct ir_diag diag;
     ir_diag_init(&diag);
     struct rt_library library = {0};
     struct ir_module *module = NULL;
+    struct cli_build of_library = o.build;
+    of_library.winograd = NULL; /* also says what the model computes */
     int code =
-        o.library ? cli_refuse_compiled(o.library, NULL, 0, &o.build, &diag)
+        o.library ? cli_refuse_compiled(o.library, NULL, 0, &of_library, &diag)
                   : cli_check_build(NULL, &o.build, &diag);
     if (code == CLI_OK)
         code = cli_read_model(&module, line.argument[0], o.time, &diag);

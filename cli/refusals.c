@@ -50,7 +50,8 @@ static const char *model_option(const char *early_stop, int64_t time,
            : build->cpus ? "cpu"
            : build->strategy ? "strategy"
            : build->row_strategy ? "row-strategy"
-           : build->few_rows ? "few-rows" : NULL;
+           : build->few_rows ? "few-rows"
+           : build->winograd ? "winograd" : NULL;
 }
 
 int cli_refuse_compiled(const char *path, const char *early_stop,

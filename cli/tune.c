@@ -90,6 +90,7 @@ static int build_candidates(struct tune *t, const char *cpus,
         const struct cli_build build = {
             .cpus = cpu, .strategy = batch ? ir_strategy_name[s] : NULL,
             .row_strategy = one ? ir_strategy_name[s] : NULL,
+            .winograd = "off",
             .few_rows = 1}; /* no row is done alone in a batch */
         struct rt_library *library = &t->library[t->n_libraries];
         if (!batch && !one)

@@ -154,6 +154,11 @@ static void add_row_f32(int64_t n, float w, const float *x, float *sum)
         sum[i] = fmaf(w, x[i], sum[i]);
 }
 
+void ir_add_row(int64_t n, float w, const float *x, float *sum)
+{
+    add_row_f32(n, w, x, sum);
+}
+
 static void add_row_f64(int64_t n, double w, const double *x, double *sum)
 {
     for (int64_t i = 0; i < n; i++)
@@ -330,6 +335,10 @@ static void conv_int8(void *taps, const struct ir_op *op, const void *x,
 
 static void eval_conv(const struct ir_op *op, const void *x, void *y)
 {
+    if (ir_find_attr(op, "winograd")) {
+        ir_eval_winograd(op, x, y);
+        return;
+    }
     const struct conv v = conv_of(op);
     struct tap *taps = room_for(2 * v.window.dim[IR_MAX_SPACE - 1].out);
     if (is_int8(op)) {

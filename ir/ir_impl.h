@@ -96,6 +96,13 @@ void ir_eval_epilogue(struct ir_eval_context *c, const struct ir_op *op);
 void ir_eval_turned(const struct ir_op *op, const void *x, void *y,
                     void eval(const struct ir_op *, const void *, void *));
 
+/* The attribute `winograd` of a conv fits; what such a conv computes, channels
+ * first. */
+bool ir_check_winograd(const struct ir_op *op, struct ir_diag *diag);
+void ir_eval_winograd(const struct ir_op *op, const void *x, void *y);
+/* sum[i] = w * x[i] + sum[i], fused. */
+void ir_add_row(int64_t n, float w, const float *x, float *sum);
+
 /* Of an op with the attributes of `trees`: that the operand, and the arrays that
  * others are as long as, are such as a forest has. */
 bool ir_check_forest(const struct ir_op *op, struct ir_diag *diag);

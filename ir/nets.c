@@ -343,7 +343,8 @@ bool ir_infer_conv(const struct ir_module *module, struct ir_op *op,
         !check_conv_weights(op, diag))
         return false;
     type.dim[channel_dim(op)] = ir_attr_tensor(op, "weights")->type.dim[0];
-    return infer_windows(op, &type, diag) && check_conv_int8(op, diag);
+    return infer_windows(op, &type, diag) && check_conv_int8(op, diag) &&
+           ir_check_winograd(op, diag);
 }
 
 bool ir_verify_conv(const struct ir_module *module, const struct ir_op *op,

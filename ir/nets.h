@@ -33,6 +33,33 @@ void ir_window_view(const struct ir_op *op, struct ir_window *window);
 enum { IR_PADDING = -1, IR_GAP = -2 };
 int64_t ir_window_at(const struct ir_window_dim *d, int64_t o, int64_t k);
 
+/* ---------------------------------------------------------- winograd.c -- */
+
+/* A conv with the attribute `winograd`, one of one or two dims. */
+enum { IR_WINOGRAD_POINTS = 6, IR_WINOGRAD_PAIRS = 2 };
+struct ir_winograd {
+    int64_t channels, results; /* channels of x and of the result */
+    int positions;             /* points along both dims */
+    struct ir_winograd_dim {
+        struct ir_window_dim window;
+        int tile, points; /* windows of a tile; what they are computed at */
+        int64_t tiles;    /* that cover the windows; the last may stand out */
+    } dim[2];
+};
+void ir_winograd_view(const struct ir_op *op, struct ir_winograd *winograd);
+/* What keeps a conv from having that attribute, or NULL. */
+const char *ir_winograd_obstacle(const struct ir_op *op);
+/* [positions][channels][results]; to be freed. */
+float *ir_winograd_weights(const struct ir_op *op);
+/* Of 6 points: the positive one of each pair, and the square of the other
+ * pair's. */
+extern const float ir_winograd_root[IR_WINOGRAD_PAIRS];
+extern const float ir_winograd_other[IR_WINOGRAD_PAIRS];
+/* The nth power of the positive point of a pair. */
+float ir_winograd_power(int points, int pair, int n);
+
+/* ------------------------------------------------------------- nets.c -- */
+
 /* A scan's attributes as plain numbers. */
 enum ir_cell { IR_LSTM, IR_GRU, IR_RNN, IR_N_CELLS };
 struct ir_scan {

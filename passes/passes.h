@@ -125,6 +125,13 @@ bool pass_lower_precision(struct ir_module *module,
                           const struct pass_range *range,
                           struct pass_lowered *lowered, struct ir_diag *diag);
 
+/* ---------------------------------------------------- choose_winograd.c -- */
+/* Gives convs the attribute `winograd` where that is reckoned to be faster, and
+ * where weights do not grow by much unless they may be of any size; how many.
+ * Answers change by some roundings, so that it is no pass of the table: it runs
+ * before them, on MODEL ops. */
+int pass_choose_winograd(struct ir_module *module, bool of_any_size);
+
 /* --------------------------------------------------------------- tile.c -- */
 /* Chooses tile_rows of the ops of nets. */
 bool pass_tile(struct ir_module *module, const struct pass_options *options,
