@@ -18,7 +18,9 @@
 #include <string.h>
 
 enum {
-    block_tiles = 14,   /* of a block, about */
+    near_weights = 1 << 16, /* numbers: those stay near for the next block */
+    few_tiles = 7,      /* of a block whose weights do */
+    block_tiles = 14,   /* of others */
     most_tiles = 14,    /* whose sums are in registers */
     most_vectors = 2,
     most_columns = 32,  /* of results that are summed at once, on any level */
@@ -77,15 +79,15 @@ static struct plan plan_of(const struct ir_op *op, const struct ir_winograd *g)
 {
     const struct ir_winograd_dim *d = g->dim;
     const int64_t wide = d[1].tiles;
-    const int64_t turns =
-        wide <= block_tiles + 6 ? 1 : (wide + block_tiles - 1) / block_tiles;
+    const int64_t weights = g->positions * g->channels * g->results;
+    const int64_t most = weights <= near_weights ? few_tiles : block_tiles;
+    const int64_t turns = wide <= most * 3 / 2 ? 1 : (wide + most - 1) / most;
     struct plan p = {.across = (wide + turns - 1) / turns, .rows = 1,
                      .channels = round_up(g->channels, 8)};
     while (p.channels / 2 >= g->channels)
         p.channels /= 2;
-    if (turns == 1 && block_tiles / wide > 1)
-        p.rows = block_tiles / wide < d[0].tiles ? block_tiles / wide
-                                                 : d[0].tiles;
+    if (turns == 1 && most / wide > 1)
+        p.rows = most / wide < d[0].tiles ? most / wide : d[0].tiles;
     p.held = (p.rows - 1) * d[0].tile + d[0].points;
     for (int i = 0; i < 2; i++)
         p.space[i] = (d[i].tiles - 1) * d[i].tile + d[i].points;

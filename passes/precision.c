@@ -48,6 +48,7 @@ static void set_weights(struct ir_module *module, struct ir_op *op,
     struct ir_tensor *t = ir_alloc(&module->arena, sizeof(*t));
     *t = (struct ir_tensor){.type = old->type, .data = data};
     t->type.dtype = dtype;
+    pass_drop_attr(op, "winograd"); /* which only f32 can have */
     ir_set_attr(module, op, ir_tensor_attr(weights_name(op), t));
 }
 

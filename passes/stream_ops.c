@@ -559,6 +559,9 @@ static bool conv_steps(struct streamer *s)
         v->step = made ? &made->result[0] : NULL;
         return made != NULL;
     }
+    if (ir_find_attr(op, "winograd"))
+        return pass_stream_refuse(s, "takes several steps at once, by "
+                                     "Winograd's way");
     struct ir_value *window = window_of(s, axis, reach);
     v->step = window ? conv_window(s, axis, reach, window) : NULL;
     return v->step != NULL;

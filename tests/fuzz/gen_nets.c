@@ -302,10 +302,18 @@ struct windows {
     int64_t taps, windows;
 };
 
+/* A conv of f32 goes by Winograd's way with bit 7 of byte 6, if it can. */
+static bool by_winograd(const struct nets *v, const struct ir_value *x)
+{
+    return is_f32(v) && (byte(v, 6) & 0x90) == 0x80 && !(v->code & 0xc0) &&
+           x->type.rank <= 3;
+}
+
 /* Bytes 2 to 5, two bits a dim; a kernel that does not fit is made smaller. */
 static void read_windows(const struct nets *v, const struct ir_value *x,
                          bool pools, struct windows *w)
 {
+    const bool winograd = !pools && by_winograd(v, x);
     w->n = x->type.rank - 1;
     w->taps = w->windows = 1;
     for (int i = 0; i < w->n; i++) {
@@ -317,6 +325,10 @@ static void read_windows(const struct nets *v, const struct ir_value *x,
         w->pads[w->n + i] = two_bits(v, 4, i + 1);
         w->strides[i] = 1 + two_bits(v, 3, i);
         w->kernel[i] = 1 + two_bits(v, 2, i);
+        if (winograd) {
+            w->strides[i] = w->dilations[i] = w->spreads[i] = 1;
+            w->kernel[i] += w->kernel[i] == 4 && byte(v, 3) & 1;
+        }
         const int64_t places = (x->type.dim[1 + i] - 1) * w->spreads[i] + 1 +
                                w->pads[i] + w->pads[w->n + i] + w->extra[i];
         while ((w->kernel[i] - 1) * w->dilations[i] >= places)
@@ -326,6 +338,23 @@ static void read_windows(const struct nets *v, const struct ir_value *x,
             (places - 1 - (w->kernel[i] - 1) * w->dilations[i]) /
             w->strides[i] + 1;
     }
+}
+
+/* The tiles along each dim, where bit 6 of byte 6 prefers the larger ones. */
+static int winograd_attr(struct nets *v, const struct windows *w,
+                         const struct ir_value *x, struct ir_attr *attr)
+{
+    int64_t tile[3];
+    bool any = false;
+    for (int i = 0; i < w->n; i++) {
+        const bool larger = w->kernel[i] > 3 || byte(v, 6) & 0x40;
+        tile[i] = w->kernel[i] == 1 ? 1 : (larger ? 7 : 5) - w->kernel[i];
+        any = any || tile[i] > 1;
+    }
+    if (!any || !by_winograd(v, x))
+        return 0;
+    *attr = ints(v, "winograd", w->n, tile);
+    return 1;
 }
 
 static struct ir_value *add_conv(struct nets *v, struct ir_value *x)
@@ -345,7 +374,7 @@ static struct ir_value *add_conv(struct nets *v, struct ir_value *x)
         return x;
     int64_t dims[5] = {m, channels / groups};
     memcpy(dims + 2, w.kernel, sizeof(w.kernel));
-    struct ir_attr attrs[10] = {
+    struct ir_attr attrs[11] = {
         stored(v, "weights", w.n + 2, dims, true),
         ints(v, "strides", w.n, w.strides), ints(v, "pads", 2 * w.n, w.pads),
         ints(v, "dilations", w.n, w.dilations), ir_int("groups", groups),
@@ -353,6 +382,7 @@ static struct ir_value *add_conv(struct nets *v, struct ir_value *x)
     int n = 6 + int8_attrs(v, m, attrs + 6);
     if (byte(v, 6) & 0x20)
         attrs[n++] = ir_tensor_attr("bias", weights(v, 1, &m));
+    n += winograd_attr(v, &w, x, attrs + n);
     return op(v, IR_OP_conv, x, n, attrs);
 }
 
