@@ -100,7 +100,7 @@ class Builder:
                        f"block = {block}", shape[:-1] + [n])
 
     def conv(self, x, shape, results, kernel, strides=None, pads=None,
-             dilations=None, spread=None, groups=1, bias=True):
+             dilations=None, spread=None, groups=1, bias=True, tile=None):
         n = len(kernel)
         one = [1] * n
         strides, dilations = strides or one, dilations or one
@@ -117,6 +117,8 @@ class Builder:
                  f"dilations = {i64(dilations)}, ")
         if spread:
             text += f"input_dilations = {i64(spread)}, "
+        if tile:
+            text += f"winograd = {i64(tile)}, "
         shape = [results] + out
         return self.op("conv", [x], f"{text}groups = {groups}", shape), shape
 
@@ -175,6 +177,23 @@ CONVS = {
     "many": ([40, 4, 4], 64, [3, 3], None, [1] * 4),
     "no bias": ([3, 5, 5], 1, [5, 5], None, None, None, None, 1, False),
 }
+# Likewise, by Winograd's way, with the tile: images that tiles just cover or
+# stand out of, channels and results that vectors are filled by or not, and
+# blocks of several rows of tiles, of one, and of a part of one.
+WINOGRADS = {
+    "5x5": ([8, 14, 14], 16, [5, 5], [2, 2, 2, 2], [2, 2]),
+    "3x3 by 2": ([3, 9, 11], 10, [3, 3], [1, 1, 1, 1], [2, 2]),
+    "3x3 by 4": ([20, 10, 15], 35, [3, 3], [1, 0, 2, 1], [4, 4]),
+    "inside": ([6, 12, 12], 8, [5, 5], [0] * 4, [2, 2]),
+    "not padded": ([16, 8, 14], 9, [3, 3], [0] * 4, [2, 4]),
+    "wide": ([2, 5, 60], 5, [3, 3], [1] * 4, [2, 2]),
+    "high": ([1, 40, 3], 7, [4, 2], [2, 0, 1, 1], [3, 5]),
+    "across": ([5, 6, 25], 12, [1, 5], [0, 2, 0, 2], [1, 2]),
+    "down": ([4, 25, 6], 12, [3, 1], [1, 0, 1, 0], [4, 1]),
+    "one dim": ([24, 70], 66, [3], [2, 0], [4]),
+    "one tile": ([9, 2, 2], 70, [2, 3], [0, 1, 0, 0], [5, 4]),
+    "many": ([40, 7, 7], 100, [3, 3], [1] * 4, [4, 4]),
+}
 # Likewise of pool(), for both kinds.
 POOLS = {
     "plain": ([5, 8, 9], [2, 2], [2, 2]),
@@ -209,6 +228,18 @@ def convs(dtype):
         y, _ = m.conv(m.x, shape, *given)
         m.output(y)
         yield f"conv {name}", m
+    for name, (shape, n, kernel, pads, tile) in WINOGRADS.items():
+        if dtype != "f32":
+            continue
+        m = Builder(shape, dtype)
+        for bias in False, True:
+            y, shape_y = m.conv(m.x, shape, n, kernel, None, pads, bias=bias,
+                                tile=tile)
+            m.output(y)
+            m.output(m.map([y, m.conv(m.x, shape, n, kernel, None, pads,
+                                      tile=tile)[0]], "x0 x1 add 0 max",
+                           shape_y))
+        yield f"winograd {name}", m
 
 
 def pools(dtype):
