@@ -11,14 +11,15 @@
 #include <string.h>
 
 const struct predictor predictors[] = {
-    {"interpreter", false, NULL, NULL},
-    {"scheduled", true, NULL, NULL},
-    {"select", true, "select", "branch"},
-    {"slice", true, "slice", "walk"},
-    {"oblivious", true, "oblivious", "branch"},
-    {"branch", true, "branch", "walk"},
-    {"walk", true, "walk", "branch"},
-    {"raw", true, "raw16", "raw8"},
+    {"interpreter", false, NULL, NULL, false},
+    {"scheduled", true, NULL, NULL, false},
+    {"winograd", true, NULL, NULL, true},
+    {"select", true, "select", "branch", false},
+    {"slice", true, "slice", "walk", false},
+    {"oblivious", true, "oblivious", "branch", false},
+    {"branch", true, "branch", "walk", false},
+    {"walk", true, "walk", "branch", false},
+    {"raw", true, "raw16", "raw8", false},
 };
 const int predictor_count = CLI_COUNT(predictors);
 
@@ -26,6 +27,7 @@ enum call { BATCH, THREADS, ONE_ROW, N_CALLS };
 
 struct predictor_state {
     const struct ir_module *module;
+    struct ir_module *own; /* what `module` then is; NULL: the caller's */
     const struct tn_model *model; /* NULL: the interpreter */
     struct be_jit *jit;
     void *scratch;
@@ -103,6 +105,10 @@ struct predictor_state *predictor_open(const struct predictor *predictor,
     struct predictor_state *s = ir_realloc_array(NULL, 1, sizeof(*s));
     *s = (struct predictor_state){.module = module};
     *absent = false;
+    if (predictor->winograd) {
+        s->module = s->own = ir_module_clone(module);
+        pass_choose_winograd(s->own, true);
+    }
     if (!predictor->compiled || compile(s, predictor, absent, diag))
         return s;
     predictor_close(s);
@@ -113,6 +119,8 @@ void predictor_close(struct predictor_state *s)
 {
     be_jit_free(s->jit);
     free(s->scratch);
+    if (s->own)
+        ir_module_free(s->own);
     free(s);
 }
 
