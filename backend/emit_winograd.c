@@ -208,7 +208,7 @@ static int lanes_for(const struct winograd *v, int64_t n)
     return lanes;
 }
 
-/* Row `row` of the image at the points along dim 2, in its place of the ring. */
+/* Row `row` of the image at the points along dim 2, in its slot of the ring. */
 static void emit_ring_row(const struct winograd *v, LLVMValueRef row)
 {
     struct be_emitter *e = v->e;

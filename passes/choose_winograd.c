@@ -1,4 +1,4 @@
-/* choose_winograd.c: which convs go by Winograd's way, and by which tiles. Their
+/* choose_winograd.c: which convs go by Winograd's way, by which tiles. Their
  * sums round otherwise, so that this is no pass of the table: it makes another
  * model, of which the passes then keep every bit. */
 #include "passes/rewrite.h"
