@@ -18,7 +18,7 @@ struct reduce {
     struct ir_slices s;
     enum ir_dtype in, sum, out;
     bool adds, multiplies, largest, finds, last;
-    LLVMValueRef x, y; /* of this row and outer number */
+    LLVMValueRef x, y; /* of this row, or of the slices that are reduced */
 };
 
 /* The total with v: computed in the wider of both dtypes, then rounded. */
@@ -35,51 +35,230 @@ static LLVMValueRef add_to(const struct reduce *r, LLVMValueRef total,
     return be_convert(e, total, wide, r->sum);
 }
 
-/* Slices `inner` [index, index + lanes). */
+/* What is known of some slices, one a lane, after some of their elements. */
+struct so_far {
+    LLVMValueRef best; /* or the total */
+    LLVMValueRef which; /* the element it is, of the kinds that find one */
+};
+
+static bool is_total(const struct reduce *r)
+{
+    return r->adds || r->multiplies;
+}
+
+/* The dtype of so_far.best. */
+static enum ir_dtype kept_dtype(const struct reduce *r)
+{
+    return is_total(r) ? r->sum : r->in;
+}
+
+/* Before any element; of what is no total, with the first, v, being one. */
+static struct so_far before_all(const struct reduce *r, LLVMValueRef v,
+                                int lanes)
+{
+    struct be_emitter *e = r->e;
+    LLVMValueRef one = be_real(e, kept_dtype(r), r->multiplies ? 1 : 0);
+    return (struct so_far){is_total(r) ? be_splat(e, one, lanes) : v,
+                           LLVMConstNull(be_vector(e->i32, lanes))};
+}
+
+/* With element `index`, an i64, of each slice. */
+static struct so_far with(const struct reduce *r, struct so_far s,
+                          LLVMValueRef v, LLVMValueRef index, int lanes)
+{
+    struct be_emitter *e = r->e;
+    const bool equal = r->finds && r->last;
+    const LLVMRealPredicate wanted =
+        r->largest ? equal ? LLVMRealOGE : LLVMRealOGT
+                   : equal ? LLVMRealOLE : LLVMRealOLT;
+    if (is_total(r))
+        return (struct so_far){add_to(r, s.best, v), s.which};
+    LLVMValueRef better = LLVMBuildFCmp(e->b, wanted, v, s.best, "");
+    s.best = LLVMBuildSelect(e->b, better, v, s.best, "");
+    if (r->finds) {
+        LLVMValueRef here =
+            be_splat(e, LLVMBuildTrunc(e->b, index, e->i32, ""), lanes);
+        s.which = LLVMBuildSelect(e->b, better, here, s.which, "");
+    }
+    return s;
+}
+
+static void store_reduced(const struct reduce *r, const struct so_far *s,
+                          LLVMValueRef index)
+{
+    struct be_emitter *e = r->e;
+    be_store(e,
+             r->finds ? s->which
+                      : be_convert(e, s->best, kept_dtype(r), r->out),
+             be_at(e, be_type(e, r->out), r->y, index));
+}
+
+/* A loop over elements of the slices, and what it carries. */
+struct elements {
+    struct be_loop loop;
+    struct so_far phi, now;
+};
+
+static void elements_begin(const struct reduce *r, struct elements *l,
+                           struct so_far start, int64_t from, int64_t to,
+                           int64_t by)
+{
+    struct be_emitter *e = r->e;
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
+    be_loop_begin(e, &l->loop, be_i64(e, from), be_i64(e, to), by);
+    l->phi = start;
+    l->phi.best = be_carry(e, &l->loop, start.best, before);
+    if (r->finds)
+        l->phi.which = be_carry(e, &l->loop, start.which, before);
+    l->now = l->phi;
+}
+
+static struct so_far elements_end(const struct reduce *r, struct elements *l)
+{
+    be_carried(r->e, l->phi.best, l->now.best);
+    if (r->finds)
+        be_carried(r->e, l->phi.which, l->now.which);
+    be_loop_end(r->e, &l->loop);
+    return l->phi;
+}
+
+/* Slices `inner` [index, index + lanes), which lie side by side. */
 static void reduce_lanes(const struct reduce *r, LLVMValueRef index, int lanes)
 {
     struct be_emitter *e = r->e;
     LLVMTypeRef element = be_type(e, r->in);
-    const bool totals = r->adds || r->multiplies;
-    const enum ir_dtype kept = totals ? r->sum : r->in;
-    LLVMTypeRef vector = be_vector(be_type(e, kept), lanes);
-    LLVMTypeRef number = be_vector(e->i32, lanes);
-    LLVMValueRef x = be_at(e, element, r->x, index), start, which = NULL;
-    if (r->adds)
-        start = LLVMConstNull(vector);
-    else if (r->multiplies)
-        start = be_splat(e, be_real(e, kept, 1), lanes);
-    else
-        start = be_load(e, be_vector(element, lanes), x);
-    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
-    struct be_loop loop;
-    be_loop_begin(e, &loop, be_i64(e, totals ? 0 : 1), be_i64(e, r->s.size),
-                  1);
-    LLVMValueRef so_far = be_carry(e, &loop, start, before);
-    if (r->finds)
-        which = be_carry(e, &loop, LLVMConstNull(number), before);
-    LLVMValueRef v =
-        be_load(e, be_vector(element, lanes),
-                be_at_times(e, element, x, loop.index, r->s.inner));
-    if (totals) {
-        be_carried(e, so_far, add_to(r, so_far, v));
-    } else {
-        const bool equal = r->finds && r->last;
-        LLVMRealPredicate wanted =
-            r->largest ? equal ? LLVMRealOGE : LLVMRealOGT
-                       : equal ? LLVMRealOLE : LLVMRealOLT;
-        LLVMValueRef better = LLVMBuildFCmp(e->b, wanted, v, so_far, "");
-        be_carried(e, so_far, LLVMBuildSelect(e->b, better, v, so_far, ""));
-        if (r->finds) {
-            LLVMValueRef here = be_splat(
-                e, LLVMBuildTrunc(e->b, loop.index, e->i32, ""), lanes);
-            be_carried(e, which,
-                       LLVMBuildSelect(e->b, better, here, which, ""));
+    LLVMTypeRef vector = be_vector(element, lanes);
+    LLVMValueRef x = be_at(e, element, r->x, index);
+    struct elements l;
+    elements_begin(r, &l, before_all(r, be_load(e, vector, x), lanes),
+                   is_total(r) ? 0 : 1, r->s.size, 1);
+    LLVMValueRef v = be_load(
+        e, vector, be_at_times(e, element, x, l.loop.index, r->s.inner));
+    l.now = with(r, l.now, v, l.loop.index, lanes);
+    const struct so_far all = elements_end(r, &l);
+    store_reduced(r, &all, index);
+}
+
+/* Vector i's lane j to vector j's lane i: halves of every block of 2, 4, ..
+ * lanes change places. */
+static void transpose(struct be_emitter *e, LLVMValueRef *v, int lanes)
+{
+    LLVMValueRef mask[2][16];
+    for (int d = 1; d < lanes; d *= 2) {
+        for (int j = 0; j < lanes; j++) {
+            mask[0][j] = be_i32(e, j & d ? lanes + j - d : j);
+            mask[1][j] = be_i32(e, j & d ? lanes + j : j + d);
+        }
+        for (int i = 0; i < lanes; i++) {
+            LLVMValueRef a = v[i], b = v[i | d];
+            if (i & d)
+                continue;
+            for (int k = 0; k < 2; k++)
+                v[i + k * d] = LLVMBuildShuffleVector(
+                    e->b, a, b, LLVMConstVector(mask[k], (unsigned)lanes),
+                    "");
         }
     }
-    be_loop_end(e, &loop);
-    LLVMValueRef y = be_at(e, be_type(e, r->out), r->y, index);
-    be_store(e, r->finds ? which : be_convert(e, so_far, kept, r->out), y);
+}
+
+/* Elements [first, first + n) of `lanes` slices that lie one after the other,
+ * from r->x on. */
+static struct so_far with_block(const struct reduce *r, struct so_far s,
+                                LLVMValueRef first, int lanes, int n)
+{
+    struct be_emitter *e = r->e;
+    LLVMTypeRef element = be_type(e, r->in);
+    LLVMValueRef v[16], x = be_at(e, element, r->x, first);
+    for (int i = 0; i < lanes; i++)
+        v[i] = be_load_part(e, element,
+                            be_at(e, element, x, be_i64(e, i * r->s.size)),
+                            lanes, n);
+    transpose(e, v, lanes);
+    for (int j = 0; j < n; j++)
+        s = with(r, s, v[j],
+                 LLVMBuildNSWAdd(e->b, first, be_i64(e, j), ""), lanes);
+    return s;
+}
+
+/* `lanes` slices at r->x, one after the other: their elements are turned in
+ * blocks, so that a slice is a lane here too. */
+static void reduce_block(const struct reduce *r, int lanes)
+{
+    struct be_emitter *e = r->e;
+    LLVMTypeRef element = be_type(e, r->in);
+    const int64_t whole = r->s.size / lanes * lanes;
+    LLVMValueRef v = LLVMGetPoison(be_vector(element, lanes));
+    for (int i = 0; i < lanes && !is_total(r); i++)
+        v = LLVMBuildInsertElement(
+            e->b, v,
+            be_load(e, element,
+                    be_at(e, element, r->x, be_i64(e, i * r->s.size))),
+            be_i32(e, i), "");
+    struct so_far s = before_all(r, v, lanes);
+    if (whole) {
+        struct elements l;
+        elements_begin(r, &l, s, 0, whole, lanes);
+        l.now = with_block(r, l.now, l.loop.index, lanes, lanes);
+        s = elements_end(r, &l);
+    }
+    if (r->s.size > whole)
+        s = with_block(r, s, be_i64(e, whole), lanes,
+                       (int)(r->s.size - whole));
+    store_reduced(r, &s, be_i64(e, 0));
+}
+
+/* n slices, an i64, one after the other: as many at once as a register has
+ * lanes, then four, then one. */
+static void reduce_adjacent(const struct reduce *r, LLVMValueRef n)
+{
+    struct be_emitter *e = r->e;
+    const bool known = LLVMIsAConstantInt(n);
+    int64_t left = known ? LLVMConstIntGetSExtValue(n) : INT64_MAX;
+    LLVMValueRef from = be_i64(e, 0);
+    for (int lanes = be_lanes(e, r->in); lanes > 0;
+         lanes = lanes > 4 ? 4 : lanes > 1 ? 1 : 0) {
+        struct be_loop loop;
+        struct reduce some = *r;
+        if (left < lanes)
+            continue;
+        be_loop_begin(e, &loop, from,
+                      LLVMBuildNSWSub(e->b, n, be_i64(e, lanes - 1), ""),
+                      lanes);
+        some.x = be_at_times(e, be_type(e, r->in), r->x, loop.index,
+                             r->s.size);
+        some.y = be_at(e, be_type(e, r->out), r->y, loop.index);
+        if (lanes > 1)
+            reduce_block(&some, lanes);
+        else
+            reduce_lanes(&some, be_i64(e, 0), 1);
+        be_loop_end(e, &loop);
+        from = loop.index;
+        left = known ? left % lanes : left;
+    }
+}
+
+/* The slices of one row where they lie side by side. */
+static void reduce_inner(const struct reduce *r)
+{
+    struct be_emitter *e = r->e;
+    struct be_loop outer, inner;
+    struct reduce some = *r;
+    int64_t done = 0;
+    be_loop_begin(e, &outer, be_i64(e, 0), be_i64(e, r->s.outer), 1);
+    some.x = be_at_times(e, be_type(e, r->in), r->x, outer.index,
+                         r->s.size * r->s.inner);
+    some.y = be_at_times(e, be_type(e, r->out), r->y, outer.index,
+                         r->s.inner);
+    for (int lanes = be_lanes(e, r->in); lanes > 0; lanes /= 2) {
+        const int64_t end = done + (r->s.inner - done) / lanes * lanes;
+        if (end == done)
+            continue;
+        be_loop_begin(e, &inner, be_i64(e, done), be_i64(e, end), lanes);
+        reduce_lanes(&some, inner.index, lanes);
+        be_loop_end(e, &inner);
+        done = end;
+    }
+    be_loop_end(e, &outer);
 }
 
 static void reduce_body(struct be_kernel *k)
@@ -96,27 +275,24 @@ static void reduce_body(struct be_kernel *k)
         .finds = !strncmp(kind, "arg", 3),
         .last = ir_attr_int_or(k->op, "last", 0)};
     LLVMTypeRef in = be_type(e, r.in), out = be_type(e, r.out);
-    struct be_loop row, outer;
-    be_loop_begin(e, &row, be_i64(e, 0), k->n_rows, 1);
-    LLVMValueRef from =
-        be_at_times(e, in, k->x[0].base, row.index, k->x[0].stride);
-    LLVMValueRef to =
-        be_at_times(e, out, k->y[0], row.index, ir_type_volume(y));
-    be_loop_begin(e, &outer, be_i64(e, 0), be_i64(e, r.s.outer), 1);
-    r.x = be_at_times(e, in, from, outer.index, r.s.size * r.s.inner);
-    r.y = be_at_times(e, out, to, outer.index, r.s.inner);
-    int64_t done = 0;
-    for (int lanes = be_lanes(e, r.in); lanes > 0; lanes /= 2) {
-        const int64_t end = done + (r.s.inner - done) / lanes * lanes;
-        struct be_loop inner;
-        if (end == done)
-            continue;
-        be_loop_begin(e, &inner, be_i64(e, done), be_i64(e, end), lanes);
-        reduce_lanes(&r, inner.index, lanes);
-        be_loop_end(e, &inner);
-        done = end;
+    const int64_t n = ir_type_volume(y);
+    struct be_loop row;
+    if (r.s.inner == 1 && k->x[0].stride == ir_type_volume(x)) {
+        r.x = k->x[0].base;
+        r.y = k->y[0];
+        reduce_adjacent(&r, LLVMIsAConstantInt(k->n_rows)
+                                ? be_i64(e, n)
+                                : LLVMBuildNSWMul(e->b, k->n_rows,
+                                                  be_i64(e, n), ""));
+        return;
     }
-    be_loop_end(e, &outer);
+    be_loop_begin(e, &row, be_i64(e, 0), k->n_rows, 1);
+    r.x = be_at_times(e, in, k->x[0].base, row.index, k->x[0].stride);
+    r.y = be_at_times(e, out, k->y[0], row.index, n);
+    if (r.s.inner == 1)
+        reduce_adjacent(&r, be_i64(e, n));
+    else
+        reduce_inner(&r);
     be_loop_end(e, &row);
 }
 
