@@ -437,6 +437,20 @@ static int64_t common_divisor(int64_t a, int64_t b)
     return a;
 }
 
+/* How many rows a tile has. Where sums are of several blocks, one after the
+ * other, the totals want registers too. */
+static int tile_rows(const struct product *p, const struct strip *s)
+{
+    struct be_emitter *e = p->e;
+    const int most = be_sum_rows(e, s->vectors);
+    const bool totals = !s->part.k && p->depth > p->block;
+    const int with_totals =
+        (e->level->registers - s->vectors - 2) / (2 * s->vectors);
+    if (!totals || with_totals * s->vectors < chains || !e->level->has_fma)
+        return most;
+    return with_totals < most ? with_totals : most;
+}
+
 /* All rows of a strip: whole tiles, then smaller ones. */
 static void emit_rows(const struct product *p, const struct strip *s,
                       LLVMValueRef n_rows)
@@ -445,7 +459,7 @@ static void emit_rows(const struct product *p, const struct strip *s,
     LLVMValueRef from = be_i64(e, 0);
     if (LLVMIsAConstantInt(n_rows)) {
         const int64_t n = LLVMConstIntGetSExtValue(n_rows);
-        const int most = be_sum_rows(e, s->vectors);
+        const int most = tile_rows(p, s);
         const int rows = n < most ? (int)n : most;
         if (n >= 2 * rows) {
             struct be_loop loop;
@@ -461,7 +475,7 @@ static void emit_rows(const struct product *p, const struct strip *s,
     }
     /* What is left is less than a tile, and a multiple of `unit`. */
     int64_t left = p->most, unit = p->multiple;
-    for (int rows = be_sum_rows(e, s->vectors); left > 0;) {
+    for (int rows = tile_rows(p, s); left > 0;) {
         struct be_loop loop;
         rows = left < rows ? (int)left : rows;
         LLVMValueRef end =
