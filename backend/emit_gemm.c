@@ -26,6 +26,7 @@ enum {
     most_vectors = 8,  /* of columns of a tile */
     most_blocks = 8,   /* summed at once */
     chains = 8,        /* of sums that keep the units busy */
+    least_sums = 6,    /* fewer are worse than totals out of registers */
     unrolled = 256,    /* multiply-adds of one row that stand in line */
     emulated = 1,      /* the same where each is some 20 instructions */
     least_part = 128   /* of k, that all rows go through at once */
@@ -446,7 +447,7 @@ static int tile_rows(const struct product *p, const struct strip *s)
     const bool totals = !s->part.k && p->depth > p->block;
     const int with_totals =
         (e->level->registers - s->vectors - 2) / (2 * s->vectors);
-    if (!totals || with_totals * s->vectors < chains || !e->level->has_fma)
+    if (!totals || with_totals * s->vectors < least_sums || !e->level->has_fma)
         return most;
     return with_totals < most ? with_totals : most;
 }
