@@ -24,6 +24,7 @@ enum {
     most_vectors = 4, /* of units */
     most_gates = 4,
     most_sums = 32,
+    at_once = 4, /* cells of rows, computed side by side */
     l1_bytes = 32768
 };
 
@@ -63,6 +64,15 @@ struct tile {
     LLVMValueRef row; /* the first */
     int rows;
     LLVMValueRef sum[most_gates][most_rows][most_vectors];
+};
+
+/* Vector i of some rows of a tile, whose cells are computed side by side, as
+ * one vector of that many times the lanes. An activation is a chain of some 30
+ * operations, each of which waits for the one before; so those of other rows
+ * stand between them. */
+struct cells {
+    const struct tile *t;
+    int row, n, i;
 };
 
 int64_t be_scan_work(const struct ir_op *op, int64_t rows)
@@ -129,18 +139,62 @@ static int lanes_in(const struct tile *t, int i)
     return i + 1 < t->s->vectors ? t->s->lanes : t->s->last;
 }
 
-static LLVMValueRef load_state(const struct tile *t, LLVMValueRef base, int r,
-                               int i)
+static int lanes_of(const struct cells *c)
 {
-    return be_load_part(t->v->e, t->v->type, state_at(t, base, r, i),
-                        t->s->lanes, lanes_in(t, i));
+    return c->n * c->t->s->lanes;
 }
 
-static void store_state(const struct tile *t, LLVMValueRef base, int r, int i,
+/* The vectors of c's rows, a power of 2 of them, as one. */
+static LLVMValueRef join(const struct cells *c, LLVMValueRef *part)
+{
+    struct be_emitter *e = c->t->v->e;
+    LLVMValueRef mask[most_rows * 16];
+    int lanes = c->t->s->lanes;
+    for (int k = 0; k < lanes_of(c); k++)
+        mask[k] = be_i32(e, k);
+    for (int n = c->n / 2; n > 0; n /= 2) {
+        lanes *= 2;
+        for (int k = 0; k < n; k++)
+            part[k] = LLVMBuildShuffleVector(
+                e->b, part[2 * k], part[2 * k + 1],
+                LLVMConstVector(mask, (unsigned)lanes), "");
+    }
+    return part[0];
+}
+
+/* Row number `row` of `all`. */
+static LLVMValueRef part_of(const struct cells *c, LLVMValueRef all, int row)
+{
+    struct be_emitter *e = c->t->v->e;
+    const int lanes = c->t->s->lanes;
+    LLVMValueRef mask[64];
+    if (c->n == 1)
+        return all;
+    for (int k = 0; k < lanes; k++)
+        mask[k] = be_i32(e, row * lanes + k);
+    return LLVMBuildShuffleVector(e->b, all, LLVMGetPoison(LLVMTypeOf(all)),
+                                  LLVMConstVector(mask, (unsigned)lanes), "");
+}
+
+static LLVMValueRef load_state(const struct cells *c, LLVMValueRef base)
+{
+    const struct tile *t = c->t;
+    LLVMValueRef part[most_rows];
+    for (int r = 0; r < c->n; r++)
+        part[r] = be_load_part(t->v->e, t->v->type,
+                               state_at(t, base, c->row + r, c->i),
+                               t->s->lanes, lanes_in(t, c->i));
+    return join(c, part);
+}
+
+static void store_state(const struct cells *c, LLVMValueRef base,
                         LLVMValueRef value)
 {
-    be_store_part(t->v->e, t->v->type, value, state_at(t, base, r, i),
-                  t->s->lanes, lanes_in(t, i));
+    const struct tile *t = c->t;
+    for (int r = 0; r < c->n; r++)
+        be_store_part(t->v->e, t->v->type, part_of(c, value, r),
+                      state_at(t, base, c->row + r, c->i), t->s->lanes,
+                      lanes_in(t, c->i));
 }
 
 /* Gate `gate` of the operand, for the step. */
@@ -282,149 +336,168 @@ static void sum_gates(struct tile *t, const struct pass *pass)
 
 /* -------------------------------------------------------------------- cells */
 
-static LLVMValueRef activate(const struct tile *t, const struct activation *f,
+static LLVMValueRef sum_of(const struct cells *c, int gate)
+{
+    LLVMValueRef part[most_rows];
+    for (int r = 0; r < c->n; r++)
+        part[r] = c->t->sum[gate][c->row + r][c->i];
+    return join(c, part);
+}
+
+static LLVMValueRef activate(const struct cells *c, const struct activation *f,
                              LLVMValueRef x)
 {
-    return be_program(t->v->e, f->steps, f->n, t->v->dtype, t->s->lanes, &x);
+    const struct scan *v = c->t->v;
+    return be_program(v->e, f->steps, f->n, v->dtype, lanes_of(c), &x);
+}
+
+static LLVMValueRef number(const struct cells *c, double x)
+{
+    const struct scan *v = c->t->v;
+    return be_splat(v->e, be_real(v->e, v->dtype, x), lanes_of(c));
 }
 
 /* Of a gate or candidate, which is first clipped. */
-static LLVMValueRef activate_gate(const struct tile *t,
+static LLVMValueRef activate_gate(const struct cells *c,
                                   const struct activation *f, LLVMValueRef x)
 {
-    const struct scan *v = t->v;
-    struct be_emitter *e = v->e;
-    const double clip = v->s.clip;
+    struct be_emitter *e = c->t->v->e;
+    const double clip = c->t->v->s.clip;
     if (clip < 1.0 / 0.0) {
-        LLVMValueRef low = be_splat(e, be_real(e, v->dtype, -clip),
-                                    t->s->lanes);
-        LLVMValueRef high = be_splat(e, be_real(e, v->dtype, clip),
-                                     t->s->lanes);
+        LLVMValueRef low = number(c, -clip), high = number(c, clip);
         LLVMValueRef above = LLVMBuildFCmp(e->b, LLVMRealOGT, x, high, "");
         LLVMValueRef below = LLVMBuildFCmp(e->b, LLVMRealOLT, x, low, "");
         LLVMValueRef least = LLVMBuildSelect(e->b, above, high, x, "");
         x = LLVMBuildSelect(e->b, below, low, least, "");
     }
-    return activate(t, f, x);
+    return activate(c, f, x);
 }
 
-static LLVMValueRef multiply(const struct tile *t, LLVMValueRef a,
+static LLVMValueRef multiply(const struct cells *c, LLVMValueRef a,
                              LLVMValueRef b)
 {
-    return LLVMBuildFMul(t->v->e->b, a, b, "");
+    return LLVMBuildFMul(c->t->v->e->b, a, b, "");
 }
 
-static LLVMValueRef add(const struct tile *t, LLVMValueRef a, LLVMValueRef b)
+static LLVMValueRef add(const struct cells *c, LLVMValueRef a, LLVMValueRef b)
 {
-    return LLVMBuildFAdd(t->v->e->b, a, b, "");
+    return LLVMBuildFAdd(c->t->v->e->b, a, b, "");
 }
 
-static LLVMValueRef one_less(const struct tile *t, LLVMValueRef a)
+static LLVMValueRef one_less(const struct cells *c, LLVMValueRef a)
 {
-    struct be_emitter *e = t->v->e;
-    LLVMValueRef one =
-        be_splat(e, be_real(e, t->v->dtype, 1), t->s->lanes);
-    return LLVMBuildFSub(e->b, one, a, "");
+    return LLVMBuildFSub(c->t->v->e->b, number(c, 1), a, "");
 }
 
 /* a, with what a gate sees of the cell's state. */
-static LLVMValueRef peep(const struct tile *t, int gate, int i, LLVMValueRef a,
-                         LLVMValueRef c)
+static LLVMValueRef peep(const struct cells *c, int gate, LLVMValueRef a,
+                         LLVMValueRef state)
 {
-    if (!t->v->peephole)
+    const struct scan *v = c->t->v;
+    LLVMValueRef weight[most_rows];
+    if (!v->peephole)
         return a;
-    LLVMValueRef weight = load_table(t, t->v->peephole, gate, i);
-    return add(t, a, multiply(t, weight, c));
+    weight[0] = load_table(c->t, v->peephole, gate, c->i);
+    for (int r = 1; r < c->n; r++)
+        weight[r] = weight[0];
+    return add(c, a, multiply(c, join(c, weight), state));
 }
 
 /* Gates i, o, f, c. */
-static LLVMValueRef lstm(struct tile *t, int r, int i)
+static LLVMValueRef lstm(const struct cells *c)
 {
-    const struct scan *v = t->v;
-    LLVMValueRef old = load_state(t, v->c, r, i);
-    LLVMValueRef in =
-        activate_gate(t, &v->f, peep(t, 0, i, t->sum[0][r][i], old));
+    const struct scan *v = c->t->v;
+    LLVMValueRef old = load_state(c, v->c);
+    LLVMValueRef in = activate_gate(c, &v->f, peep(c, 0, sum_of(c, 0), old));
     LLVMValueRef forget =
         v->s.input_forget
-            ? one_less(t, in)
-            : activate_gate(t, &v->f, peep(t, 2, i, t->sum[2][r][i], old));
-    LLVMValueRef candidate = activate_gate(t, &v->g, t->sum[3][r][i]);
-    LLVMValueRef kept = multiply(t, forget, old);
-    LLVMValueRef c = add(t, kept, multiply(t, in, candidate));
-    store_state(t, v->c, r, i, c);
+            ? one_less(c, in)
+            : activate_gate(c, &v->f, peep(c, 2, sum_of(c, 2), old));
+    LLVMValueRef candidate = activate_gate(c, &v->g, sum_of(c, 3));
+    LLVMValueRef kept = multiply(c, forget, old);
+    LLVMValueRef state = add(c, kept, multiply(c, in, candidate));
+    store_state(c, v->c, state);
     LLVMValueRef out =
-        activate_gate(t, &v->f, peep(t, 1, i, t->sum[1][r][i], c));
-    return multiply(t, out, activate(t, &v->h, c));
+        activate_gate(c, &v->f, peep(c, 1, sum_of(c, 1), state));
+    return multiply(c, out, activate(c, &v->h, state));
 }
 
 /* The end of a gru's step: what is kept, and the candidate from x. */
-static LLVMValueRef blend(struct tile *t, int r, int i, LLVMValueRef update,
+static LLVMValueRef blend(const struct cells *c, LLVMValueRef update,
                           LLVMValueRef x)
 {
-    LLVMValueRef candidate = activate_gate(t, &t->v->g, x);
-    LLVMValueRef added = multiply(t, one_less(t, update), candidate);
-    LLVMValueRef kept =
-        multiply(t, update, load_state(t, t->v->old, r, i));
-    return add(t, added, kept);
+    LLVMValueRef candidate = activate_gate(c, &c->t->v->g, x);
+    LLVMValueRef added = multiply(c, one_less(c, update), candidate);
+    LLVMValueRef kept = multiply(c, update, load_state(c, c->t->v->old));
+    return add(c, added, kept);
 }
 
 /* Gates z, r, h, all of one pass. */
-static LLVMValueRef gru(struct tile *t, int r, int i)
+static LLVMValueRef gru(const struct cells *c)
 {
-    LLVMValueRef update = activate_gate(t, &t->v->f, t->sum[0][r][i]);
-    LLVMValueRef reset = activate_gate(t, &t->v->f, t->sum[1][r][i]);
-    LLVMValueRef scaled = multiply(t, reset, t->sum[2][r][i]);
-    return blend(t, r, i, update, add(t, load_gate(t, 2, r, i), scaled));
+    const struct scan *v = c->t->v;
+    LLVMValueRef from_x[most_rows];
+    LLVMValueRef update = activate_gate(c, &v->f, sum_of(c, 0));
+    LLVMValueRef reset = activate_gate(c, &v->f, sum_of(c, 1));
+    LLVMValueRef scaled = multiply(c, reset, sum_of(c, 2));
+    for (int r = 0; r < c->n; r++)
+        from_x[r] = load_gate(c->t, 2, c->row + r, c->i);
+    return blend(c, update, add(c, join(c, from_x), scaled));
 }
 
 /* The first of two passes: z, and r times the state. */
-static void gru_reset(struct tile *t, int r, int i)
+static void gru_reset(const struct cells *c)
 {
-    const struct scan *v = t->v;
-    store_state(t, v->update, r, i, activate_gate(t, &v->f, t->sum[0][r][i]));
-    LLVMValueRef reset = activate_gate(t, &v->f, t->sum[1][r][i]);
-    store_state(t, v->rest, r, i,
-                multiply(t, reset, load_state(t, v->old, r, i)));
+    const struct scan *v = c->t->v;
+    store_state(c, v->update, activate_gate(c, &v->f, sum_of(c, 0)));
+    LLVMValueRef reset = activate_gate(c, &v->f, sum_of(c, 1));
+    store_state(c, v->rest, multiply(c, reset, load_state(c, v->old)));
 }
 
-static void store_unit(struct tile *t, int r, int i, LLVMValueRef h)
+static void store_units(const struct cells *c, LLVMValueRef h)
 {
+    const struct tile *t = c->t;
     const struct scan *v = t->v;
     struct be_emitter *e = v->e;
-    store_state(t, v->new, r, i, h);
-    if (!v->y)
-        return;
-    LLVMValueRef row = LLVMBuildNSWAdd(e->b, t->row, be_i64(e, r), "");
-    LLVMValueRef at = be_at_times(e, v->type, v->y, row, v->y_stride);
-    at = be_at(e, v->type, at, t->s->unit);
-    at = be_at(e, v->type, at, be_i64(e, (int64_t)i * t->s->lanes));
-    be_store_part(e, v->type, h, at, t->s->lanes, lanes_in(t, i));
+    store_state(c, v->new, h);
+    for (int r = 0; r < c->n && v->y; r++) {
+        LLVMValueRef row =
+            LLVMBuildNSWAdd(e->b, t->row, be_i64(e, c->row + r), "");
+        LLVMValueRef at = be_at_times(e, v->type, v->y, row, v->y_stride);
+        at = be_at(e, v->type, at, t->s->unit);
+        at = be_at(e, v->type, at, be_i64(e, (int64_t)c->i * t->s->lanes));
+        be_store_part(e, v->type, part_of(c, h, r), at, t->s->lanes,
+                      lanes_in(t, c->i));
+    }
+}
+
+static void emit_cells(const struct cells *c, int pass)
+{
+    const struct scan *v = c->t->v;
+    const bool twice = has_two_passes(v);
+    if (twice && pass == 0)
+        gru_reset(c);
+    else if (twice)
+        store_units(c, blend(c, load_state(c, v->update), sum_of(c, 2)));
+    else if (v->s.cell == IR_LSTM)
+        store_units(c, lstm(c));
+    else if (v->s.cell == IR_RNN)
+        store_units(c, activate_gate(c, &v->f, sum_of(c, 0)));
+    else
+        store_units(c, gru(c));
 }
 
 /* Pass `number` of a step, for a tile. */
 static void emit_tile(struct tile *t, int number)
 {
-    const struct scan *v = t->v;
-    const bool twice = has_two_passes(v);
-    const struct pass pass = pass_of(v, number);
+    const struct pass pass = pass_of(t->v, number);
     sum_gates(t, &pass);
-    for (int r = 0; r < t->rows; r++)
-        for (int i = 0; i < t->s->vectors; i++) {
-            LLVMValueRef h;
-            if (twice && number == 0) {
-                gru_reset(t, r, i);
-                continue;
-            }
-            if (v->s.cell == IR_LSTM)
-                h = lstm(t, r, i);
-            else if (v->s.cell == IR_RNN)
-                h = activate_gate(t, &v->f, t->sum[0][r][i]);
-            else if (twice)
-                h = blend(t, r, i, load_state(t, v->update, r, i),
-                          t->sum[2][r][i]);
-            else
-                h = gru(t, r, i);
-            store_unit(t, r, i, h);
+    for (int i = 0; i < t->s->vectors; i++)
+        for (int r = 0, n; r < t->rows; r += n) {
+            n = 1;
+            while (2 * n <= at_once && r + 2 * n <= t->rows)
+                n *= 2;
+            emit_cells(&(struct cells){t, r, n, i}, number);
         }
 }
 
