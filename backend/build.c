@@ -258,6 +258,33 @@ LLVMValueRef be_intrinsic(struct be_emitter *e, const char *name,
     return be_call(e, fn, args, n);
 }
 
+void be_prefetch(struct be_emitter *e, LLVMValueRef at, int locality)
+{
+    LLVMValueRef args[] = {at, be_i32(e, 0), be_i32(e, locality),
+                           be_i32(e, 1)};
+    be_intrinsic(e, "llvm.prefetch", e->ptr, args, 4);
+}
+
+void be_transpose(struct be_emitter *e, LLVMValueRef *v, int lanes)
+{
+    LLVMValueRef low[16], high[16];
+    for (int by = 1; by < lanes; by *= 2) {
+        for (int k = 0; k < lanes; k++) {
+            low[k] = be_i32(e, k & by ? lanes + k - by : k);
+            high[k] = be_i32(e, k & by ? lanes + k : k + by);
+        }
+        for (int i = 0; i < lanes; i++) {
+            LLVMValueRef a = v[i], b = v[i | by];
+            if (i & by)
+                continue;
+            v[i] = LLVMBuildShuffleVector(
+                e->b, a, b, LLVMConstVector(low, (unsigned)lanes), "");
+            v[i + by] = LLVMBuildShuffleVector(
+                e->b, a, b, LLVMConstVector(high, (unsigned)lanes), "");
+        }
+    }
+}
+
 LLVMValueRef be_least(struct be_emitter *e, LLVMValueRef a, LLVMValueRef b)
 {
     return LLVMBuildSelect(

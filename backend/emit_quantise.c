@@ -174,9 +174,7 @@ static void fetch_ahead(struct quantise *q, LLVMValueRef column)
     LLVMValueRef from = LLVMBuildMul(e->b, column, q->share, "");
     LLVMValueRef to = LLVMBuildAdd(e->b, from, q->share, "");
     be_loop_begin(e, &line, from, to, line_bytes);
-    LLVMValueRef args[] = {be_offset(e, q->next, line.index), be_i32(e, 0),
-                           be_i32(e, 2), be_i32(e, 1)};
-    be_intrinsic(e, "llvm.prefetch", e->ptr, args, 4);
+    be_prefetch(e, be_offset(e, q->next, line.index), 2);
     be_loop_end(e, &line);
 }
 

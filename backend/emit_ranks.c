@@ -103,26 +103,6 @@ static void append_heap(const struct ir_forest *f, int column,
 
 /* --------------------------------------------------------------- transposing */
 
-/* v[i][k] and v[k][i] change places. */
-static void transpose(struct ranks *r, LLVMValueRef v[lanes])
-{
-    struct be_emitter *e = r->e;
-    for (int by = lanes / 2; by > 0; by /= 2)
-        for (int i = 0; i < lanes; i++) {
-            if (i & by)
-                continue;
-            LLVMValueRef low[lanes], high[lanes], a = v[i], b = v[i + by];
-            for (int k = 0; k < lanes; k++) {
-                low[k] = be_i32(e, k & by ? lanes + k - by : k);
-                high[k] = be_i32(e, k & by ? lanes + k : k + by);
-            }
-            v[i] = LLVMBuildShuffleVector(e->b, a, b,
-                                          LLVMConstVector(low, lanes), "");
-            v[i + by] = LLVMBuildShuffleVector(
-                e->b, a, b, LLVMConstVector(high, lanes), "");
-        }
-}
-
 /* Row `row`, or the last one that there is. */
 static LLVMValueRef row_at(struct ranks *r, LLVMValueRef row)
 {
@@ -162,11 +142,9 @@ static void take_contiguous(struct ranks *r, LLVMValueRef row,
         LLVMValueRef ahead = be_at(
             e, e->f32, at, LLVMBuildMul(e->b, r->rows->row_stride,
                                         be_i64(e, block_rows), ""));
-        LLVMValueRef args[] = {ahead, be_i32(e, 0), be_i32(e, 2),
-                               be_i32(e, 1)};
-        be_intrinsic(e, "llvm.prefetch", e->ptr, args, 4);
+        be_prefetch(e, ahead, 2);
     }
-    transpose(r, v);
+    be_transpose(e, v, lanes);
     for (int i = 0; i < lanes; i++)
         LLVMSetAlignment(
             LLVMBuildStore(e->b, v[i], value_at(r, be_i64(e, i), part.index)),

@@ -139,28 +139,6 @@ static void reduce_lanes(const struct reduce *r, LLVMValueRef index, int lanes)
     store_reduced(r, &all, index);
 }
 
-/* Vector i's lane j to vector j's lane i: halves of every block of 2, 4, ..
- * lanes change places. */
-static void transpose(struct be_emitter *e, LLVMValueRef *v, int lanes)
-{
-    LLVMValueRef mask[2][16];
-    for (int d = 1; d < lanes; d *= 2) {
-        for (int j = 0; j < lanes; j++) {
-            mask[0][j] = be_i32(e, j & d ? lanes + j - d : j);
-            mask[1][j] = be_i32(e, j & d ? lanes + j : j + d);
-        }
-        for (int i = 0; i < lanes; i++) {
-            LLVMValueRef a = v[i], b = v[i | d];
-            if (i & d)
-                continue;
-            for (int k = 0; k < 2; k++)
-                v[i + k * d] = LLVMBuildShuffleVector(
-                    e->b, a, b, LLVMConstVector(mask[k], (unsigned)lanes),
-                    "");
-        }
-    }
-}
-
 /* Elements [first, first + n) of `lanes` slices that lie one after the other,
  * from r->x on. */
 static struct so_far with_block(const struct reduce *r, struct so_far s,
@@ -173,7 +151,7 @@ static struct so_far with_block(const struct reduce *r, struct so_far s,
         v[i] = be_load_part(e, element,
                             be_at(e, element, x, be_i64(e, i * r->s.size)),
                             lanes, n);
-    transpose(e, v, lanes);
+    be_transpose(e, v, lanes);
     for (int j = 0; j < n; j++)
         s = with(r, s, v[j],
                  LLVMBuildNSWAdd(e->b, first, be_i64(e, j), ""), lanes);

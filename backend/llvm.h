@@ -159,6 +159,11 @@ LLVMValueRef be_call(struct be_emitter *e, LLVMValueRef fn,
 /* A call of the intrinsic `name`, overloaded on `type` if that is not NULL. */
 LLVMValueRef be_intrinsic(struct be_emitter *e, const char *name,
                           LLVMTypeRef type, LLVMValueRef *args, int n);
+/* Fetches a line to come, which need not exist: to L1 if locality is 3, to L2
+ * if it is 2. */
+void be_prefetch(struct be_emitter *e, LLVMValueRef at, int locality);
+/* Lane j of v[i] becomes lane i of v[j]: `lanes` vectors of 2 to 16 lanes. */
+void be_transpose(struct be_emitter *e, LLVMValueRef *v, int lanes);
 LLVMBasicBlockRef be_block(struct be_emitter *e, const char *name);
 /* Marks a parameter: readonly where it is, noalias always. */
 void be_noalias(struct be_emitter *e, LLVMValueRef fn, int param);

@@ -45,13 +45,24 @@ static int64_t weight_bytes(const struct ir_module *module)
     return bytes;
 }
 
+/* Each step of a recurrent layer reads all of its weights: rows that take it
+ * together are worth more than what they work in being near, which is read but
+ * once. */
+static int64_t least_rows(const struct ir_module *module)
+{
+    for (int i = 0; i < module->n_ops; i++)
+        if (module->ops[i]->kind == IR_OP_scan)
+            return 6;
+    return 1;
+}
+
 /* Tiles of sums are of 6 and of 14 rows, or parts. */
-static int64_t choose_rows(int64_t most)
+static int64_t choose_rows(int64_t most, int64_t least)
 {
     int64_t rows = 96;
     while (rows > most && rows > 6)
         rows /= 2;
-    while (rows > most && rows > 1)
+    while (rows > most && rows > least)
         rows--;
     return rows;
 }
@@ -65,7 +76,8 @@ bool pass_tile(struct ir_module *module, const struct pass_options *options,
         if (module->ops[i]->kind == IR_OP_forest)
             return true;
     const int64_t room = weight_bytes(module) > part ? all : part;
-    const int64_t rows = choose_rows(room / row_bytes(module));
+    const int64_t rows =
+        choose_rows(room / row_bytes(module), least_rows(module));
     for (int i = 0; i < module->n_ops; i++)
         if (is_net(module->ops[i]))
             ir_set_attr(module, module->ops[i], ir_int("tile_rows", rows));
