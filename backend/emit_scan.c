@@ -494,8 +494,9 @@ static void emit_tile(struct tile *t, int number)
     sum_gates(t, &pass);
     for (int i = 0; i < t->s->vectors; i++)
         for (int r = 0, n; r < t->rows; r += n) {
-            n = 1;
-            while (2 * n <= at_once && r + 2 * n <= t->rows)
+            n = 1; /* a lane alone is no vector to join */
+            while (t->s->lanes > 1 && 2 * n <= at_once &&
+                   r + 2 * n <= t->rows)
                 n *= 2;
             emit_cells(&(struct cells){t, r, n, i}, number);
         }
