@@ -101,8 +101,6 @@ static void append_heap(const struct ir_forest *f, int column,
     }
 }
 
-/* --------------------------------------------------------------- transposing */
-
 /* Row `row`, or the last one that there is. */
 static LLVMValueRef row_at(struct ranks *r, LLVMValueRef row)
 {

@@ -1,8 +1,9 @@
 /* emit_slices.c: reduce over slices, and maps whose operands are broadcast.
  *
  * A slice is `size` elements, `inner` apart. Where inner is more than one,
- * slices lie side by side and are in lanes; each is reduced in ascending order
- * anyhow.
+ * slices lie side by side and are in lanes. Else they follow one another, and
+ * blocks of as many elements of as many slices as there are lanes are turned in
+ * registers. Each slice is reduced in ascending order anyhow.
  *
  * A broadcast map is a nest of loops over the result's dims, joined where every
  * operand's places go on evenly; along the last dim an operand is dense, or one
