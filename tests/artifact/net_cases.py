@@ -3,6 +3,7 @@ fits registers. `write_all(folder)` writes them and returns their files.
 
 A Builder holds the text of a module with one input; its methods append an op and
 return (value, shape). Weights are drawn, the same each time."""
+import math
 import random
 
 SIGMOID = "1 1 x0 neg exp add div"
@@ -301,19 +302,23 @@ def moves(dtype):
 
 
 def slices(dtype):
-    m = Builder([4, 5, 6], dtype)
-    for size, inner in SLICES:
-        where = f"size = {size}, inner = {inner}"
-        m.output(m.op("softmax", [m.x], where, [4, 5, 6]))
-        m.output(m.op("argmax", [m.x], where, [120 // size], dtype="i32"))
-        for kind in ("max", "min", "sum", "prod", "argmax", "argmin"):
-            finds = kind.startswith("arg")
-            last = ", last = 1" if finds and inner > 1 else ""
-            wide = 'sum_dtype = "f64", ' if kind == "sum" else ""
-            m.output(m.op("reduce", [m.x], f'kind = "{kind}", {wide}{where}'
-                          f"{last}", [120 // size],
-                          dtype="i32" if finds else None))
-    yield "slices", m
+    """Side by side, and one after the other: more than a register has lanes,
+    and longer."""
+    for dims, chosen in (([4, 5, 6], SLICES), ([21, 37], [(37, 1)])):
+        n = math.prod(dims)
+        m = Builder(dims, dtype)
+        for size, inner in chosen:
+            where = f"size = {size}, inner = {inner}"
+            m.output(m.op("softmax", [m.x], where, dims))
+            m.output(m.op("argmax", [m.x], where, [n // size], dtype="i32"))
+            for kind in ("max", "min", "sum", "prod", "argmax", "argmin"):
+                finds = kind.startswith("arg")
+                last = ", last = 1" if finds and (inner > 1 or n > 120) else ""
+                wide = 'sum_dtype = "f64", ' if kind == "sum" else ""
+                m.output(m.op("reduce", [m.x], f'kind = "{kind}", {wide}'
+                              f"{where}{last}", [n // size],
+                              dtype="i32" if finds else None))
+        yield f"slices of {len(dims)} dims", m
 
 
 def maps(dtype):
