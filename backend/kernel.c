@@ -113,8 +113,8 @@ static bool is_wanted(const struct be_emitter *e, const struct ir_value *v)
     return v == e->out_value || be_has_buffer(e, v);
 }
 
-/* Windows and moves are the same for one row and for many: one function is
- * enough. Sums are cut into other tiles for one row. */
+/* Windows, moves and slices are the same for one row and for many: one function
+ * is enough. Sums are cut into other tiles for one row. */
 static bool is_shared(const struct ir_op *op)
 {
     switch (op->kind) {
@@ -122,6 +122,7 @@ static bool is_shared(const struct ir_op *op)
     case IR_OP_pool:
     case IR_OP_pad:
     case IR_OP_take:
+    case IR_OP_reduce:
     case IR_OP_view:
         return true;
     default:
