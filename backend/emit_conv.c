@@ -756,6 +756,8 @@ static void conv_body(struct be_kernel *k)
 
 void be_lower_conv(struct be_emitter *e, const struct ir_op *op)
 {
-    be_weighted_kernel_call(e, op, ir_is_int8(op) ? NULL : conv_weights,
-                            conv_body);
+    be_weights_fn *weights = ir_is_int8(op) ? NULL
+                             : ir_find_attr(op, "winograd")
+                                 ? be_winograd_weights : conv_weights;
+    be_weighted_kernel_call(e, op, weights, conv_body);
 }

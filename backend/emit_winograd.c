@@ -689,10 +689,11 @@ static void emit_image(const struct winograd *v)
 /* ------------------------------------------------------------------- the op */
 
 /* The weights at the points, as panels, a pair of points after the other. */
-static LLVMValueRef pack_weights(struct be_emitter *e, const struct ir_op *op,
-                                 const struct ir_winograd *g)
+LLVMValueRef be_winograd_weights(struct be_emitter *e, const struct ir_op *op)
 {
+    struct ir_winograd g;
     char symbol[64];
+    ir_winograd_view(op, &g);
     snprintf(symbol, sizeof(symbol), "panels_%d", be_op_number(e, op));
     LLVMValueRef packed = LLVMGetNamedGlobal(e->llvm, symbol);
     if (packed)
@@ -700,10 +701,10 @@ static LLVMValueRef pack_weights(struct be_emitter *e, const struct ir_op *op,
     float *weights = ir_winograd_weights(op);
     const struct ir_tensor t = {
         .type = {.dtype = IR_F32, .rank = 3,
-                 .dim = {g->positions, g->channels, g->results}},
+                 .dim = {g.positions, g.channels, g.results}},
         .data = weights};
-    packed = be_pack_panels(e, symbol, &t, g->positions, g->channels,
-                            g->results, false);
+    packed = be_pack_panels(e, symbol, &t, g.positions, g.channels, g.results,
+                            false);
     free(weights);
     return packed;
 }
@@ -723,13 +724,11 @@ void be_winograd(struct be_kernel *k)
     struct be_emitter *e = k->e;
     const struct be_epilogue epilogue = be_epilogue_of(k);
     const int64_t n = ir_type_volume(&k->op->result[0].type);
-    struct winograd v = {.e = e, .op = k->op, .type = e->f32, .work = k->work};
+    struct winograd v = {.e = e, .op = k->op, .type = e->f32, .work = k->work,
+                         .packed = k->weights, .bias = k->bias};
     struct be_loop row;
     ir_winograd_view(k->op, &v.g);
     v.plan = plan_of(k->op, &v.g);
-    v.packed = pack_weights(e, k->op, &v.g);
-    if (ir_find_attr(k->op, "bias"))
-        v.bias = be_attr_table(e, k->op, "bias");
     const struct be_image image = image_of(&v);
     if (v.plan.image >= 0)
         be_image_surround(&image, room(&v, v.plan.image));

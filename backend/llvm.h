@@ -447,6 +447,7 @@ void be_image_copy(const struct be_image *image, LLVMValueRef from,
                    LLVMValueRef to);
 /* A conv with the attribute `winograd`, and the room that it works in. */
 int64_t be_winograd_work(const struct ir_op *op);
+LLVMValueRef be_winograd_weights(struct be_emitter *e, const struct ir_op *op);
 void be_winograd(struct be_kernel *k);
 
 /* ---------------------------------------- emit_moves.c, emit_slices.c -- */
