@@ -20,6 +20,7 @@ struct conv {
     int64_t all;              /* channels of y */
     int64_t space[IR_MAX_SPACE]; /* of the image with its padding */
     int64_t far[IR_MAX_SPACE];   /* bytes from place to place */
+    enum ir_dtype from, to; /* of x and y */
     LLVMValueRef image, x, y;
     struct be_epilogue epilogue;
 };
@@ -46,7 +47,9 @@ static void init(struct conv *v, struct be_emitter *e, const struct ir_op *op)
     *v = (struct conv){.e = e, .op = op,
                        .last = ir_attr_int_or(op, "channels_last", 0),
                        .groups = ir_attr_int(op, "groups"),
-                       .channels = dim[1], .all = dim[0]};
+                       .channels = dim[1], .all = dim[0],
+                       .from = op->operand[0]->type.dtype,
+                       .to = op->result[0].type.dtype};
     ir_window_view(op, &v->w);
     flatten(&v->w);
     int64_t far = v->w.channels;
@@ -67,12 +70,24 @@ static int64_t image_bytes(const struct conv *v)
     return (places(v) * v->w.channels + past + 63) / 64 * 64;
 }
 
+/* Whether the operand is the image: numbers already, with channels last and no
+ * padding, of which the last run reads no more than there are. */
+static bool is_in_place(const struct conv *v)
+{
+    for (int i = 0; i < IR_MAX_SPACE; i++)
+        if (v->w.dim[i].before || v->w.dim[i].after)
+            return false;
+    return v->from == IR_U8 && (v->last || v->w.channels == 1) &&
+           v->channels % 4 == 0;
+}
+
 int64_t be_conv_int8_work(const struct ir_op *op)
 {
     struct conv v;
     init(&v, NULL, op);
-    return image_bytes(&v) +
-           (is_turned(&v) ? ir_type_volume(&op->result[0].type) * 4 : 0);
+    return (is_in_place(&v) ? 0 : image_bytes(&v)) +
+           (is_turned(&v) ? ir_type_volume(&op->result[0].type) *
+                                (int64_t)ir_dtype_bytes(v.to) : 0);
 }
 
 /* -------------------------------------------------------------------- image */
@@ -92,7 +107,7 @@ static void quantise_line(const struct conv *v, LLVMValueRef from,
     }
     be_loop_begin(e, &loop, be_i64(e, 0), be_i64(e, channels), 1);
     be_dot_quantise(e, v->op,
-                    be_at_times(e, e->f32, from, loop.index,
+                    be_at_times(e, be_type(e, v->from), from, loop.index,
                                 d[0].in * d[1].in * d[2].in),
                     be_offset(e, to, loop.index), d[2].in, channels);
     be_loop_end(e, &loop);
@@ -113,7 +128,8 @@ static void quantise_image(const struct conv *v, LLVMValueRef from)
         e->b, LLVMBuildNSWMul(e->b, plane.index, be_i64(e, d[1].in), ""),
         line.index, "");
     LLVMValueRef at = be_at_times(e, e->i8, to, plane.index, v->far[0]);
-    quantise_line(v, be_at_times(e, e->f32, from, number, pitch),
+    quantise_line(v,
+                  be_at_times(e, be_type(e, v->from), from, number, pitch),
                   be_at_times(e, e->i8, at, line.index, v->far[1]));
     be_loop_end(e, &line);
     be_loop_end(e, &plane);
@@ -181,8 +197,8 @@ static void store(const struct conv *v, const struct be_dot_strip *s,
         LLVMValueRef to = LLVMBuildNSWAdd(e->b, at, channel, "");
         LLVMValueRef sum = be_epilogue_apply(e, &v->epilogue, y[i], to,
                                              channel, s->lanes, n);
-        be_store_part(e, e->f32, sum, be_at(e, e->f32, v->y, to), s->lanes,
-                      n);
+        LLVMTypeRef type = be_type(e, v->to);
+        be_store_part(e, type, sum, be_at(e, type, v->y, to), s->lanes, n);
     }
 }
 
@@ -266,24 +282,32 @@ void be_conv_int8(struct be_kernel *k)
     init(&v, e, k->op);
     struct be_dot dot = product_of(&v);
     be_dot_init(e, &dot, k->op);
+    const bool in_place = is_in_place(&v);
     v.image = k->work;
-    be_fill(e, IR_U8,
-            LLVMConstInt(e->i8, (uint64_t)ir_attr_int(k->op, "input_zero"),
-                         0),
-            v.image, places(&v) * v.w.channels + past);
+    if (!in_place)
+        be_fill(e, IR_U8,
+                LLVMConstInt(e->i8,
+                             (uint64_t)ir_attr_int(k->op, "input_zero"), 0),
+                v.image, places(&v) * v.w.channels + past);
     be_loop_begin(e, &row, be_i64(e, 0), k->n_rows, 1);
-    LLVMValueRef y = be_at_times(e, e->f32, k->y[0], row.index, n);
+    LLVMValueRef y =
+        be_at_times(e, be_type(e, v.to), k->y[0], row.index, n);
+    LLVMValueRef x = be_at_times(e, be_type(e, v.from), k->x[0].base,
+                                 row.index, k->x[0].stride);
     v.epilogue = epilogue;
     be_epilogue_skip(e, &v.epilogue, row.index);
-    quantise_image(&v, be_at_times(e, e->f32, k->x[0].base, row.index,
-                                   k->x[0].stride));
-    v.y = is_turned(&v) ? be_offset(e, k->work, be_i64(e, image_bytes(&v)))
-                        : y;
+    if (in_place)
+        v.image = x;
+    else
+        quantise_image(&v, x);
+    v.y = !is_turned(&v) ? y
+          : be_offset(e, k->work,
+                      be_i64(e, in_place ? 0 : image_bytes(&v)));
     be_loop_begin(e, &group, be_i64(e, 0), be_i64(e, v.groups), 1);
     be_dot_columns(&dot, group.index, be_dot_vectors(e, false), emit_places,
                    &v);
     be_loop_end(e, &group);
     if (is_turned(&v))
-        be_turn(e, IR_F32, v.y, v.all, y, n / v.all, v.all, n / v.all);
+        be_turn(e, v.to, v.y, v.all, y, n / v.all, v.all, n / v.all);
     be_loop_end(e, &row);
 }

@@ -99,12 +99,14 @@ static LLVMValueRef starts(struct be_emitter *e, const struct be_dot *d,
                            const int8_t *w, int64_t zero, const char *symbol)
 {
     const int64_t n = d->groups * d->columns;
+    const struct ir_tensor *t = ir_attr_tensor(d->op, "start");
+    const int32_t *given = t ? t->data : NULL;
     int32_t *start = ir_alloc_array(&e->arena, (size_t)n, sizeof(*start));
     for (int64_t c = 0; c < n; c++) {
         int64_t sum = 0;
         for (int64_t i = 0; i < d->runs * d->length; i++)
             sum += w[c * d->column_step + d->order[i] * d->term_step];
-        start[c] = (int32_t)(-zero * sum);
+        start[c] = (int32_t)(-zero * sum + (given ? given[c] : 0));
     }
     return be_bytes(e, symbol, start, (size_t)n * sizeof(*start), 4);
 }
@@ -144,10 +146,24 @@ static LLVMValueRef run_skips(const struct be_dot *d)
 
 /* -------------------------------------------------------------- quantising */
 
+/* Of an operand of u8. */
+static void copy_numbers(struct be_emitter *e, LLVMValueRef from,
+                         LLVMValueRef to, int64_t n, int64_t to_step)
+{
+    if (to_step == 1)
+        be_copy(e, IR_U8, from, to, n);
+    else
+        be_turn(e, IR_U8, from, 1, to, to_step, n, 1);
+}
+
 void be_dot_quantise(struct be_emitter *e, const struct ir_op *op,
                      LLVMValueRef from, LLVMValueRef to, int64_t n,
                      int64_t to_step)
 {
+    if (op->operand[0]->type.dtype == IR_U8) {
+        copy_numbers(e, from, to, n, to_step);
+        return;
+    }
     const struct ir_step steps[] = {
         {.kind = IR_STEP_OPERAND},
         {IR_STEP_NUMBER, 0, ir_find_attr(op, "input_scale")->f},

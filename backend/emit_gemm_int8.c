@@ -1,11 +1,13 @@
 /* emit_gemm_int8.c: the op `gemm` with weights of i8: its rows are first made
- * whole numbers, in the room that it works in, and then multiplied. */
+ * whole numbers, in the room that it works in, unless they are, and then
+ * multiplied. */
 #include "backend/llvm.h"
 
 struct product {
     struct be_kernel *k;
     LLVMValueRef x, y; /* of the first row: numbers; the result */
     LLVMValueRef n_rows;
+    enum ir_dtype to;
     int64_t pitch, columns; /* bytes from row to row; numbers of a result */
     const struct be_epilogue *epilogue;
 };
@@ -22,9 +24,18 @@ static int64_t rows_of(const struct ir_op *op)
            ir_attr_tensor(op, "weights")->type.dim[0];
 }
 
+/* Whether rows are multiplied where they are: numbers already, whose last four
+ * are there. */
+static bool is_in_place(const struct ir_op *op)
+{
+    return op->operand[0]->type.dtype == IR_U8 &&
+           ir_attr_tensor(op, "weights")->type.dim[0] % 4 == 0;
+}
+
 int64_t be_gemm_work(const struct ir_op *op, int64_t rows)
 {
-    return ir_is_int8(op) ? rows * rows_of(op) * pitch_of(op) : 0;
+    return ir_is_int8(op) && !is_in_place(op)
+               ? rows * rows_of(op) * pitch_of(op) : 0;
 }
 
 static void emit_tile(const struct product *p, const struct be_dot *d,
@@ -48,8 +59,8 @@ static void emit_tile(const struct product *p, const struct be_dot *d,
         at = LLVMBuildNSWAdd(e->b, at, column, "");
         y[i] = be_epilogue_apply(e, p->epilogue, y[i], at, column, s->lanes,
                                  n);
-        be_store_part(e, e->f32, y[i], be_at(e, e->f32, p->y, at), s->lanes,
-                      n);
+        LLVMTypeRef to = be_type(e, p->to);
+        be_store_part(e, to, y[i], be_at(e, to, p->y, at), s->lanes, n);
     }
 }
 
@@ -85,9 +96,10 @@ static void quantise_rows(const struct product *p, LLVMValueRef x,
 {
     const struct ir_op *op = p->k->op;
     struct be_emitter *e = p->k->e;
+    LLVMTypeRef from = be_type(e, op->operand[0]->type.dtype);
     struct be_loop loop;
     be_loop_begin(e, &loop, be_i64(e, 0), p->n_rows, 1);
-    be_dot_quantise(e, op, be_at_times(e, e->f32, x, loop.index, x_stride),
+    be_dot_quantise(e, op, be_at_times(e, from, x, loop.index, x_stride),
                     be_at_times(e, e->i8, p->x, loop.index, p->pitch),
                     ir_attr_tensor(op, "weights")->type.dim[0], 1);
     be_loop_end(e, &loop);
@@ -99,7 +111,12 @@ static void emit_product(struct product *p, const struct be_dot *d,
     struct be_emitter *e = d->e;
     const bool one = LLVMIsAConstantInt(p->n_rows) &&
                      LLVMConstIntGetSExtValue(p->n_rows) == 1;
-    quantise_rows(p, x, x_stride);
+    if (is_in_place(p->k->op)) {
+        p->x = x;
+        p->pitch = x_stride;
+    } else {
+        quantise_rows(p, x, x_stride);
+    }
     be_dot_columns(d, be_i64(e, 0), be_dot_vectors(e, one), emit_rows, p);
 }
 
@@ -121,7 +138,8 @@ void be_gemm_int8(struct be_kernel *k)
     struct be_epilogue epilogue = be_epilogue_of(k);
     struct product p = {.k = k, .x = k->work, .y = k->y[0],
                         .pitch = pitch_of(k->op), .columns = columns,
-                        .epilogue = &epilogue};
+                        .epilogue = &epilogue,
+                        .to = k->op->result[0].type.dtype};
     if (epilogue.flat && (rows == 1 || k->x[0].stride == rows * depth)) {
         p.n_rows = LLVMIsAConstantInt(k->n_rows)
                        ? be_i64(e, rows)
@@ -135,12 +153,13 @@ void be_gemm_int8(struct be_kernel *k)
     struct be_loop loop;
     be_loop_begin(e, &loop, be_i64(e, 0), k->n_rows, 1);
     p.n_rows = be_i64(e, rows);
-    p.y = be_at_times(e, e->f32, k->y[0], loop.index, rows * columns);
+    p.y = be_at_times(e, be_type(e, p.to), k->y[0], loop.index,
+                      rows * columns);
     epilogue = all;
     be_epilogue_skip(e, &epilogue, loop.index);
     emit_product(&p, &d,
-                 be_at_times(e, e->f32, k->x[0].base, loop.index,
-                             k->x[0].stride),
+                 be_at_times(e, be_type(e, k->op->operand[0]->type.dtype),
+                             k->x[0].base, loop.index, k->x[0].stride),
                  depth);
     be_loop_end(e, &loop);
 }

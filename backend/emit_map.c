@@ -37,11 +37,13 @@ static void flat_loop(struct map *s, LLVMValueRef from, LLVMValueRef to,
     struct be_emitter *e = s->e;
     struct be_loop loop;
     LLVMValueRef x[max_operands];
-    LLVMTypeRef in = be_type(e, s->in);
     be_loop_begin(e, &loop, from, to, lanes);
-    for (int i = 0; i < s->op->n_operands; i++)
-        x[i] = be_load(e, be_vector(in, lanes),
-                       be_at(e, in, s->x[i].base, loop.index));
+    for (int i = 0; i < s->op->n_operands; i++) {
+        LLVMTypeRef type = be_type(e, s->x[i].dtype);
+        x[i] = be_load(e, be_vector(type, lanes),
+                       be_at(e, type, s->x[i].base, loop.index));
+        x[i] = be_convert(e, x[i], s->x[i].dtype, s->in);
+    }
     LLVMValueRef y =
         be_program(e, s->steps, s->n_steps, s->in, lanes, x);
     store_lanes(s, y, loop.index, lanes);
@@ -84,6 +86,7 @@ static void column_loop(struct map *s, LLVMValueRef row, LLVMValueRef from,
         LLVMValueRef v =
             be_load(e, one ? type : be_vector(type, lanes), at);
         v = be_convert(e, v, view.dtype, s->op->operand[i]->type.dtype);
+        v = be_convert(e, v, s->op->operand[i]->type.dtype, s->in);
         x[i] = one && lanes > 1 ? be_splat(e, v, lanes) : v;
     }
     LLVMValueRef y = be_program(e, s->steps, s->n_steps, s->in, lanes, x);
@@ -130,7 +133,7 @@ static void init(struct map *s, struct be_emitter *e, const struct ir_op *op)
 {
     struct ir_diag diag;
     *s = (struct map){.e = e, .op = op,
-                      .in = op->operand[0]->type.dtype,
+                      .in = ir_compute_dtype(op),
                       .out = op->result[0].type.dtype,
                       .n = ir_type_volume(&op->result[0].type)};
     ir_diag_init(&diag);
@@ -147,9 +150,8 @@ static void init(struct map *s, struct be_emitter *e, const struct ir_op *op)
 static bool is_flat(const struct map *s, int i)
 {
     const struct ir_op *from = s->op->operand[i]->op;
-    return s->volume[i] == s->n && s->x[i].dtype == s->in &&
-           from->kind != IR_OP_input && from->kind != IR_OP_constant &&
-           from->kind != IR_OP_view;
+    return s->volume[i] == s->n && from->kind != IR_OP_input &&
+           from->kind != IR_OP_constant && from->kind != IR_OP_view;
 }
 
 static void lower(struct map *s)

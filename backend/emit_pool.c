@@ -76,8 +76,10 @@ static LLVMValueRef take_in(const struct pool *p, LLVMValueRef so_far,
     struct be_emitter *e = p->e;
     if (!p->max)
         return LLVMBuildFAdd(e->b, so_far, v, "");
-    return LLVMBuildSelect(
-        e->b, LLVMBuildFCmp(e->b, LLVMRealOGT, v, so_far, ""), v, so_far, "");
+    LLVMValueRef more =
+        p->dtype == IR_U8 ? LLVMBuildICmp(e->b, LLVMIntUGT, v, so_far, "")
+                          : LLVMBuildFCmp(e->b, LLVMRealOGT, v, so_far, "");
+    return LLVMBuildSelect(e->b, more, v, so_far, "");
 }
 
 static LLVMValueRef load(const struct pool *p, LLVMValueRef at)
@@ -132,7 +134,7 @@ static LLVMValueRef in_loops(const struct pool *p, const struct taps *taps)
         first = be_at_times(e, p->type, first, taps[i].from,
                             p->w.dim[i].dilation * p->far[i]);
     }
-    /* A window without any: -infinity, as the interpreter has it. */
+    /* A window without any: -infinity, as the interpreter has it, or 0. */
     LLVMValueRef so_far = LLVMConstNull(vector);
     if (p->max) {
         LLVMBasicBlockRef here = LLVMGetInsertBlock(e->b);
@@ -140,7 +142,9 @@ static LLVMValueRef in_loops(const struct pool *p, const struct taps *taps)
         LLVMBuildCondBr(e->b, any, read, go);
         LLVMPositionBuilderAtEnd(e->b, read);
         LLVMValueRef values[] = {
-            be_splat(e, be_real(e, p->dtype, -1.0 / 0.0), p->lanes),
+            p->dtype == IR_U8
+                ? so_far
+                : be_splat(e, be_real(e, p->dtype, -1.0 / 0.0), p->lanes),
             load(p, first)};
         LLVMBuildBr(e->b, go);
         LLVMPositionBuilderAtEnd(e->b, go);

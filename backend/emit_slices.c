@@ -339,9 +339,11 @@ static void map_lanes(const struct map *m, const struct dims *dims,
                       LLVMValueRef index, int lanes, int n)
 {
     struct be_emitter *e = m->k->e;
-    LLVMTypeRef in = be_type(e, m->in), out = be_type(e, m->out);
+    LLVMTypeRef out = be_type(e, m->out);
     LLVMValueRef x[BE_KERNEL_OPERANDS];
     for (int o = 0; o < m->k->op->n_operands; o++) {
+        const enum ir_dtype of = m->k->op->operand[o]->type.dtype;
+        LLVMTypeRef in = be_type(e, of);
         const int64_t stride = dims->stride[dims->n - 1][o];
         if (stride == 0)
             x[o] = be_load_splat(e, in, m->x[o], 0, lanes);
@@ -349,6 +351,7 @@ static void map_lanes(const struct map *m, const struct dims *dims,
             x[o] = be_load_part(e, in,
                                 be_at_times(e, in, m->x[o], index, stride),
                                 lanes, n);
+        x[o] = be_convert(e, x[o], of, m->in);
     }
     LLVMValueRef v = be_program(e, m->steps, m->n_steps, m->in, lanes, x);
     be_store_part(e, out, be_convert(e, v, m->in, m->out),
@@ -380,7 +383,7 @@ static void map_body(struct be_kernel *k)
     struct be_emitter *e = k->e;
     const struct dims dims = dims_of(k->op);
     const int64_t n = ir_type_volume(&k->op->result[0].type);
-    struct map m = {.k = k, .in = k->op->operand[0]->type.dtype,
+    struct map m = {.k = k, .in = ir_compute_dtype(k->op),
                     .out = k->op->result[0].type.dtype};
     struct be_loop row, loop[IR_MAX_RANK];
     struct ir_diag diag;
@@ -388,17 +391,19 @@ static void map_body(struct be_kernel *k)
     m.n_steps = ir_program_parse(ir_attr_string(k->op, "program"), k->op,
                                  m.steps, &diag);
     ir_diag_release(&diag);
-    LLVMTypeRef in = be_type(e, m.in), out = be_type(e, m.out);
+    LLVMTypeRef in[BE_KERNEL_OPERANDS], out = be_type(e, m.out);
     be_loop_begin(e, &row, be_i64(e, 0), k->n_rows, 1);
     for (int o = 0; o < k->op->n_operands; o++)
-        m.x[o] = be_at_times(e, in, k->x[o].base, row.index, k->x[o].stride);
+        in[o] = be_type(e, k->op->operand[o]->type.dtype);
+    for (int o = 0; o < k->op->n_operands; o++)
+        m.x[o] = be_at_times(e, in[o], k->x[o].base, row.index, k->x[o].stride);
     m.y = be_at_times(e, out, k->y[0], row.index, n);
     int64_t dense = n;
     for (int i = 0; i + 1 < dims.n; i++) {
         dense /= dims.size[i];
         be_loop_begin(e, &loop[i], be_i64(e, 0), be_i64(e, dims.size[i]), 1);
         for (int o = 0; o < k->op->n_operands; o++)
-            m.x[o] = be_at_times(e, in, m.x[o], loop[i].index,
+            m.x[o] = be_at_times(e, in[o], m.x[o], loop[i].index,
                                  dims.stride[i][o]);
         m.y = be_at_times(e, out, m.y, loop[i].index, dense);
     }

@@ -600,7 +600,8 @@ LLVMValueRef be_load_splat(struct be_emitter *e, LLVMTypeRef type,
 
 struct be_epilogue be_epilogue_of(const struct be_kernel *k)
 {
-    struct be_epilogue ep = {.dtype = k->op->operand[0]->type.dtype,
+    struct be_epilogue ep = {.dtype = ir_compute_dtype(k->op),
+                             .to = k->op->result[0].type.dtype,
                              .flat = true};
     const struct ir_attr *program = ir_find_attr(k->op, "epilogue");
     const int64_t all = ir_type_volume(&k->op->result[0].type);
@@ -613,6 +614,7 @@ struct be_epilogue be_epilogue_of(const struct be_kernel *k)
     for (int i = 1; i < k->op->n_operands; i++) {
         const int64_t n = ir_type_volume(&k->op->operand[i]->type);
         ep.x[i] = k->x[i];
+        ep.of[i] = k->op->operand[i]->type.dtype;
         ep.kind[i] = n == 1 ? BE_SINGLE : n == all ? BE_EACH : BE_COLUMN;
         if (k->x[i].stride != (ep.kind[i] == BE_EACH ? all : 0))
             ep.flat = false;
@@ -623,11 +625,11 @@ struct be_epilogue be_epilogue_of(const struct be_kernel *k)
 void be_epilogue_skip(struct be_emitter *e, struct be_epilogue *epilogue,
                       LLVMValueRef row)
 {
-    LLVMTypeRef type = be_type(e, epilogue->dtype);
     for (int i = 0; i < BE_KERNEL_OPERANDS; i++)
         if (epilogue->x[i].base)
-            epilogue->x[i].base = be_at_times(e, type, epilogue->x[i].base,
-                                              row, epilogue->x[i].stride);
+            epilogue->x[i].base =
+                be_at_times(e, be_type(e, epilogue->of[i]),
+                            epilogue->x[i].base, row, epilogue->x[i].stride);
 }
 
 LLVMValueRef be_epilogue_apply(struct be_emitter *e,
@@ -635,12 +637,12 @@ LLVMValueRef be_epilogue_apply(struct be_emitter *e,
                                LLVMValueRef v, LLVMValueRef at,
                                LLVMValueRef column, int lanes, int n)
 {
-    LLVMTypeRef type = be_type(e, epilogue->dtype);
     LLVMValueRef x[BE_KERNEL_OPERANDS] = {v};
     if (epilogue->n == 0)
-        return v;
+        return be_convert(e, v, epilogue->dtype, epilogue->to);
     for (int i = 1; i < BE_KERNEL_OPERANDS && epilogue->x[i].base; i++) {
         LLVMValueRef base = epilogue->x[i].base;
+        LLVMTypeRef type = be_type(e, epilogue->of[i]);
         if (epilogue->kind[i] == BE_SINGLE)
             x[i] = be_load_splat(e, type, base, 0, lanes);
         else
@@ -649,7 +651,8 @@ LLVMValueRef be_epilogue_apply(struct be_emitter *e,
                 be_at(e, type, base,
                       epilogue->kind[i] == BE_EACH ? at : column),
                 lanes, n);
+        x[i] = be_convert(e, x[i], epilogue->of[i], epilogue->dtype);
     }
-    return be_program(e, epilogue->steps, epilogue->n, epilogue->dtype, lanes,
-                      x);
+    v = be_program(e, epilogue->steps, epilogue->n, epilogue->dtype, lanes, x);
+    return be_convert(e, v, epilogue->dtype, epilogue->to);
 }

@@ -213,7 +213,7 @@ LLVMValueRef be_view_at(struct be_emitter *e, const struct be_view *view,
                         LLVMValueRef row, LLVMValueRef column);
 /* The buffer of a value: `out` when it is the output, else in workspace. */
 LLVMValueRef be_buffer(struct be_emitter *e, const struct ir_value *value);
-/* v, which is f32 or f64, as `to`. */
+/* v as `to`: f32 or f64, or between one of these and i32 or u8. */
 LLVMValueRef be_convert(struct be_emitter *e, LLVMValueRef v,
                         enum ir_dtype from, enum ir_dtype to);
 
@@ -334,7 +334,8 @@ LLVMValueRef be_multiply_add(struct be_emitter *e, enum ir_dtype dtype,
  * are the operands after the first. */
 struct be_epilogue {
     int n; /* steps; 0: nothing */
-    enum ir_dtype dtype;
+    enum ir_dtype dtype, to; /* that steps are in; the result's */
+    enum ir_dtype of[BE_KERNEL_OPERANDS]; /* that of x1.. */
     struct ir_step steps[IR_MAX_STEPS];
     /* Of x1..: all of the result's elements, one a column, or one. */
     enum { BE_EACH, BE_COLUMN, BE_SINGLE } kind[BE_KERNEL_OPERANDS];
@@ -345,8 +346,8 @@ struct be_epilogue be_epilogue_of(const struct be_kernel *k);
 /* From now on elements are counted from the start of row `row` on. */
 void be_epilogue_skip(struct be_emitter *e, struct be_epilogue *epilogue,
                       LLVMValueRef row);
-/* Of `lanes` elements of the result, n of which count: the first is number `at`
- * and in column `column`. */
+/* Of `lanes` elements of the result, n of which count, as the result has them:
+ * the first is number `at` and in column `column`. */
 LLVMValueRef be_epilogue_apply(struct be_emitter *e,
                                const struct be_epilogue *epilogue,
                                LLVMValueRef v, LLVMValueRef at,
@@ -401,7 +402,7 @@ struct be_dot_tile {
 /* Emits the tables. All but what it fills in is set. */
 void be_dot_init(struct be_emitter *e, struct be_dot *dot,
                  const struct ir_op *op);
-/* n numbers of f32 at `from` as the op's whole numbers, a byte each, at `to`,
+/* n numbers of f32, or u8, at `from` as the op's whole numbers, a byte each, at `to`,
  * `to_step` bytes apart. */
 void be_dot_quantise(struct be_emitter *e, const struct ir_op *op,
                      LLVMValueRef from, LLVMValueRef to, int64_t n,

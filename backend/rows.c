@@ -82,6 +82,20 @@ LLVMValueRef be_view_at(struct be_emitter *e, const struct be_view *view,
     return be_at(e, type, view->base, LLVMBuildAdd(e->b, r, c, ""));
 }
 
+/* As ir_to_u8() says: a NaN is not above 0. */
+static LLVMValueRef to_u8(struct be_emitter *e, LLVMValueRef v,
+                          enum ir_dtype from, int lanes)
+{
+    static const struct ir_step steps[] = {
+        {.kind = IR_STEP_OPERAND}, {IR_STEP_NUMBER, 0, 0},
+        {.kind = IR_STEP_MAX}, {IR_STEP_NUMBER, 0, 255},
+        {.kind = IR_STEP_MIN}, {.kind = IR_STEP_RINT}};
+    const int n_steps = (int)(sizeof(steps) / sizeof(steps[0]));
+    v = be_program(e, steps, n_steps, from, lanes, &v);
+    v = LLVMBuildFPToSI(e->b, v, be_vector(e->i32, lanes), "");
+    return LLVMBuildTrunc(e->b, v, be_vector(e->i8, lanes), "");
+}
+
 LLVMValueRef be_convert(struct be_emitter *e, LLVMValueRef v,
                         enum ir_dtype from, enum ir_dtype to)
 {
@@ -89,8 +103,16 @@ LLVMValueRef be_convert(struct be_emitter *e, LLVMValueRef v,
         return v;
     LLVMTypeRef type = be_type(e, to);
     LLVMTypeRef source = LLVMTypeOf(v);
+    int lanes = 1;
     if (LLVMGetTypeKind(source) == LLVMVectorTypeKind)
-        type = be_vector(type, (int)LLVMGetVectorSize(source));
+        lanes = (int)LLVMGetVectorSize(source);
+    type = be_vector(type, lanes);
+    if (from == IR_U8 && (to == IR_F32 || to == IR_F64)) {
+        v = LLVMBuildZExt(e->b, v, be_vector(e->i32, lanes), "");
+        return LLVMBuildSIToFP(e->b, v, type, "");
+    }
+    if (to == IR_U8 && (from == IR_F32 || from == IR_F64))
+        return to_u8(e, v, from, lanes);
     if (from == IR_F32 && to == IR_F64)
         return LLVMBuildFPExt(e->b, v, type, "");
     if (from == IR_F64 && to == IR_F32)

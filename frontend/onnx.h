@@ -124,6 +124,34 @@ struct fe_onnx_value {
     const struct fe_onnx_tensor *labels;
     struct ir_value *index;
     bool is_probability; /* the scores of a classifier */
+    struct fe_onnx_linear *linear; /* see fe_onnx_linear_of() */
+};
+
+struct fe_onnx_sum;
+
+/* What is known of reals that whole numbers stand for; onnx_integer.c. */
+struct fe_onnx_linear {
+    /* What this is said of: not of a copy that became something else. */
+    const struct ir_value *rows;
+    const struct fe_onnx_tensor *constant;
+    /* (byte - zero) * scale; or NULL, */
+    struct ir_value *bytes;
+    int64_t zero;
+    float scale;
+    /* (whole - zeros) * scales, the latter (zeros: NULL for none) one number or
+     * one for each place along an axis; or NULL, */
+    const struct fe_onnx_tensor *whole, *scales, *zeros;
+    int axis;
+    /* a sum of products, or of these what is above 0; or NULL. */
+    const struct fe_onnx_sum *sum;
+    bool is_relu;
+};
+/* Sums of products of whole numbers, as gemm and conv have them: the byte that 0
+ * is; what sums start at, or NULL; a scale for each column. */
+struct fe_onnx_whole {
+    int64_t zero;
+    const double *start;
+    const float *scale;
 };
 
 /* Which rows a library computes: docs/formats.md. */
@@ -427,10 +455,11 @@ const char *fe_onnx_activation(struct fe_onnx *g, const char *name,
 /* -------------------------------------------------------- onnx_matmul.c -- */
 
 /* x, as rows of k elements, times weights[k][n], plus bias[n] or NULL: a value
- * [rows][n], or [n] of one row. */
+ * [rows][n], or [n] of one row. With `whole` x is of bytes. */
 struct ir_value *fe_onnx_gemm_op(struct fe_onnx *g, struct ir_value *x,
                                  int64_t k, int64_t n, const double *weights,
-                                 const double *bias);
+                                 const double *bias,
+                                 const struct fe_onnx_whole *whole);
 /* x times w as numpy's matmul has it. */
 bool fe_onnx_multiply(struct fe_onnx *g, const struct fe_onnx_value *x,
                       const struct fe_onnx_value *w, struct fe_onnx_value *y);
@@ -473,10 +502,42 @@ bool fe_onnx_each_item(struct fe_onnx *g, const struct fe_onnx_value *x,
 
 /* ---------------------------------------------------------- onnx_conv.c -- */
 
-/* A convolution of x by the node's attributes; bias may be NULL. */
+/* A convolution of x by the node's attributes; bias may be NULL. With `whole`,
+ * or NULL, x is of bytes. */
 bool fe_onnx_convolve(struct fe_onnx *g, const struct fe_onnx_value *x,
                       const struct fe_onnx_tensor *weights,
-                      const double *bias, struct fe_onnx_value *y);
+                      const double *bias, const struct fe_onnx_whole *whole,
+                      struct fe_onnx_value *y);
+
+/* ------------------------------------------------------- onnx_integer.c -- */
+
+/* Writes the attributes of gemm and conv that say so, of n columns: how many. */
+int fe_onnx_whole_attrs(struct fe_onnx *g, const struct fe_onnx_whole *whole,
+                        int64_t n, struct ir_attr *attrs);
+/* NULL when nothing is known. */
+const struct fe_onnx_linear *fe_onnx_linear_of(const struct fe_onnx_value *v);
+/* These build the node with whole numbers of 8 bits, and *done says whether they
+ * could: if not, it is to be built of reals. False with a message. */
+bool fe_onnx_quantize_bytes(struct fe_onnx *g, bool *done);
+bool fe_onnx_dequantize_bytes(struct fe_onnx *g, bool *done);
+/* A product of inputs 0 and 1, plus input 2 if there is one: a Conv's, or a
+ * MatMul's, whose weights are [N][K] if by_row says so. */
+bool fe_onnx_sum_linear(struct fe_onnx *g, bool is_conv, bool by_row,
+                        bool *done);
+/* Where the inputs of a product of whole numbers are; a scale of 0: none. */
+struct fe_onnx_places {
+    size_t x, x_zero, w, w_zero, x_scale, w_scale, y_scale, y_zero, bias;
+};
+bool fe_onnx_sum_scaled(struct fe_onnx *g, const struct fe_onnx_places *at,
+                        bool is_conv, bool by_row, bool *done);
+/* Gives output 0: bytes as whole numbers of a type of 8 bits. */
+bool fe_onnx_give_bytes(struct fe_onnx *g, int type, struct ir_value *bytes,
+                        const struct fe_onnx_shape *shape);
+/* After output 0 was given: what is known of it, as it is the input's Relu, or
+ * dequantised from a constant, which may become one itself. */
+bool fe_onnx_know_relu(struct fe_onnx *g);
+bool fe_onnx_know_constant(struct fe_onnx *g, int axis);
+void fe_onnx_keep_linear(struct fe_onnx_value *value);
 
 /* ------------------------------------- onnx_tree.c, onnx_tree_{v3,v5}.c -- */
 

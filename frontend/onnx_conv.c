@@ -15,7 +15,8 @@ struct conv {
     bool spreads; /* some of spread is not 1 */
     const struct fe_onnx_tensor *weights; /* [M][C / groups][k1].. */
     const double *bias;                   /* [M], or NULL */
-    struct ir_attr attrs[7]; /* of the op, the same for each item */
+    const struct fe_onnx_whole *whole;    /* or NULL */
+    struct ir_attr attrs[10]; /* of the op, the same for each item */
     int n_attrs;
 };
 
@@ -24,8 +25,13 @@ static void set_attrs(struct fe_onnx *g, enum ir_dtype dtype, struct conv *c)
     const struct fe_onnx_window *w = &c->window;
     const struct fe_onnx_tensor *t = c->weights;
     struct ir_attr *to = c->attrs;
+    if (c->whole)
+        dtype = IR_F32;
     *to++ = ir_tensor_attr(
-        "weights", fe_onnx_tensor(g, dtype, t->rank, t->dim, t->real));
+        "weights", fe_onnx_tensor(g, c->whole ? IR_I8 : dtype, t->rank,
+                                  t->dim, t->real));
+    if (c->whole)
+        to += fe_onnx_whole_attrs(g, c->whole, t->dim[0], to);
     *to++ = fe_onnx_list(g, "strides", w->n, w->stride);
     *to++ = fe_onnx_list(g, "pads", 2 * w->n, w->pad);
     *to++ = fe_onnx_list(g, "dilations", w->n, w->dilation);
@@ -108,13 +114,15 @@ static bool start_conv(struct fe_onnx *g, const struct fe_onnx_value *x,
 
 bool fe_onnx_convolve(struct fe_onnx *g, const struct fe_onnx_value *x,
                       const struct fe_onnx_tensor *weights,
-                      const double *bias, struct fe_onnx_value *y)
+                      const double *bias, const struct fe_onnx_whole *whole,
+                      struct fe_onnx_value *y)
 {
     struct conv c;
     if (!start_conv(g, x, weights, false, &c))
         return false;
     fe_onnx_auto_pad(&c.window, x->dim + 2);
     c.bias = bias;
+    c.whole = whole;
     return build_conv(g, x, &c, y);
 }
 
@@ -124,13 +132,16 @@ bool fe_onnx_conv(struct fe_onnx *g)
     const struct fe_onnx_tensor *w = x ? fe_onnx_constant_input(g, 1) : NULL;
     const double *bias;
     struct fe_onnx_value y;
+    bool done = false;
+    if (w && (!fe_onnx_sum_linear(g, true, false, &done) || done))
+        return done && g->diag->n_messages == g->n_messages;
     if (!w || !read_bias(g, 2, w->rank ? w->dim[0] : 1, &bias))
         return false;
     if (w->type != x->type)
         return fe_onnx_error(g, "weights of type %s for %s",
                              fe_onnx_type_name(w->type),
                              fe_onnx_type_name(x->type));
-    return fe_onnx_convolve(g, x, w, bias, &y) && fe_onnx_give(g, 0, &y);
+    return fe_onnx_convolve(g, x, w, bias, NULL, &y) && fe_onnx_give(g, 0, &y);
 }
 
 /* ----------------------------------------------------------- transposed -- */

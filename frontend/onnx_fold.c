@@ -67,6 +67,7 @@ static bool make_constant(struct fe_onnx *g, struct fe_onnx_value *value)
         value->labels ? fe_onnx_numbers(g, value) : value->rows;
     value->constant = rows ? evaluate(g, value, rows) : NULL;
     value->rows = value->index = NULL;
+    fe_onnx_keep_linear(value);
     value->labels = NULL;
     value->is_probability = false;
     return value->constant != NULL;

@@ -120,9 +120,11 @@ bool fe_onnx_unary(struct fe_onnx *g)
     size_t i = 0;
     while (strcmp(unaries[i].name, g->node->op_type) != 0)
         i++;
-    return give_unary(g, with_numbers(
+    const bool given = give_unary(g, with_numbers(
         g, unaries[i].program, fe_onnx_float(g, "alpha", unaries[i].alpha),
         fe_onnx_float(g, "beta", unaries[i].beta)), unaries[i].to_bool);
+    return given && (strcmp(unaries[i].name, "Relu") != 0 ||
+                     fe_onnx_know_relu(g));
 }
 
 /* Those whose attributes have other names. */

@@ -7,7 +7,8 @@
 
 struct ir_value *fe_onnx_gemm_op(struct fe_onnx *g, struct ir_value *x,
                                  int64_t k, int64_t n, const double *weights,
-                                 const double *bias)
+                                 const double *bias,
+                                 const struct fe_onnx_whole *whole)
 {
     const int64_t dim[] = {k, n};
     if (!x || !fe_onnx_take_elements(g, k * n))
@@ -18,14 +19,18 @@ struct ir_value *fe_onnx_gemm_op(struct fe_onnx *g, struct ir_value *x,
                  : fe_onnx_shaped(g, x, 1, &k);
     if (!x)
         return NULL;
-    const enum ir_dtype dtype = x->type.dtype;
-    struct ir_attr attrs[] = {
-        ir_tensor_attr("weights", fe_onnx_tensor(g, dtype, 2, dim, weights)),
-        ir_int("block", ir_gemm_block(n)), {0}};
+    const enum ir_dtype dtype = whole ? IR_F32 : x->type.dtype;
+    struct ir_attr attrs[6] = {
+        ir_tensor_attr("weights", fe_onnx_tensor(g, whole ? IR_I8 : dtype, 2,
+                                                 dim, weights)),
+        ir_int("block", ir_gemm_block(n))};
+    int n_attrs = 2;
     if (bias)
-        attrs[2] = ir_tensor_attr("bias",
-                                  fe_onnx_tensor(g, dtype, 1, &n, bias));
-    return fe_onnx_op(g, IR_OP_gemm, 1, &x, bias ? 3 : 2, attrs);
+        attrs[n_attrs++] = ir_tensor_attr(
+            "bias", fe_onnx_tensor(g, dtype, 1, &n, bias));
+    if (whole)
+        n_attrs += fe_onnx_whole_attrs(g, whole, n, attrs + n_attrs);
+    return fe_onnx_op(g, IR_OP_gemm, 1, &x, n_attrs, attrs);
 }
 
 static bool is_real_type(int type)
@@ -61,7 +66,7 @@ static bool by_constant(struct fe_onnx *g, const struct fe_onnx_value *x,
                                 .batch = x->batch, .ahead = x->ahead};
     memcpy(y->dim, shape.dim, sizeof y->dim);
     y->rows = fe_onnx_gemm_op(g, fe_onnx_numbers(g, x), k, n,
-                              w->constant->real, NULL);
+                              w->constant->real, NULL, NULL);
     return y->rows != NULL;
 }
 
@@ -173,8 +178,11 @@ bool fe_onnx_matmul(struct fe_onnx *g)
     const struct fe_onnx_value *a = fe_onnx_input(g, 0);
     const struct fe_onnx_value *b = a ? fe_onnx_input(g, 1) : NULL;
     struct fe_onnx_value y;
+    bool done = false;
     if (!b)
         return false;
+    if (!fe_onnx_sum_linear(g, false, false, &done) || done)
+        return done && g->diag->n_messages == g->n_messages;
     if (a->type != b->type || !is_real_type(a->type))
         return fe_onnx_error(g, "its inputs are of types %s and %s",
                              fe_onnx_type_name(a->type),
@@ -253,6 +261,11 @@ bool fe_onnx_gemm(struct fe_onnx *g)
     const double alpha = fe_onnx_float(g, "alpha", 1);
     const double beta = fe_onnx_float(g, "beta", 1);
     struct fe_onnx_value *c = NULL;
+    bool done = false;
+    if (alpha == 1 && beta == 1 && !fe_onnx_int(g, "transA", 0) &&
+        (!fe_onnx_sum_linear(g, false, fe_onnx_int(g, "transB", 0), &done) ||
+         done))
+        return done && g->diag->n_messages == g->n_messages;
     if (!read_matrix(g, 0, fe_onnx_int(g, "transA", 0), &a) ||
         !read_matrix(g, 1, fe_onnx_int(g, "transB", 0), &b))
         return false;
@@ -275,6 +288,6 @@ bool fe_onnx_gemm(struct fe_onnx *g)
            fe_onnx_give_shape(g, 0, a.type,
                               fe_onnx_gemm_op(g, fe_onnx_numbers(g, &a),
                                               a.dim[1], b.dim[1],
-                                              b.constant->real, bias),
+                                              b.constant->real, bias, NULL),
                               &shape);
 }

@@ -127,8 +127,11 @@ static bool read_linear(struct fe_onnx *g, const struct fe_onnx_value **x,
 bool fe_onnx_quantize(struct fe_onnx *g)
 {
     const struct fe_onnx_value *x, *scale, *zero;
+    bool done;
     if (!read_linear(g, &x, &scale, &zero))
         return false;
+    if (!fe_onnx_quantize_bytes(g, &done) || done)
+        return done && g->diag->n_messages == g->n_messages;
     const int64_t asked = fe_onnx_int(g, "output_dtype", 0);
     const int type = zero ? zero->type : asked ? (int)asked : FE_ONNX_UINT8;
     const struct fe_onnx_shape shape = fe_onnx_shape_of(x);
@@ -142,14 +145,19 @@ bool fe_onnx_quantize(struct fe_onnx *g)
 bool fe_onnx_dequantize(struct fe_onnx *g)
 {
     const struct fe_onnx_value *x, *scale, *zero;
-    if (!read_linear(g, &x, &scale, &zero))
+    bool done;
+    int axis;
+    if (!read_linear(g, &x, &scale, &zero) || !read_axis(g, x, &axis))
         return false;
+    if (!fe_onnx_dequantize_bytes(g, &done) || done)
+        return done && g->diag->n_messages == g->n_messages;
     const struct fe_onnx_shape shape = fe_onnx_shape_of(x);
     return fe_onnx_give_shape(
         g, 0, FE_ONNX_FLOAT,
         fe_onnx_map(g, "x0 x1 mul", IR_F32,
                     fe_onnx_convert(g, less_zero(g, x, zero), IR_F32),
-                    fe_onnx_spread(g, &shape, scale, IR_F32), NULL), &shape);
+                    fe_onnx_spread(g, &shape, scale, IR_F32), NULL), &shape) &&
+           fe_onnx_know_constant(g, axis);
 }
 
 /* To uint8, by the smallest and largest of all numbers and 0. */
@@ -181,12 +189,8 @@ bool fe_onnx_dynamic_quantize(struct fe_onnx *g)
 
 /* -------------------------------------------------------------- products -- */
 
-/* Where the inputs of a product of whole numbers are; a scale of 0: none. */
-struct places {
-    size_t x, x_zero, w, w_zero, x_scale, w_scale, y_scale, y_zero;
-};
-static const struct places plain = {0, 2, 1, 3, 0, 0, 0, 0};
-static const struct places scaled = {0, 2, 3, 5, 1, 4, 6, 7};
+static const struct fe_onnx_places plain = {0, 2, 1, 3, 0, 0, 0, 0, 0};
+static const struct fe_onnx_places scaled = {0, 2, 3, 5, 1, 4, 6, 7, 8};
 
 /* x less its zero point, as reals of f64. */
 static bool read_factor(struct fe_onnx *g, size_t i, size_t zero_at, int axis,
@@ -234,7 +238,7 @@ static struct fe_onnx_tensor *read_weights(struct fe_onnx *g, size_t i,
 /* Sums as numbers of y's scale: round(sum * (x_scale * w_scale / y_scale)) +
  * y_zero, with a scale of w for each place along an axis. */
 static bool give_requantized(struct fe_onnx *g, const struct fe_onnx_value *y,
-                             const struct places *at, int axis)
+                             const struct fe_onnx_places *at, int axis)
 {
     bool ok;
     const struct fe_onnx_shape shape = fe_onnx_shape_of(y);
@@ -260,7 +264,7 @@ static bool give_requantized(struct fe_onnx *g, const struct fe_onnx_value *y,
                               &shape);
 }
 
-static bool convolve(struct fe_onnx *g, const struct places *at,
+static bool convolve(struct fe_onnx *g, const struct fe_onnx_places *at,
                      struct fe_onnx_value *y)
 {
     struct fe_onnx_value x;
@@ -274,7 +278,7 @@ static bool convolve(struct fe_onnx *g, const struct places *at,
     if (b && (!b->whole || b->n != w->dim[0]))
         return fe_onnx_error(g, "the bias has %lld elements of type %s",
                              (long long)b->n, fe_onnx_type_name(b->type));
-    return fe_onnx_convolve(g, &x, w, b ? b->real : NULL, y);
+    return fe_onnx_convolve(g, &x, w, b ? b->real : NULL, NULL, y);
 }
 
 bool fe_onnx_conv_integer(struct fe_onnx *g)
@@ -289,11 +293,14 @@ bool fe_onnx_conv_integer(struct fe_onnx *g)
 bool fe_onnx_qlinear_conv(struct fe_onnx *g)
 {
     struct fe_onnx_value y;
+    bool done;
+    if (!fe_onnx_sum_scaled(g, &scaled, true, false, &done) || done)
+        return done && g->diag->n_messages == g->n_messages;
     return convolve(g, &scaled, &y) && give_requantized(g, &y, &scaled, 1);
 }
 
 /* Zero points of a: one for each of its rows; of b: one for each column. */
-static bool multiply(struct fe_onnx *g, const struct places *at,
+static bool multiply(struct fe_onnx *g, const struct fe_onnx_places *at,
                      struct fe_onnx_value *y)
 {
     struct fe_onnx_value a, b;
@@ -323,6 +330,9 @@ bool fe_onnx_matmul_integer(struct fe_onnx *g)
 bool fe_onnx_qlinear_matmul(struct fe_onnx *g)
 {
     struct fe_onnx_value y;
+    bool done;
+    if (!fe_onnx_sum_scaled(g, &scaled, false, false, &done) || done)
+        return done && g->diag->n_messages == g->n_messages;
     return multiply(g, &scaled, &y) &&
            give_requantized(g, &y, &scaled, y.rank - 1);
 }

@@ -226,7 +226,7 @@ static struct ir_value *gates_of(struct fe_onnx *g, const struct layer *l,
     for (int64_t i = 0; b && i < n; i++)
         bias[i] = b[i] + (l->reset_after && i >= 2 * l->hidden ? 0 : b[n + i]);
     return fe_onnx_gemm_op(g, l->x->rows, k, n, turned(g, w, n, k),
-                           b ? bias : NULL);
+                           b ? bias : NULL, NULL);
 }
 
 /* The states that direction d of item i starts with. */

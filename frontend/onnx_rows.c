@@ -128,6 +128,8 @@ const struct ir_tensor *fe_onnx_tensor(struct fe_onnx *g, enum ir_dtype dtype,
             ((double *)data)[i] = numbers[i];
         else if (dtype == IR_F32)
             ((float *)data)[i] = (float)numbers[i];
+        else if (dtype == IR_I8)
+            ((int8_t *)data)[i] = (int8_t)numbers[i];
         else
             ((int32_t *)data)[i] = (int32_t)numbers[i];
     t->data = data;

@@ -30,6 +30,7 @@ void ir_eval_set(struct ir_eval_context *c, const struct ir_value *to,
     switch (to->type.dtype) {
     case IR_F32: ((float *)data)[i] = (float)v; break;
     case IR_F64: ((double *)data)[i] = v; break;
+    case IR_U8: ((uint8_t *)data)[i] = ir_to_u8(v); break;
     default: ((int32_t *)data)[i] = (int32_t)v;
     }
 }
@@ -246,7 +247,7 @@ static void run_program(struct ir_eval_context *c, const struct ir_op *op,
             x[o] = ir_eval_get(c, op->operand[o],
                 operand_index(&result->type, &op->operand[o]->type, i));
         ir_eval_set(c, result, i,
-            ir_program_eval(steps, n, x, op->operand[0]->type.dtype));
+            ir_program_eval(steps, n, x, ir_compute_dtype(op)));
     }
 }
 

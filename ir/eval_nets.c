@@ -226,6 +226,23 @@ static bool is_int8(const struct ir_op *op)
     return ir_attr_tensor(op, "weights")->type.dtype == IR_I8;
 }
 
+/* Where an op puts what its epilogue, or the rounding to u8, then reads: the
+ * result itself where that is of the same dtype. To be freed if it is not. */
+static void *room_to_make(struct ir_eval_context *c, const struct ir_op *op)
+{
+    const struct ir_value *y = &op->result[0];
+    return y->type.dtype == IR_U8 ? room_for(ir_type_volume(&y->type))
+                                  : ir_eval_data(c, y);
+}
+
+static void finish(struct ir_eval_context *c, const struct ir_op *op,
+                   void *made)
+{
+    ir_eval_epilogue(c, op, made);
+    if (made != ir_eval_data(c, &op->result[0]))
+        free(made);
+}
+
 /* The whole number that stands for v, less the one that stands for 0. */
 static double quantise(float v, float scale, float zero)
 {
@@ -235,28 +252,33 @@ static double quantise(float v, float scale, float zero)
     return (double)(above < 255 ? above : 255) - (double)zero;
 }
 
-/* An op on f32 with weights of i8, by product(context, op, x, y), its loops for
- * f64: sums of so many whole numbers are exact there. Column i / each % n of
- * element i has its own scale and bias. */
-static void by_int8(void *context, const struct ir_op *op, const float *x,
+/* An op on f32 or u8 with weights of i8, by product(context, op, x, y), its
+ * loops for f64: sums of so many whole numbers are exact there. Column i / each
+ * % n of element i has its own start, scale and bias. */
+static void by_int8(void *context, const struct ir_op *op, const void *x,
                     float *y, int64_t n, int64_t each,
                     void product(void *, const struct ir_op *, const void *,
                                  void *))
 {
     const int64_t n_x = ir_type_volume(&op->operand[0]->type);
     const int64_t n_y = ir_type_volume(&op->result[0].type);
-    const float scale = (float)ir_find_attr(op, "input_scale")->f;
+    const bool is_u8 = op->operand[0]->type.dtype == IR_U8;
+    const float scale =
+        is_u8 ? 1 : (float)ir_find_attr(op, "input_scale")->f;
     const float zero = (float)ir_attr_int(op, "input_zero");
+    const int32_t *start = data_of(op, "start");
     const float *scales = ir_attr_tensor(op, "scale")->data;
     const struct ir_tensor *bias = ir_attr_tensor(op, "bias");
     double *q = room_for(n_x), *sum = room_for(n_y);
     for (int64_t i = 0; i < n_x; i++)
-        q[i] = quantise(x[i], scale, zero);
+        q[i] = is_u8 ? (double)((const uint8_t *)x)[i] - (double)zero
+                     : quantise(((const float *)x)[i], scale, zero);
     product(context, op, q, sum);
     for (int64_t i = 0; i < n_y; i++) {
-        const float scaled = (float)sum[i] * scales[i / each % n];
-        y[i] = bias ? scaled + ((const float *)bias->data)[i / each % n]
-                    : scaled;
+        const int64_t column = i / each % n;
+        const double whole = sum[i] + (start ? (double)start[column] : 0);
+        const float scaled = (float)whole * scales[column];
+        y[i] = bias ? scaled + ((const float *)bias->data)[column] : scaled;
     }
     free(q);
     free(sum);
@@ -281,7 +303,7 @@ void ir_eval_gemm(struct ir_eval_context *c, const struct ir_op *op)
         .m = ir_type_volume(&op->operand[0]->type) / dim[0],
         .k = dim[0], .n = dim[1], .block = ir_attr_int(op, "block")};
     const void *x = ir_eval_data(c, op->operand[0]);
-    void *y = ir_eval_data(c, &op->result[0]), *work = room_for(g.n);
+    void *y = room_to_make(c, op), *work = room_for(g.n);
     if (is_int8(op)) {
         by_int8(work, op, x, y, g.n, 1, gemm_int8);
     } else {
@@ -291,7 +313,7 @@ void ir_eval_gemm(struct ir_eval_context *c, const struct ir_op *op)
         free(w.own);
     }
     free(work);
-    ir_eval_epilogue(c, op);
+    finish(c, op, y);
 }
 
 /* One matrix after the other is a gemm of a single block. */
@@ -354,9 +376,26 @@ static void eval_conv(const struct ir_op *op, const void *x, void *y)
 
 void ir_eval_conv(struct ir_eval_context *c, const struct ir_op *op)
 {
-    ir_eval_turned(op, ir_eval_data(c, op->operand[0]),
-                   ir_eval_data(c, &op->result[0]), eval_conv);
-    ir_eval_epilogue(c, op);
+    void *y = room_to_make(c, op);
+    ir_eval_turned(op, ir_eval_data(c, op->operand[0]), y,
+                   ir_dtype_bytes(ir_compute_dtype(op)), eval_conv);
+    finish(c, op, y);
+}
+
+/* Numbers of u8 by the loops for f32. */
+static void pool_u8(const struct ir_op *op, const struct pool *p,
+                    const uint8_t *x, uint8_t *y)
+{
+    const int64_t n_x = ir_type_volume(&op->operand[0]->type);
+    const int64_t n_y = ir_type_volume(&op->result[0].type);
+    float *from = room_for(n_x), *to = room_for(n_y);
+    for (int64_t i = 0; i < n_x; i++)
+        from[i] = x[i];
+    pool_f32(p, from, to);
+    for (int64_t i = 0; i < n_y; i++)
+        y[i] = ir_to_u8((double)to[i]);
+    free(from);
+    free(to);
 }
 
 static void eval_pool(const struct ir_op *op, const void *x, void *y)
@@ -365,13 +404,17 @@ static void eval_pool(const struct ir_op *op, const void *x, void *y)
     ir_window_view(op, &p.window);
     p.max = !strcmp(ir_attr_string(op, "kind"), "max");
     p.count_padding = ir_attr_int(op, "count_padding");
-    (is_f32(op) ? pool_f32 : pool_f64)(&p, x, y);
+    if (op->operand[0]->type.dtype == IR_U8)
+        pool_u8(op, &p, x, y);
+    else
+        (is_f32(op) ? pool_f32 : pool_f64)(&p, x, y);
 }
 
 void ir_eval_pool(struct ir_eval_context *c, const struct ir_op *op)
 {
     ir_eval_turned(op, ir_eval_data(c, op->operand[0]),
-                   ir_eval_data(c, &op->result[0]), eval_pool);
+                   ir_eval_data(c, &op->result[0]),
+                   ir_dtype_bytes(op->result[0].type.dtype), eval_pool);
 }
 
 static void parse(const char *program, struct activation *f)

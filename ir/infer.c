@@ -242,6 +242,12 @@ bool ir_broadcast(int n, struct ir_value *const *operands,
     return true;
 }
 
+enum ir_dtype ir_compute_dtype(const struct ir_op *op)
+{
+    const enum ir_dtype dtype = op->operand[0]->type.dtype;
+    return dtype == IR_U8 ? IR_F32 : dtype;
+}
+
 bool ir_is_plain_map(const struct ir_op *op)
 {
     for (int i = 0; i < op->n_operands; i++) {
@@ -271,17 +277,18 @@ bool ir_infer_map(const struct ir_module *module, struct ir_op *op,
     struct ir_type *type = &op->result[0].type;
     enum ir_dtype dtype;
     (void)module;
-    if (!ir_check_reals(op, diag))
-        return false;
     if (!ir_dtype_parse(ir_attr_string(op, "dtype"), &dtype) ||
-        (!ir_is_real(dtype) && dtype != IR_I32))
-        return ir_error(diag, op->loc, "map: dtype is '%s', not 'f32', 'f64' "
-                        "or 'i32'", ir_attr_string(op, "dtype"));
+        (!ir_is_real(dtype) && dtype != IR_I32 && dtype != IR_U8))
+        return ir_error(diag, op->loc, "map: dtype is '%s', not 'f32', "
+                        "'f64', 'i32' or 'u8'", ir_attr_string(op, "dtype"));
     for (int i = 0; i < op->n_operands; i++) {
-        const struct ir_type *x = &op->operand[i]->type;
-        if (x->dtype != op->operand[0]->type.dtype)
+        const enum ir_dtype x = op->operand[i]->type.dtype;
+        if (!ir_is_real(x) && x != IR_U8)
             return ir_error(diag, op->loc, "map: operand %d is of %s, not "
-                            "%s as the first", i, ir_dtype_name(x->dtype),
+                            "f32, f64 or u8", i, ir_dtype_name(x));
+        if ((x == IR_U8 ? IR_F32 : x) != ir_compute_dtype(op))
+            return ir_error(diag, op->loc, "map: operand %d is of %s, not "
+                            "%s as the first", i, ir_dtype_name(x),
                             ir_dtype_name(op->operand[0]->type.dtype));
     }
     if (!ir_broadcast(op->n_operands, op->operand, type))

@@ -188,7 +188,8 @@ enum ir_dtype {
     IR_U32,
     IR_I32,
     IR_I64,
-    /* Of weights only. A bf16 is the upper half of an f32. */
+    /* Of weights only. A bf16 is the upper half of an f32. Values are of f32,
+     * f64, i32, and u8. */
     IR_BF16,
     IR_I8,
     IR_N_DTYPES
@@ -202,6 +203,9 @@ bool ir_dtype_parse(const char *name, enum ir_dtype *dtype);
  * And what a bf16 is. */
 uint16_t ir_to_bf16(float v);
 float ir_from_bf16(uint16_t v);
+/* The whole number from 0 to 255 nearest to v, of two the even one; 0 for a NaN.
+ */
+uint8_t ir_to_u8(double v);
 
 /* The type of one row's value; rank 0 is a scalar. A dim of -1 is the time
  * dimension, known only at run time. */
@@ -471,8 +475,12 @@ int ir_find_output(const struct ir_module *module, const char *name);
 #define IR_SLOTS_ATTR "slots:tensor?"
 #define IR_MAX_SLOTS 65536
 /* Of gemm and conv with weights of i8: what takes their operand to whole
- * numbers from 0 to 255, and sums of products back. */
-#define IR_INT8_ATTRS "input_scale:float? input_zero:int? scale:tensor? "
+ * numbers from 0 to 255, if it is not of u8; which of these is 0; what sums of
+ * products start at; what takes them back; and the result's dtype, if that is
+ * u8. */
+#define IR_INT8_ATTRS                                                         \
+    "input_scale:float? input_zero:int? start:tensor? scale:tensor? "         \
+    "dtype:string? "
 /* What passes add to gemm and conv: a map's program, in which x0 is an element
  * of the result and x1.. are the further operands, each of all the result's
  * elements, of one a column of its last dim, or of one; and the rows of a
@@ -642,7 +650,7 @@ void ir_make_circuit(struct ir_circuit *circuit, const struct ir_forest *f,
                      int tree, int few_bits);
 void ir_circuit_release(struct ir_circuit *circuit);
 
-/* Element i of an array of dtype f32 or f64. */
+/* Element i of an array of dtype f32, f64 or u8. */
 double ir_real(const void *array, enum ir_dtype dtype, size_t i);
 
 /* Collects trees one node at a time for those who build a forest: importers

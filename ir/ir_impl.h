@@ -23,8 +23,8 @@ struct ir_eval_context {
 void *ir_eval_data(struct ir_eval_context *c, const struct ir_value *v);
 double ir_eval_get(struct ir_eval_context *c, const struct ir_value *v,
                    int64_t i);
-/* Stores v rounded to the value's dtype; i32 truncates, and is only ever given
- * whole numbers in range. */
+/* Stores v rounded to the value's dtype, u8 as ir_to_u8() says; i32 truncates,
+ * and is only ever given whole numbers in range. */
 void ir_eval_set(struct ir_eval_context *c, const struct ir_value *to,
                  int64_t i, double v);
 /* Computes the op's results for one row. */
@@ -87,13 +87,16 @@ bool ir_check_program(const struct ir_op *op, const char *program, int n,
                       struct ir_diag *diag);
 
 /* The operands from `first` on, and the attribute `epilogue`, fit (epilogue.c
- * says how); what it makes of the op's result. */
+ * says how); the result from what the op made, of the dtype it computes in,
+ * where the result is or elsewhere. */
 bool ir_check_epilogue(const struct ir_op *op, int first,
                        struct ir_diag *diag);
-void ir_eval_epilogue(struct ir_eval_context *c, const struct ir_op *op);
-/* eval(op, x, y), which has channels first, for an op that may have them last.
- */
+void ir_eval_epilogue(struct ir_eval_context *c, const struct ir_op *op,
+                      const void *made);
+/* eval(op, x, y), which has channels first, for an op that may have them last;
+ * numbers of y take `bytes`. */
 void ir_eval_turned(const struct ir_op *op, const void *x, void *y,
+                    size_t bytes,
                     void eval(const struct ir_op *, const void *, void *));
 
 /* The attribute `winograd` of a conv fits; what such a conv computes, channels

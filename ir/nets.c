@@ -88,7 +88,45 @@ enum { most_terms = INT32_MAX / (255 * 128) };
 /* Whether an op on x may have weights of this dtype. */
 static bool is_weight(enum ir_dtype w, enum ir_dtype x, bool or_int8)
 {
-    return w == x || (x == IR_F32 && (w == IR_BF16 || (or_int8 && w == IR_I8)));
+    return (w == x && x != IR_U8) || (x == IR_U8 && w == IR_I8 && or_int8) ||
+           (x == IR_F32 && (w == IR_BF16 || (or_int8 && w == IR_I8)));
+}
+
+/* The operand is real, or u8; further ones are the epilogue's. */
+static bool check_operand(const struct ir_op *op, struct ir_diag *diag)
+{
+    const enum ir_dtype dtype = op->operand[0]->type.dtype;
+    return ir_is_real(dtype) || dtype == IR_U8 ||
+           bad(op, diag, "operand 0 is of %s, not f32, f64 or u8",
+               ir_dtype_name(dtype));
+}
+
+/* Gives the result's type its dtype. */
+static bool infer_dtype(const struct ir_op *op, struct ir_type *type,
+                        struct ir_diag *diag)
+{
+    const struct ir_attr *asked = ir_find_attr(op, "dtype");
+    type->dtype = asked ? IR_U8 : ir_compute_dtype(op);
+    return !asked || !strcmp(asked->s, "u8") ||
+           bad(op, diag, "dtype is '%s', not 'u8'", asked->s);
+}
+
+/* No sum can pass 2^31, wherever it starts. */
+static bool check_start(const struct ir_op *op, int64_t terms, int64_t n,
+                        struct ir_diag *diag)
+{
+    const struct ir_tensor *t = ir_attr_tensor(op, "start");
+    const int64_t room = INT32_MAX - terms * 255 * 128;
+    if (!ir_check_vector(op, "start", IR_I32, n, diag))
+        return false;
+    for (int64_t i = 0; t && i < n; i++) {
+        const int64_t v = ((const int32_t *)t->data)[i];
+        if (v > room || v < -room)
+            return bad(op, diag, "start[%lld] is %lld, which sums of %lld "
+                       "products of i8 can be too large with", (long long)i,
+                       (long long)v, (long long)terms);
+    }
+    return true;
 }
 
 /* The attributes of weights of i8, of n columns of so many terms, are there
@@ -96,15 +134,19 @@ static bool is_weight(enum ir_dtype w, enum ir_dtype x, bool or_int8)
 static bool check_int8(const struct ir_op *op, int64_t terms, int64_t n,
                        struct ir_diag *diag)
 {
-    static const char *const names[] = {"input_scale", "input_zero", "scale"};
+    static const char *const names[] = {"input_zero", "scale", "input_scale"};
     const bool is_int8 =
         ir_attr_tensor(op, "weights")->type.dtype == IR_I8;
-    for (int i = 0; i < 3; i++)
+    const bool is_u8 = op->operand[0]->type.dtype == IR_U8;
+    for (int i = 0; i < (is_u8 ? 2 : 3); i++)
         if (!ir_find_attr(op, names[i]) == is_int8)
             return bad(op, diag, "weights of i8 and %s go together", names[i]);
     if (!is_int8)
-        return true;
-    const double scale = ir_find_attr(op, "input_scale")->f;
+        return (!ir_find_attr(op, "start") && !ir_find_attr(op, "dtype")) ||
+               bad(op, diag, "start and dtype go with weights of i8");
+    if (is_u8 && ir_find_attr(op, "input_scale"))
+        return bad(op, diag, "an operand of u8 has no input_scale");
+    const double scale = is_u8 ? 1 : ir_find_attr(op, "input_scale")->f;
     const int64_t zero = ir_attr_int(op, "input_zero");
     if (!(scale > 0) || !isfinite(scale) || (double)(float)scale != scale)
         return bad(op, diag, "input_scale is %g, no positive f32", scale);
@@ -114,7 +156,8 @@ static bool check_int8(const struct ir_op *op, int64_t terms, int64_t n,
     if (terms > most_terms)
         return bad(op, diag, "sums of %lld products of i8 (%d can be had)",
                    (long long)terms, most_terms);
-    return ir_check_vector(op, "scale", IR_F32, n, diag);
+    return check_start(op, terms, n, diag) &&
+           ir_check_vector(op, "scale", IR_F32, n, diag);
 }
 
 /* -------------------------------------------------------------------- gemm */
@@ -132,7 +175,7 @@ bool ir_infer_gemm(const struct ir_module *module, struct ir_op *op,
     const int64_t block = ir_attr_int(op, "block");
     struct ir_type type = op->operand[0]->type;
     (void)module;
-    if (!ir_check_reals(op, diag))
+    if (!check_operand(op, diag))
         return false;
     if (type.rank == 0)
         return bad(op, diag, "the operand has rank 0");
@@ -147,9 +190,12 @@ bool ir_infer_gemm(const struct ir_module *module, struct ir_op *op,
         return bad(op, diag, "block is %lld (1 to %d can be had)",
                    (long long)block, IR_MAX_ELEMENTS);
     type.dim[type.rank - 1] = w->dim[1];
+    if (!infer_dtype(op, &type, diag))
+        return false;
     op->result[0].type = type;
     return ir_check_size(op, &type, diag) &&
-           ir_check_vector(op, "bias", type.dtype, w->dim[1], diag) &&
+           ir_check_vector(op, "bias", ir_compute_dtype(op), w->dim[1],
+                           diag) &&
            check_int8(op, w->dim[0], w->dim[1], diag);
 }
 
@@ -285,7 +331,7 @@ static bool infer_windows(struct ir_op *op, struct ir_type *type,
 static bool check_space(const struct ir_op *op, struct ir_diag *diag)
 {
     const int n = space_of(op);
-    if (!ir_check_reals(op, diag))
+    if (!check_operand(op, diag))
         return false;
     if (n < 1 || n > IR_MAX_SPACE)
         return bad(op, diag, "the operand has rank %d, not 2 to %d", n + 1,
@@ -318,7 +364,7 @@ static bool check_conv_weights(const struct ir_op *op, struct ir_diag *diag)
     if (w->dim[1] != channels / groups)
         return bad(op, diag, "weights are for %lld channels, a group has %lld",
                    (long long)w->dim[1], (long long)(channels / groups));
-    return ir_check_vector(op, "bias", x->dtype, w->dim[0], diag);
+    return ir_check_vector(op, "bias", ir_compute_dtype(op), w->dim[0], diag);
 }
 
 static bool check_conv_int8(const struct ir_op *op, struct ir_diag *diag)
@@ -340,7 +386,7 @@ bool ir_infer_conv(const struct ir_module *module, struct ir_op *op,
     if (!check_space(op, diag) ||
         !ir_check_ints(op, "input_dilations", space_of(op), 1,
                        IR_MAX_ELEMENTS, diag) ||
-        !check_conv_weights(op, diag))
+        !check_conv_weights(op, diag) || !infer_dtype(op, &type, diag))
         return false;
     type.dim[channel_dim(op)] = ir_attr_tensor(op, "weights")->type.dim[0];
     return infer_windows(op, &type, diag) && check_conv_int8(op, diag) &&
@@ -370,6 +416,8 @@ bool ir_infer_pool(const struct ir_module *module, struct ir_op *op,
         return false;
     if (strcmp(kind, "max") != 0 && strcmp(kind, "average") != 0)
         return bad(op, diag, "kind is '%s', not 'max' or 'average'", kind);
+    if (type.dtype == IR_U8 && strcmp(kind, "max") != 0)
+        return bad(op, diag, "the average of numbers of u8");
     return infer_windows(op, &type, diag);
 }
 

@@ -1,6 +1,7 @@
 /* nets.h: the part of ir.h, which includes it, that is about what nets are made
  * of: attributes as plain numbers, shapes, and how much work an op is.
- * Implemented by nets.c; ir_broadcast() and ir_is_plain_map() by infer.c, and
+ * Implemented by nets.c; ir_broadcast(),
+ * ir_compute_dtype() and ir_is_plain_map() by infer.c, and
  * ir_is_plain_concat() by moves.c. */
 #ifndef TREENAIL_IR_NETS_H
 #define TREENAIL_IR_NETS_H
@@ -88,6 +89,9 @@ int64_t ir_op_work(const struct ir_op *op);
 /* The same of all ops. */
 int64_t ir_module_work(const struct ir_module *module);
 
+/* The dtype that the steps of a map, or of the epilogue of a gemm or conv, are
+ * rounded to: the first operand's, but f32 where that is u8. */
+enum ir_dtype ir_compute_dtype(const struct ir_op *op);
 /* The shape that a map on these operands has: dims that fit from the last on, 1
  * fitting any, and operands of one element fitting all. The dtype is the first
  * operand's. False when they do not fit. */

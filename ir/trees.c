@@ -10,6 +10,8 @@ double ir_real(const void *array, enum ir_dtype dtype, size_t i)
 {
     if (dtype == IR_F32)
         return (double)((const float *)array)[i];
+    if (dtype == IR_U8)
+        return (double)((const uint8_t *)array)[i];
     return ((const double *)array)[i];
 }
 

@@ -1,6 +1,7 @@
 /* type.c: dtypes and the types of one row's values. */
 #include "ir/ir_impl.h"
 
+#include <math.h>
 #include <string.h>
 
 static const struct {
@@ -47,6 +48,11 @@ float ir_from_bf16(uint16_t v)
     float f;
     memcpy(&f, &bits, 4);
     return f;
+}
+
+uint8_t ir_to_u8(double v)
+{
+    return v > 0 ? (uint8_t)(v < 255 ? rint(v) : 255) : 0;
 }
 
 struct ir_type ir_type_scalar(enum ir_dtype dtype)

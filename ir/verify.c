@@ -103,10 +103,12 @@ static bool check_outputs(const struct ir_module *m, struct ir_diag *diag)
     for (int i = 0; ok && i < m->n_outputs; i++) {
         const struct ir_output *o = &m->outputs[i];
         const enum ir_dtype dtype = o->value->type.dtype;
-        if (dtype != IR_F32 && dtype != IR_F64 && dtype != IR_I32)
-            ir_bug("a value of %s", ir_dtype_name(dtype));
         names[i] = o->name;
-        ok = check_codes("output", o->name, "label", "labels", o->n_labels,
+        if (dtype != IR_F32 && dtype != IR_F64 && dtype != IR_I32)
+            ok = ir_error(diag, ir_loc_file(NULL),
+                          "output '%.100s' is of %s, which is for values "
+                          "within a model", o->name, ir_dtype_name(dtype));
+        ok = ok && check_codes("output", o->name, "label", "labels", o->n_labels,
                          o->labels, diag);
     }
     ok = ok && check_names("", "output", "outputs", 1, names, m->n_outputs,

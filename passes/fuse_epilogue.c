@@ -1,6 +1,7 @@
 /* fuse_epilogue.c: a map of what a gemm or conv makes goes into that op, where
  * it is done in registers. The map must be the only one to read it, and be of
- * its type throughout; what else it reads must be of all the result's elements,
+ * its type throughout, but for bytes where weights are such; what else it
+ * reads must be of all the result's elements,
  * of one a column, or one. The op takes the map's place, after all that the map
  * reads. Every step is rounded as before. */
 #include "passes/rewrite.h"
@@ -35,13 +36,19 @@ static void put_program(struct ir_text *text, const char *program,
     }
 }
 
+static bool same_dims(const struct ir_type *a, const struct ir_type *b)
+{
+    return a->rank == b->rank &&
+           !memcmp(a->dim, b->dim, (size_t)a->rank * sizeof(*a->dim));
+}
+
 /* Whether x can be read beside each element of y. */
 static bool fits(const struct ir_type *x, const struct ir_type *y)
 {
     const int64_t n = ir_type_volume(x);
     if (n == 1)
         return true;
-    return ir_type_equal(x, y) ||
+    return same_dims(x, y) ||
            (x->rank > 0 && n == y->dim[y->rank - 1] &&
             x->dim[x->rank - 1] == n);
 }
@@ -54,7 +61,10 @@ static bool is_taken(const struct fuser *f, const struct ir_op *map, int i)
     const struct ir_type *y = &map->result[0].type;
     if (op->kind != IR_OP_gemm && op->kind != IR_OP_conv)
         return false;
-    if (f->uses[x->id] != 1 || !ir_type_equal(&x->type, y) ||
+    if (f->uses[x->id] != 1 || !same_dims(&x->type, y) ||
+        x->type.dtype != ir_compute_dtype(op) ||
+        (y->dtype != x->type.dtype &&
+         !(y->dtype == IR_U8 && ir_is_int8(op))) ||
         op->n_operands + map->n_operands - 1 > most_operands)
         return false;
     if (op->kind == IR_OP_conv && map->n_operands > 1 &&
@@ -107,12 +117,14 @@ static bool take(struct fuser *f, int at, int i, struct ir_diag *diag)
     bool good = true;
     if (pass_is_program(program.data)) {
         struct ir_attr *attrs = ir_alloc_array(
-            &f->scratch, (size_t)op->n_attrs + 1, sizeof(*attrs));
+            &f->scratch, (size_t)op->n_attrs + 2, sizeof(*attrs));
         int kept = 0;
         for (int a = 0; a < op->n_attrs; a++)
             if (strcmp(op->attr[a].name, "epilogue") != 0)
                 attrs[kept++] = op->attr[a];
         attrs[kept++] = ir_string("epilogue", program.data);
+        if (map->result[0].type.dtype == IR_U8)
+            attrs[kept++] = ir_string("dtype", "u8");
         good = replace(f, at, op->kind, n, x, kept, attrs, diag);
     }
     ir_text_release(&program);

@@ -3,8 +3,9 @@
  * The list of ops is written anew from the first to the last, so that the pass
  * is linear; on failure the module stays as it was. A map whose operand is a
  * map used nowhere else takes that map's program into its own; only maps of
- * one type throughout are fused: a program's every step is rounded to the
- * dtype of its operands, so there no bit can change.
+ * one dtype throughout are fused, but that what they read may be bytes, and the
+ * last result too: a program's every step is rounded to the dtype that the map
+ * computes in, so there no bit can change.
  *
  * A concat of columns that lie side by side in the row becomes one input.
  */
@@ -99,16 +100,26 @@ static void put_program(struct map *map, const char *program,
     }
 }
 
+static bool same_dims(const struct ir_type *a, const struct ir_type *b)
+{
+    return a->rank == b->rank &&
+           !memcmp(a->dim, b->dim, (size_t)a->rank * sizeof(*a->dim));
+}
+
 /* Whether operand i of the old map, now `x`, can be taken in: a map of one
- * type throughout, used by this op alone. */
+ * shape throughout, whose result is of the dtype that it computes in, used by
+ * this op alone, or so short that what it makes of a byte is made again. */
 static bool is_fusible(const struct rewriter *w, int i,
                        const struct ir_value *x)
 {
     const struct ir_op *op = x->op;
-    if (op->kind != IR_OP_map || w->uses[w->old->operand[i]->id] != 1)
+    if (op->kind != IR_OP_map || ir_compute_dtype(op) != x->type.dtype)
+        return false;
+    if (w->uses[w->old->operand[i]->id] != 1 &&
+        (op->n_operands != 1 || op->operand[0]->type.dtype != IR_U8))
         return false;
     for (int k = 0; k < op->n_operands; k++)
-        if (!ir_type_equal(&op->operand[k]->type, &x->type))
+        if (!same_dims(&op->operand[k]->type, &x->type))
             return false;
     return true;
 }
@@ -120,7 +131,7 @@ static bool keeps_type(const struct map *map, int n,
 {
     struct ir_type old, new;
     return map->n > 0 && ir_broadcast(n, x, &old) &&
-           ir_broadcast(map->n, map->x, &new) && ir_type_equal(&old, &new);
+           ir_broadcast(map->n, map->x, &new) && same_dims(&old, &new);
 }
 
 /* Tries to take one of the operands' programs into `program`; true when it
@@ -129,7 +140,7 @@ static bool fuse(const struct rewriter *w, const char *program, int n,
                  struct ir_value *const *x, struct map *map)
 {
     for (int i = 0; i < n; i++) {
-        if (!ir_type_equal(&x[i]->type, &x[0]->type) ||
+        if (!same_dims(&x[i]->type, &x[0]->type) ||
             !is_fusible(w, i, x[i]) ||
             !pass_may_take_in(program, i,
                               ir_attr_string(x[i]->op, "program")))

@@ -21,6 +21,7 @@ const struct pass pass_table[] = {
      pass_fold},
     {"prune", "drop branches that no row takes, merge equal leaves",
      pass_prune},
+    {"bytes", "keep bytes through moves and pools", pass_bytes},
     {"kernelise", "turn model ops into kernel ops, fuse maps", pass_kernelise},
     {"channels_last", "turn images so that kernels have channels in lanes",
      pass_channels_last},

@@ -77,6 +77,12 @@ struct ir_probe *pass_probe_new(const struct ir_module *module, uint64_t seed);
 bool pass_prune(struct ir_module *module, const struct pass_options *options,
                 struct ir_diag *diag);
 
+/* ------------------------------------------------------------ bytes.c -- */
+/* Does moves, and the largest of windows, on bytes rather than on what maps make
+ * of them, and leaves out maps that give bytes back as they were. */
+bool pass_bytes(struct ir_module *module, const struct pass_options *options,
+                struct ir_diag *diag);
+
 /* ---------------------------------------------------------- kernelise.c -- */
 /* MODEL -> KERNEL: `trees` becomes `forest`, MAP ops, softmax and argmax
  * become `map` and `reduce`; a map whose operand is a map used once is fused
