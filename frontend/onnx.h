@@ -509,6 +509,12 @@ bool fe_onnx_convolve(struct fe_onnx *g, const struct fe_onnx_value *x,
                       const double *bias, const struct fe_onnx_whole *whole,
                       struct fe_onnx_value *y);
 
+/* --------------------------------------------------------- onnx_pool.c -- */
+
+/* The averages of x's windows, by the node's attributes. */
+bool fe_onnx_average(struct fe_onnx *g, const struct fe_onnx_value *x,
+                     struct fe_onnx_value *y);
+
 /* ------------------------------------------------------- onnx_integer.c -- */
 
 /* Writes the attributes of gemm and conv that say so, of n columns: how many. */
@@ -533,9 +539,13 @@ bool fe_onnx_sum_scaled(struct fe_onnx *g, const struct fe_onnx_places *at,
 /* Gives output 0: bytes as whole numbers of a type of 8 bits. */
 bool fe_onnx_give_bytes(struct fe_onnx *g, int type, struct ir_value *bytes,
                         const struct fe_onnx_shape *shape);
+/* The sum of each `size` bytes less their zero, which is exact, times a factor. */
+struct ir_value *fe_onnx_sum_bytes(struct fe_onnx *g, struct ir_value *bytes,
+                                   double zero, int64_t size, float factor);
 /* After output 0 was given: what is known of it, as it is the input's Relu, or
- * dequantised from a constant, which may become one itself. */
+ * average of so many, or dequantised from a constant, which may become one itself. */
 bool fe_onnx_know_relu(struct fe_onnx *g);
+bool fe_onnx_know_average(struct fe_onnx *g, int64_t size);
 bool fe_onnx_know_constant(struct fe_onnx *g, int axis);
 void fe_onnx_keep_linear(struct fe_onnx_value *value);
 
@@ -667,5 +677,9 @@ fe_onnx_builder fe_onnx_lstm, fe_onnx_gru, fe_onnx_rnn;
 fe_onnx_builder fe_onnx_quantize, fe_onnx_dequantize,
     fe_onnx_dynamic_quantize, fe_onnx_conv_integer, fe_onnx_qlinear_conv,
     fe_onnx_matmul_integer, fe_onnx_qlinear_matmul;
+/* onnx_microsoft.c */
+fe_onnx_builder fe_onnx_qgemm, fe_onnx_qlinear_binary, fe_onnx_qlinear_unary,
+    fe_onnx_qlinear_global_pool, fe_onnx_qlinear_average_pool,
+    fe_onnx_qlinear_softmax, fe_onnx_qlinear_concat;
 
 #endif

@@ -22,6 +22,7 @@ enum { most_terms = INT32_MAX / (255 * 128), exact_in_f32 = 1 << 24 };
 struct fe_onnx_sum {
     const Onnx__NodeProto *node; /* whose attributes a conv has */
     bool is_conv;
+    int64_t size; /* not 0: the average of so many, without weights */
     struct fe_onnx_value x; /* its rows are bytes */
     int64_t zero;           /* the byte that 0 is */
     struct fe_onnx_tensor *weights; /* [M][C / groups].. or [K][N], -128 to 127 */
@@ -173,6 +174,22 @@ bool fe_onnx_know_relu(struct fe_onnx *g)
     return know(g, (struct fe_onnx_linear){.sum = l->sum, .is_relu = true});
 }
 
+bool fe_onnx_know_average(struct fe_onnx *g, int64_t size)
+{
+    const struct fe_onnx_value *x = fe_onnx_input(g, 0);
+    const struct fe_onnx_linear *l = fe_onnx_linear_of(x);
+    if (!l || !l->bytes || size * 255 >= exact_in_f32)
+        return true;
+    struct fe_onnx_sum *s = ir_alloc(&g->scratch, sizeof *s);
+    *s = (struct fe_onnx_sum){.node = g->node, .size = size, .x = *x,
+                              .zero = l->zero, .columns = 1};
+    s->x.rows = l->bytes;
+    float *scale = ir_alloc(&g->scratch, sizeof *scale);
+    *scale = l->scale;
+    s->scale = scale;
+    return know(g, (struct fe_onnx_linear){.sum = s});
+}
+
 /* ------------------------------------------------------------------- sums -- */
 
 int fe_onnx_whole_attrs(struct fe_onnx *g, const struct fe_onnx_whole *whole,
@@ -203,6 +220,18 @@ static bool multiply(struct fe_onnx *g, const struct fe_onnx_sum *s,
     y->rows = fe_onnx_gemm_op(g, s->x.rows, s->x.dim[last], s->columns,
                               s->weights->real, bias, whole);
     return y->rows != NULL;
+}
+
+struct ir_value *fe_onnx_sum_bytes(struct fe_onnx *g, struct ir_value *bytes,
+                                   double zero, int64_t size, float factor)
+{
+    struct ir_value *y = fe_onnx_map(
+        g, ir_sprintf(&g->scratch, "x0 %.17g sub", zero), IR_F32, bytes, NULL,
+        NULL);
+    y = y ? fe_onnx_reduce_slices(g, y, "sum", size, 1) : NULL;
+    return y ? fe_onnx_map(g, ir_sprintf(&g->scratch, "x0 %.9g mul",
+                                         (double)factor),
+                           IR_F32, y, NULL, NULL) : NULL;
 }
 
 /* Where a group has so few channels that bytes are slower, and sums so few terms
@@ -249,6 +278,12 @@ static bool build_sum(struct fe_onnx *g, const struct fe_onnx_sum *s,
     const Onnx__NodeProto *node = g->node;
     const struct fe_onnx_whole whole = {s->zero, s->start, scale};
     g->node = s->node;
+    if (s->size) {
+        y->rows = fe_onnx_sum_bytes(g, s->x.rows, (double)s->zero, s->size,
+                                    *scale);
+        g->node = node;
+        return y->rows != NULL;
+    }
     const bool good =
         !s->is_conv ? multiply(g, s, &whole, bias, y)
         : is_thin(g, s) && !bias
@@ -451,7 +486,8 @@ static struct ir_value *quantise_sum(struct fe_onnx *g,
     float *scale =
         ir_alloc_array(&g->scratch, (size_t)s->columns, sizeof *scale);
     for (int64_t i = 0; i < s->columns; i++) {
-        scale[i] = s->scale[i] / (float)step;
+        scale[i] = s->scale[i] / (s->size ? (float)step * (float)s->size
+                                          : (float)step);
         if (!is_scale((double)scale[i]))
             return NULL;
     }

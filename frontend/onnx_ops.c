@@ -229,11 +229,34 @@ static const struct fe_onnx_op_info ops[] = {
 };
 enum { N_OPS = sizeof ops / sizeof *ops };
 
+/* Those of com.microsoft. */
+static const struct fe_onnx_op_info microsoft[] = {
+    {"QuantizeLinear", false, 2, 3, 1, fe_onnx_quantize, "axis:i"},
+    {"DequantizeLinear", false, 2, 3, 1, fe_onnx_dequantize, "axis:i"},
+    {"QGemm", false, 6, 9, 1, fe_onnx_qgemm, "alpha:f transA:i transB:i"},
+    {"QLinearAdd", false, 7, 8, 1, fe_onnx_qlinear_binary, ""},
+    {"QLinearMul", false, 7, 8, 1, fe_onnx_qlinear_binary, ""},
+    {"QLinearSigmoid", false, 4, 5, 1, fe_onnx_qlinear_unary, ""},
+    {"QLinearLeakyRelu", false, 4, 5, 1, fe_onnx_qlinear_unary, "alpha:f"},
+    {"QLinearGlobalAveragePool", false, 4, 5, 1, fe_onnx_qlinear_global_pool,
+     "channels_last:i"},
+    {"QLinearAveragePool", false, 4, 5, 1, fe_onnx_qlinear_average_pool,
+     "auto_pad:s ceil_mode:i channels_last:i count_include_pad:i "
+     "kernel_shape:I pads:I strides:I"},
+    {"QLinearSoftmax", false, 4, 5, 1, fe_onnx_qlinear_softmax,
+     "axis:i opset:i"},
+    {"QLinearConcat", false, 5, IR_MAX_OPERANDS, 1, fe_onnx_qlinear_concat, "axis:i"},
+};
+enum { N_MICROSOFT = sizeof microsoft / sizeof *microsoft };
+
 const struct fe_onnx_op_info *fe_onnx_find_op(const Onnx__NodeProto *node)
 {
     const char *domain = node->domain ? node->domain : "";
     const char *name = node->op_type ? node->op_type : "";
     const bool ml = !strcmp(domain, "ai.onnx.ml");
+    for (int i = 0; i < N_MICROSOFT && !strcmp(domain, "com.microsoft"); i++)
+        if (!strcmp(microsoft[i].name, name))
+            return &microsoft[i];
     if (!ml && *domain && strcmp(domain, "ai.onnx") != 0)
         return NULL;
     for (int i = 0; i < N_OPS; i++)

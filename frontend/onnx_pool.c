@@ -108,11 +108,20 @@ bool fe_onnx_max_pool(struct fe_onnx *g)
     return give_pool(g, &p);
 }
 
-bool fe_onnx_average_pool(struct fe_onnx *g)
+bool fe_onnx_average(struct fe_onnx *g, const struct fe_onnx_value *x,
+                     struct fe_onnx_value *y)
 {
     struct pool p = {.kind = "average",
                      .count_padding = fe_onnx_int(g, "count_include_pad", 0)};
-    return give_pool(g, &p);
+    return fe_onnx_read_window(g, x, NULL, &p.window) &&
+           build_pool(g, x, &p, y);
+}
+
+bool fe_onnx_average_pool(struct fe_onnx *g)
+{
+    const struct fe_onnx_value *x = fe_onnx_number_input(g, 0);
+    struct fe_onnx_value y;
+    return x && fe_onnx_average(g, x, &y) && fe_onnx_give(g, 0, &y);
 }
 
 bool fe_onnx_lp_pool(struct fe_onnx *g)
@@ -151,5 +160,6 @@ bool fe_onnx_global_pool(struct fe_onnx *g)
     for (int i = 2; i < x->rank; i++)
         shape.dim[i] = 1;
     shape.n = x->dim[0] * x->dim[1];
-    return fe_onnx_give_shape(g, 0, x->type, y, &shape);
+    return fe_onnx_give_shape(g, 0, x->type, y, &shape) &&
+           (max || lp || fe_onnx_know_average(g, size));
 }

@@ -160,15 +160,16 @@ bool fe_onnx_dequantize(struct fe_onnx *g)
            fe_onnx_know_constant(g, axis);
 }
 
-/* To uint8, by the smallest and largest of all numbers and 0. */
+/* To uint8, by the smallest and largest of all numbers and 0: of a row, so that
+ * it is as a batch of one has it. */
 bool fe_onnx_dynamic_quantize(struct fe_onnx *g)
 {
     const struct fe_onnx_value *x = fe_onnx_number_input(g, 0);
     if (!x)
         return false;
-    if (x->batched || x->type != FE_ONNX_FLOAT)
-        return fe_onnx_error(g, "it would mix the rows of the batch, or its "
-                             "input is no FLOAT");
+    if (x->type != FE_ONNX_FLOAT)
+        return fe_onnx_error(g, "its input is of type %s",
+                             fe_onnx_type_name(x->type));
     struct ir_value *low = fe_onnx_map(
         g, "x0 0 min", IR_F32, fe_onnx_reduce(g, x->rows, "min"), NULL, NULL);
     struct ir_value *high = fe_onnx_map(
