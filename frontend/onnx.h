@@ -146,8 +146,8 @@ struct fe_onnx_linear {
     const struct fe_onnx_sum *sum;
     bool is_relu;
 };
-/* Sums of products of whole numbers, as gemm and conv have them: the byte that 0
- * is; what sums start at, or NULL; a scale for each column. */
+/* Sums of products of whole numbers, as gemm and conv have them: the byte that
+ * 0 is; what sums start at, or NULL; a scale for each column. */
 struct fe_onnx_whole {
     int64_t zero;
     const double *start;
@@ -517,13 +517,14 @@ bool fe_onnx_average(struct fe_onnx *g, const struct fe_onnx_value *x,
 
 /* ------------------------------------------------------- onnx_integer.c -- */
 
-/* Writes the attributes of gemm and conv that say so, of n columns: how many. */
+/* Writes the attributes of gemm and conv that say so, of n columns; returns how
+ * many. */
 int fe_onnx_whole_attrs(struct fe_onnx *g, const struct fe_onnx_whole *whole,
                         int64_t n, struct ir_attr *attrs);
 /* NULL when nothing is known. */
 const struct fe_onnx_linear *fe_onnx_linear_of(const struct fe_onnx_value *v);
-/* These build the node with whole numbers of 8 bits, and *done says whether they
- * could: if not, it is to be built of reals. False with a message. */
+/* These build the node with whole numbers of 8 bits, and *done says whether
+ * they could: if not, it is to be built of reals. False with a message. */
 bool fe_onnx_quantize_bytes(struct fe_onnx *g, bool *done);
 bool fe_onnx_dequantize_bytes(struct fe_onnx *g, bool *done);
 /* A product of inputs 0 and 1, plus input 2 if there is one: a Conv's, or a
@@ -539,11 +540,13 @@ bool fe_onnx_sum_scaled(struct fe_onnx *g, const struct fe_onnx_places *at,
 /* Gives output 0: bytes as whole numbers of a type of 8 bits. */
 bool fe_onnx_give_bytes(struct fe_onnx *g, int type, struct ir_value *bytes,
                         const struct fe_onnx_shape *shape);
-/* The sum of each `size` bytes less their zero, which is exact, times a factor. */
+/* The sum of each `size` bytes less their zero, which is exact, times a
+ * factor. */
 struct ir_value *fe_onnx_sum_bytes(struct fe_onnx *g, struct ir_value *bytes,
                                    double zero, int64_t size, float factor);
 /* After output 0 was given: what is known of it, as it is the input's Relu, or
- * average of so many, or dequantised from a constant, which may become one itself. */
+ * average of so many, or dequantised from a constant, which may become one
+ * itself. */
 bool fe_onnx_know_relu(struct fe_onnx *g);
 bool fe_onnx_know_average(struct fe_onnx *g, int64_t size);
 bool fe_onnx_know_constant(struct fe_onnx *g, int axis);

@@ -5,13 +5,13 @@
  *
  * What a number of the file stands for is (number - zero) * scale. Here numbers
  * are bytes: those of INT8 are moved by 128. A sum of products, whose scale is
- * that of x times that of the weights, is rounded to f32 and multiplied once: by
- * that scale, or, where it is made whole numbers of 8 bits again, by that scale
- * divided by theirs, which is what ONNX Runtime does in both cases.
+ * that of x times that of the weights, is rounded to f32 and multiplied once:
+ * by that scale, or, where it is made whole numbers of 8 bits again, by that
+ * scale divided by theirs, which is what ONNX Runtime does in both cases.
  *
- * What does not fit (scales that are computed, weights of more than 9 bits, other
- * types) is left to the ops on reals: the functions say that they built nothing.
- */
+ * What does not fit (scales that are computed, weights of more than 9 bits,
+ * other types) is left to the ops on reals: the functions say that they built
+ * nothing. */
 #include "frontend/onnx.h"
 
 #include <math.h>
@@ -25,13 +25,13 @@ struct fe_onnx_sum {
     int64_t size; /* not 0: the average of so many, without weights */
     struct fe_onnx_value x; /* its rows are bytes */
     int64_t zero;           /* the byte that 0 is */
-    struct fe_onnx_tensor *weights; /* [M][C / groups].. or [K][N], -128 to 127 */
+    struct fe_onnx_tensor *weights; /* [M][C / groups].. or [K][N], of i8 */
     double *start;          /* of each column, or NULL */
     int64_t columns;
     const float *scale;     /* of each column */
 };
 
-/* ------------------------------------------------------------------ bytes -- */
+/* ----------------------------------------------------------------- bytes -- */
 
 static bool is_byte(int type)
 {
@@ -190,7 +190,7 @@ bool fe_onnx_know_average(struct fe_onnx *g, int64_t size)
     return know(g, (struct fe_onnx_linear){.sum = s});
 }
 
-/* ------------------------------------------------------------------- sums -- */
+/* ------------------------------------------------------------------ sums -- */
 
 int fe_onnx_whole_attrs(struct fe_onnx *g, const struct fe_onnx_whole *whole,
                         int64_t n, struct ir_attr *attrs)
@@ -234,8 +234,8 @@ struct ir_value *fe_onnx_sum_bytes(struct fe_onnx *g, struct ir_value *bytes,
                            IR_F32, y, NULL, NULL) : NULL;
 }
 
-/* Where a group has so few channels that bytes are slower, and sums so few terms
- * that those of f32 are exact, whatever their order. */
+/* Where a group has so few channels that bytes are slower, and sums so few
+ * terms that those of f32 are exact, whatever their order. */
 static bool is_thin(const struct fe_onnx *g, const struct fe_onnx_sum *s)
 {
     int64_t most = 0;
@@ -475,7 +475,7 @@ bool fe_onnx_sum_linear(struct fe_onnx *g, bool is_conv, bool by_row,
     return bias || know(g, (struct fe_onnx_linear){.sum = s});
 }
 
-/* --------------------------------------------------------- QuantizeLinear -- */
+/* -------------------------------------------------------- QuantizeLinear -- */
 
 /* Sums in steps of a scale, rounded to even, from the byte `zero` on. */
 static struct ir_value *quantise_sum(struct fe_onnx *g,
@@ -551,7 +551,8 @@ bool fe_onnx_sum_scaled(struct fe_onnx *g, const struct fe_onnx_places *at,
     if ((wz && !wz->constant) || !read_number(g, at->x_scale, &x_scale) ||
         (fe_onnx_has_input(g, at->x_zero) &&
          !read_number(g, at->x_zero, &zero)) ||
-        (to_bytes && (!read_number(g, at->y_scale, &step) || !is_scale(step))) ||
+        (to_bytes &&
+         (!read_number(g, at->y_scale, &step) || !is_scale(step))) ||
         (fe_onnx_has_input(g, at->y_zero) &&
          !read_number(g, at->y_zero, &y_zero)) ||
         !read_bytes(g, at->x, &s->x))

@@ -1,7 +1,7 @@
-/* onnx_microsoft.c: ops of the domain com.microsoft that ONNX Runtime's quantiser
- * writes: those of reals between a DequantizeLinear of each input and a
- * QuantizeLinear, in one. They are built as these would be, with the roundings
- * that ONNX Runtime has where it does not go through reals. Scales and zero
+/* onnx_microsoft.c: ops of the domain com.microsoft that ONNX Runtime's
+ * quantiser writes: those of reals between a DequantizeLinear of each input and
+ * a QuantizeLinear, in one. They are built as these would be, with the
+ * roundings that ONNX Runtime has where it sums whole numbers. Scales and zero
  * points are constants of one number.
  */
 #include "frontend/onnx.h"

@@ -203,8 +203,7 @@ bool ir_dtype_parse(const char *name, enum ir_dtype *dtype);
  * And what a bf16 is. */
 uint16_t ir_to_bf16(float v);
 float ir_from_bf16(uint16_t v);
-/* The whole number from 0 to 255 nearest to v, of two the even one; 0 for a NaN.
- */
+/* The nearest of 0 to 255, of two the even one; 0 for a NaN. */
 uint8_t ir_to_u8(double v);
 
 /* The type of one row's value; rank 0 is a scalar. A dim of -1 is the time
@@ -474,18 +473,6 @@ int ir_find_output(const struct ir_module *module, const char *name);
  * -1: a result without one goes to the caller's memory alone. */
 #define IR_SLOTS_ATTR "slots:tensor?"
 #define IR_MAX_SLOTS 65536
-/* Of gemm and conv with weights of i8: what takes their operand to whole
- * numbers from 0 to 255, if it is not of u8; which of these is 0; what sums of
- * products start at; what takes them back; and the result's dtype, if that is
- * u8. */
-#define IR_INT8_ATTRS                                                         \
-    "input_scale:float? input_zero:int? start:tensor? scale:tensor? "         \
-    "dtype:string? "
-/* What passes add to gemm and conv: a map's program, in which x0 is an element
- * of the result and x1.. are the further operands, each of all the result's
- * elements, of one a column of its last dim, or of one; and the rows of a
- * batch that go through the whole net together. */
-#define IR_TILE_ATTRS "epilogue:string? tile_rows:int? "
 
 /* Of ops that look at slices: x is taken for [outer][size][inner], and a slice
  * is the `size` elements of one outer and inner number. Without them there is

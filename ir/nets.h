@@ -8,6 +8,19 @@
 
 #include "ir/ir.h"
 
+/* Of gemm and conv with weights of i8: what takes their operand to whole
+ * numbers from 0 to 255, if it is not of u8; which of these is 0; what sums of
+ * products start at; what takes them back; and the result's dtype, if that is
+ * u8. */
+#define IR_INT8_ATTRS                                                         \
+    "input_scale:float? input_zero:int? start:tensor? scale:tensor? "         \
+    "dtype:string? "
+/* What passes add to gemm and conv: a map's program, in which x0 is an element
+ * of the result and x1.. are the further operands, each of all the result's
+ * elements, of one a column of its last dim, or of one; and the rows of a
+ * batch that go through the whole net together. */
+#define IR_TILE_ATTRS "epilogue:string? tile_rows:int? "
+
 /* The block of a gemm of so many outputs: short chains where there are few,
  * since each fma waits for the one before. */
 int64_t ir_gemm_block(int64_t n_outputs);

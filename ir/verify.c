@@ -108,8 +108,8 @@ static bool check_outputs(const struct ir_module *m, struct ir_diag *diag)
             ok = ir_error(diag, ir_loc_file(NULL),
                           "output '%.100s' is of %s, which is for values "
                           "within a model", o->name, ir_dtype_name(dtype));
-        ok = ok && check_codes("output", o->name, "label", "labels", o->n_labels,
-                         o->labels, diag);
+        ok = ok && check_codes("output", o->name, "label", "labels",
+                               o->n_labels, o->labels, diag);
     }
     ok = ok && check_names("", "output", "outputs", 1, names, m->n_outputs,
                            diag);

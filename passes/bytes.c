@@ -4,8 +4,8 @@
  * that is none on bytes, and back after it. Where that op only moves elements,
  * or takes the largest of some and the map never falls, it is done on the bytes
  * and the map comes after it. And where maps of one operand lead from bytes to
- * bytes and change none of the 256, they are left out. There are only 256 numbers
- * that a byte can be, so whether this holds is tried, not proved.
+ * bytes and change none, they are left out. There are only 256 numbers that a
+ * byte can be, so whether this holds is tried, not proved.
  *
  * The list of ops is written anew from the first to the last. What is left over
  * of the maps is kernelise's to fuse. No number changes. */
@@ -112,6 +112,23 @@ static bool are_alike(const struct chain *a, const struct chain *b)
     return true;
 }
 
+/* Whether each window has an element: that of none is -infinity, or of bytes
+ * 0. */
+static bool are_filled(const struct ir_op *pool)
+{
+    struct ir_window w;
+    ir_window_view(pool, &w);
+    for (int i = 0; i < IR_MAX_SPACE; i++)
+        for (int64_t o = 0; o < w.dim[i].out; o++) {
+            int64_t k = 0;
+            while (k < w.dim[i].kernel && ir_window_at(&w.dim[i], o, k) < 0)
+                k++;
+            if (k == w.dim[i].kernel)
+                return false;
+        }
+    return true;
+}
+
 /* ---------------------------------------------------------------- writing */
 
 static struct ir_value *append(struct rewriter *w, const struct ir_op *like,
@@ -179,7 +196,7 @@ static bool rewrite_op(struct rewriter *w)
         x[i] = w->to[op->operand[i]->id];
     switch (op->kind) {
     case IR_OP_pool:
-        if (!strcmp(ir_attr_string(op, "kind"), "max") &&
+        if (!strcmp(ir_attr_string(op, "kind"), "max") && are_filled(op) &&
             find_chains(w, x, &chain, bytes) && never_falls(&chain))
             return put_before(w, &chain, bytes);
         break;

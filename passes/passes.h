@@ -78,8 +78,8 @@ bool pass_prune(struct ir_module *module, const struct pass_options *options,
                 struct ir_diag *diag);
 
 /* ------------------------------------------------------------ bytes.c -- */
-/* Does moves, and the largest of windows, on bytes rather than on what maps make
- * of them, and leaves out maps that give bytes back as they were. */
+/* Does moves, and the largest of windows, on bytes rather than on what maps
+ * make of them, and leaves out maps that give bytes back as they were. */
 bool pass_bytes(struct ir_module *module, const struct pass_options *options,
                 struct ir_diag *diag);
 

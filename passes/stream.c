@@ -136,6 +136,10 @@ struct ir_value *pass_stream_remember(struct streamer *s, enum ir_dtype dtype,
                                       const void *first, int *memory)
 {
     struct ir_stream *stream = s->stream;
+    if (dtype == IR_U8) {
+        pass_stream_refuse(s, "would remember bytes");
+        return NULL;
+    }
     const int i = stream->n_memories++;
     if (i == s->room) {
         const int room = 2 * i + 8;

@@ -148,7 +148,8 @@ static bool map_fill(struct streamer *s, const struct stream_value *x)
     struct stream_value *v = &s->value[s->op->result[0].id];
     struct ir_step steps[IR_MAX_STEPS];
     const enum ir_dtype dtype = s->op->operand[0]->type.dtype;
-    if (s->op->n_operands > 1 || s->op->result[0].type.dtype != dtype)
+    if (s->op->n_operands > 1 || s->op->result[0].type.dtype != dtype ||
+        dtype == IR_U8)
         return refuse_padding(s);
     const int n = ir_program_parse(ir_attr_string(s->op, "program"), s->op,
                                    steps, &s->diag);

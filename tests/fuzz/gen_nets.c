@@ -8,7 +8,8 @@
  *            dims, of which most can be taken step by step
  *   byte 16- records of 8 bytes, an op each: byte 0 says which (bits 0-3; bit
  *            4: its result goes out, too; bit 5: some weights are odd; of f32,
- *            bit 6: they are bf16, bit 7: i8 of gemm and conv), 1 the operand
+ *            bit 6: they are bf16, bit 7: i8 of gemm and conv, both: what
+ *            these, max pools and views work on is bytes), 1 the operand
  *            (0 the newest value), 2-6 what the op says, 7 the weights
  *
  * Values have at most max_volume elements, and an op takes at most max_work
@@ -112,6 +113,29 @@ static bool has_int8(const struct nets *v)
     return is_f32(v) && v->code & 0x80;
 }
 
+static bool has_bytes(const struct nets *v)
+{
+    return has_int8(v) && v->code & 0x40;
+}
+
+static struct ir_value *map_to(struct nets *v, struct ir_value *x,
+                               const char *program, const char *dtype)
+{
+    const struct ir_attr attrs[] = {ir_string("program", program),
+                                    ir_string("dtype", dtype)};
+    return gen_op(v->module, IR_OP_map, 1, &x, 2, attrs, v->diag);
+}
+
+static struct ir_value *to_bytes(struct nets *v, struct ir_value *x)
+{
+    return has_bytes(v) ? map_to(v, x, "x0 0.125 div rint 100 add", "u8") : x;
+}
+
+static struct ir_value *from_bytes(struct nets *v, struct ir_value *x)
+{
+    return has_bytes(v) ? map_to(v, x, "x0 100 sub 0.125 mul", "f32") : x;
+}
+
 /* weights() as they are stored: in bf16 or, where the op can, in i8. */
 static struct ir_attr stored(struct nets *v, const char *name, int rank,
                              const int64_t *dims, bool or_int8)
@@ -136,6 +160,16 @@ static struct ir_attr stored(struct nets *v, const char *name, int rank,
     return ir_tensor_attr(name, t);
 }
 
+/* What sums of whole numbers start at. */
+static struct ir_attr starts(struct nets *v, int64_t n)
+{
+    int32_t *data = ir_alloc_array(&v->module->arena, (size_t)n, 4);
+    for (int64_t i = 0; i < n; i++)
+        data[i] = (int16_t)ir_random(byte(v, 6), (uint64_t)i);
+    return ir_tensor_attr("start",
+                          ir_tensor_copy(v->module, IR_I32, n, data));
+}
+
 /* What goes with weights of i8, of so many columns; how many attributes. */
 static int int8_attrs(struct nets *v, int64_t columns, struct ir_attr *attrs)
 {
@@ -143,10 +177,14 @@ static int int8_attrs(struct nets *v, int64_t columns, struct ir_attr *attrs)
                                     0x1.921fb6p+5, 12};
     if (!has_int8(v))
         return 0;
-    attrs[0] = ir_float("input_scale", scales[byte(v, 7) >> 5]);
-    attrs[1] = ir_int("input_zero", (int64_t)byte(v, 6) * 7 % 256);
-    attrs[2] = ir_tensor_attr("scale", weights(v, 1, &columns));
-    return 3;
+    int n = 0;
+    if (!has_bytes(v))
+        attrs[n++] = ir_float("input_scale", scales[byte(v, 7) >> 5]);
+    attrs[n++] = ir_int("input_zero", (int64_t)byte(v, 6) * 7 % 256);
+    attrs[n++] = ir_tensor_attr("scale", weights(v, 1, &columns));
+    if (has_bytes(v) || byte(v, 7) & 4)
+        attrs[n++] = starts(v, columns);
+    return n;
 }
 
 static struct ir_attr ints(struct nets *v, const char *name, int n,
@@ -238,7 +276,8 @@ static struct ir_value *add_view(struct nets *v, struct ir_value *x)
     default:
         break;
     }
-    return view(v, x, rank, dims, strides, offset);
+    return from_bytes(
+        v, view(v, to_bytes(v, x), rank, dims, strides, offset));
 }
 
 static struct ir_value *add_pad(struct nets *v, struct ir_value *x)
@@ -264,12 +303,13 @@ static struct ir_value *gemm(struct nets *v, struct ir_value *x, int64_t n,
                              bool biased, int64_t block)
 {
     const int64_t dims[] = {last_dim(x), n};
-    struct ir_attr attrs[6] = {stored(v, "weights", 2, dims, true),
+    struct ir_attr attrs[7] = {stored(v, "weights", 2, dims, true),
                                ir_int("block", block)};
     int n_attrs = 2 + int8_attrs(v, n, attrs + 2);
     if (biased)
         attrs[n_attrs++] = ir_tensor_attr("bias", weights(v, 1, &n));
-    return op(v, IR_OP_gemm, x, n_attrs, attrs);
+    x = op(v, IR_OP_gemm, to_bytes(v, x), n_attrs, attrs);
+    return from_bytes(v, to_bytes(v, x));
 }
 
 static struct ir_value *add_gemm(struct nets *v, struct ir_value *x)
@@ -383,7 +423,8 @@ static struct ir_value *add_conv(struct nets *v, struct ir_value *x)
     if (byte(v, 6) & 0x20)
         attrs[n++] = ir_tensor_attr("bias", weights(v, 1, &m));
     n += winograd_attr(v, &w, x, attrs + n);
-    return op(v, IR_OP_conv, x, n, attrs);
+    x = op(v, IR_OP_conv, to_bytes(v, x), n, attrs);
+    return from_bytes(v, to_bytes(v, x));
 }
 
 static struct ir_value *add_pool(struct nets *v, struct ir_value *x)
@@ -400,7 +441,10 @@ static struct ir_value *add_pool(struct nets *v, struct ir_value *x)
         ints(v, "dilations", w.n, w.dilations),
         ir_int("count_padding", byte(v, 6) >> 1 & 1),
         ints(v, "extra", w.n, w.extra)};
-    return op(v, IR_OP_pool, x, byte(v, 5) ? 7 : 6, attrs);
+    const bool max = byte(v, 6) & 1;
+    x = op(v, IR_OP_pool, max ? to_bytes(v, x) : x, byte(v, 5) ? 7 : 6,
+           attrs);
+    return max ? from_bytes(v, x) : x;
 }
 
 /* ----------------------------------------------------------------- scan -- */

@@ -38,6 +38,10 @@
     "scale = f32[2](0.5 0.25)} : f32[2]\n"                                    \
     "output \"y\" %1 }"
 
+/* Bytes, of which 0 is 10. */
+#define BYTES THREE_F32                                                       \
+    "%1 = map(%0) {program = \"x0\", dtype = \"u8\"} : u8[3]\n"
+
 #define E 0x1.78b564p-2f /* exp(-1) */
 
 struct test_case {
@@ -222,6 +226,38 @@ static const struct test_case cases[] = {
     {IR_OP_gemm, THREE_F32 INT8_GEMM, {0.75, -6, 200}, 2,
      {-15693, 7767.75}},
     {IR_OP_gemm, THREE_F32 INT8_GEMM, {NAN, 0, 0}, 2, {-4, 5}},
+    {IR_OP_map, BYTES /* rounded to even, from 0 to 255 */
+     "%2 = map(%1) {program = \"x0\", dtype = \"f32\"} : f32[3]\n"
+     "output \"y\" %2 }", {-3, 2.5, 300}, 3, {0, 2, 255}},
+    {IR_OP_map, BYTES
+     "%2 = map(%1, %0) {program = \"x0 x1 mul\", dtype = \"f64\"} : f64[3]\n"
+     "output \"y\" %2 }", {NAN, 3.5, 7}, 3, {NAN, 14, 49}},
+    {IR_OP_gemm, BYTES /* sums start at 7 and -1, and are exact */
+     "%2 = gemm(%1) {weights = i8[3,2](1 -2 3 4 -128 127), block = 8, "
+     "input_zero = 10, start = i32[2](7 -1), scale = f32[2](0.5 0.25)} : "
+     "f32[2]\n"
+     "output \"y\" %2 }", {11, 0, 255}, 2, {-15691, 7768}},
+    {IR_OP_gemm, BYTES
+     "%2 = gemm(%1) {weights = i8[3,2](1 -2 3 4 -128 127), block = 8, "
+     "input_zero = 10, scale = f32[2](0.5 0.25), epilogue = \"x0 1 add\", "
+     "dtype = \"u8\"} : u8[2]\n"
+     "%3 = map(%2) {program = \"x0\", dtype = \"f32\"} : f32[2]\n"
+     "output \"y\" %3 }", {11, 20, 10}, 2, {16, 10}},
+    {IR_OP_pool, BYTES
+     "%2 = view(%1) {shape = i64[2](1 3), strides = i64[2](1 1), "
+     "offset = 0} : u8[1,3]\n"
+     "%3 = pool(%2) {kind = \"max\", kernel = i64[1](2), "
+     "strides = i64[1](1), pads = i64[2](2 0), dilations = i64[1](1), "
+     "count_padding = 0} : u8[1,4]\n"
+     "%4 = map(%3) {program = \"x0 1 sub\", dtype = \"f32\"} : f32[1,4]\n"
+     "output \"y\" %4 }", {1, 3, 2}, 4, {-1, 0, 2, 2}},
+    {IR_OP_conv, BYTES /* padding is 0, which 5 stands for */
+     "%2 = view(%1) {shape = i64[2](1 3), strides = i64[2](1 1), "
+     "offset = 0} : u8[1,3]\n"
+     "%3 = conv(%2) {weights = i8[1,1,2](1 10), strides = i64[1](1), "
+     "pads = i64[2](0 1), dilations = i64[1](1), groups = 1, "
+     "input_zero = 5, start = i32[1](100), scale = f32[1](1)} : f32[1,3]\n"
+     "output \"y\" %3 }", {1, 2, 3}, 3, {66, 77, 98}},
     {IR_OP_matmul, THREE
      "%1 = view(%0) {shape = i64[2](3 1), strides = i64[2](1 1), "
      "offset = 0} : f64[3,1]\n"
