@@ -368,10 +368,54 @@ def whole(dtype):
     yield "whole", m
 
 
+def quantised(dtype):
+    """Bytes from product to product, beside others that are widened."""
+    for channels, size, wide in ((3, 9, 5), (8, 7, 20), (16, 8, 64)):
+        m = Builder([channels, size, size], dtype)
+
+        def product(kind, x, dims, columns, scale, attributes, shape):
+            """Of bytes, as bytes."""
+            start = " ".join(str(m.draw.randrange(-9000, 9000))
+                             for _ in range(columns))
+            given = m.weights("weights", dims, columns, scale).split(", ")
+            kept = ", ".join(x for x in given if "input_scale" not in x)
+            y = m.op(kind, [x], f"{kept}, start = i32[{columns}]({start}), "
+                     f"{attributes}", shape)
+            return m.map([y], "x0 rint 31 add", shape, "u8")
+
+        def conv(x, c, n, k, pad, groups=1):
+            return product(
+                "conv", x, [n, c // groups, k, k], n, 3, "strides = "
+                f"{i64([1, 1])}, pads = {i64([pad] * 4)}, dilations = "
+                f"{i64([1, 1])}, groups = {groups}", [n, size, size])
+
+        x = m.map([m.x], "x0 0.02 div rint 100 add", [channels, size, size],
+                  "u8")
+        first = conv(x, channels, wide, 3, 1)
+        y = conv(first, wide, wide, 1, 0)
+        if wide % 4 == 0:
+            y = conv(y, wide, wide, 3, 1, wide // 4)
+        y = m.map([y, first], "x0 31 sub 0.25 mul x1 31 sub 0.5 mul add "
+                  "0.5 div rint 7 add", [wide, size, size], "u8")
+        m.output(m.map([y], "x0 7 sub 0.5 mul", [wide, size, size]))
+        out = size // 2
+        y = m.op("pool", [y], 'kind = "max", kernel = i64[2](2 2), strides = '
+                 "i64[2](2 2), pads = i64[4](0 0 0 0), dilations = "
+                 "i64[2](1 1), count_padding = 0", [wide, out, out],
+                 dtype="u8")
+        depth = wide * out * out
+        y = m.op("view", [y], f"shape = i64[1]({depth}), strides = i64[1](1),"
+                 " offset = 0", [depth], dtype="u8")
+        y = product("gemm", y, [depth, 37], 37, 1, "block = 8", [37])
+        y = product("gemm", y, [37, 3], 3, 1, "block = 8", [3])
+        m.output(m.map([y], "x0 31 sub 0.125 mul", [3]))
+        yield f"quantised {channels}", m
+
+
 def all_cases(dtype):
     families = convs, gemms, whole, scans
     if dtype == "int8":
-        families = families[:3]
+        families = (*families[:3], quantised)
     elif dtype != "bf16":
         families += pools, moves, slices, maps
     for family in families:

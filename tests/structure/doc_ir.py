@@ -20,7 +20,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TREENAIL = shutil.which(os.environ.get("TREENAIL", "treenail"))
 PAGE = (ROOT / "docs/ir.md").read_text()
-HEADER = (ROOT / "ir/ir.h").read_text()
+HEADER = (ROOT / "ir/ir.h").read_text() + (ROOT / "ir/nets.h").read_text()
 MODELS = sorted(ROOT.glob("tests/cases/ir/*.tnir"))
 
 
