@@ -330,45 +330,54 @@ static bool take_weights(struct fe_onnx *g, struct fe_onnx_sum *s,
     return true;
 }
 
-/* Weights of 9 bits, as those of UINT8 are, become two of 8, each of half the
- * terms of a sum: x stands twice beside itself. */
+/* How many numbers of i8 a weight is the sum of; 0 for too many. */
+static int parts_of(const struct fe_onnx_tensor *weights)
+{
+    double low = 0, high = 0;
+    for (int64_t i = 0; i < weights->n; i++) {
+        low = fmin(low, weights->real[i]);
+        high = fmax(high, weights->real[i]);
+    }
+    if (low < -255 || high > 255)
+        return 0;
+    return high > 2 * 127 ? 3 : low < -128 || high > 127 ? 2 : 1;
+}
+
+/* Weights of 9 bits, as those of UINT8 are less a zero point, become some of 8,
+ * each of as many terms of a sum: x stands that often beside itself. */
 static bool split_weights(struct fe_onnx *g, struct fe_onnx_sum *s)
 {
     const struct fe_onnx_tensor *old = s->weights;
-    const int at = s->is_conv ? 1 : 0; /* the dim that is twice as long */
+    const int parts = parts_of(old), at = s->is_conv ? 1 : 0;
     const int64_t block = s->is_conv ? old->n / s->columns : old->n;
     struct fe_onnx_value *x = &s->x;
-    int64_t dim[IR_MAX_RANK], own[2] = {0};
-    bool any = false;
-    for (int64_t i = 0; i < old->n; i++) {
-        any = any || old->real[i] < -128 || old->real[i] > 127;
-        if (fabs(old->real[i]) > 255)
-            return false;
-    }
-    if (!any)
-        return true;
-    if (s->is_conv && (x->dim[0] != 1 || x->n / x->dim[1] < 1 ||
-                       old->dim[1] != x->dim[1]))
+    const int axis = s->is_conv ? 1 : x->rank - 1; /* of x */
+    int64_t dim[IR_MAX_RANK], own[2];
+    if (parts <= 1)
+        return parts == 1;
+    if (s->is_conv && (x->dim[0] != 1 || old->dim[1] != x->dim[1]))
         return false;
-    if (!fe_onnx_take_elements(g, 2 * old->n))
+    if (!fe_onnx_take_elements(g, parts * old->n))
         return false;
     memcpy(dim, old->dim, sizeof dim);
-    dim[at] *= 2;
+    dim[at] *= parts;
     s->weights = fe_onnx_new_tensor(g, FE_ONNX_FLOAT, old->rank, dim);
     for (int64_t i = 0; i < old->n; i++) {
-        const int64_t to = i / block * 2 * block + i % block;
-        const double v = old->real[i];
-        s->weights->real[to] = fmin(fmax(v, -128), 127);
-        s->weights->real[to + block] = v - s->weights->real[to];
+        double left = old->real[i];
+        for (int p = 0; p < parts; p++) {
+            const double part = fmin(fmax(left, -128), 127);
+            s->weights->real[(i / block * parts + p) * block + i % block] =
+                part;
+            left -= part;
+        }
     }
-    const int axis = s->is_conv ? 1 : x->rank - 1; /* of x */
     own[1] = s->is_conv ? x->n : x->dim[axis];
     own[0] = x->n / own[1];
-    struct ir_value *part = fe_onnx_shaped(g, x->rows, 2, own);
-    struct ir_value *const parts[] = {part, part};
-    x->rows = part ? fe_onnx_join(g, 2, parts, 1) : NULL;
-    x->dim[axis] *= 2;
-    x->n *= 2;
+    struct ir_value *one = fe_onnx_shaped(g, x->rows, 2, own);
+    struct ir_value *const beside[] = {one, one, one};
+    x->rows = one ? fe_onnx_join(g, parts, beside, 1) : NULL;
+    x->dim[axis] *= parts;
+    x->n *= parts;
     return x->rows != NULL;
 }
 
