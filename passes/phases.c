@@ -144,6 +144,8 @@ static bool plan(struct split *s)
         if (!plan_dim(s, i) || s->n_phases > most_phases)
             return false;
     }
+    if (s->n_phases == 1) /* no gaps */
+        return false;
     s->joined = can_join(s) ? (int)s->dim[s->n - 1].spread : 1;
     return true;
 }
