@@ -6,7 +6,9 @@
  * becomes a constant or a value of the row, and the outputs become the module's
  * (onnx_io.c).
  *
- * Control flow, functions and sparse tensors are not read.
+ * Subgraphs are built where they stand: a branch that is known, the steps of a
+ * loop one by one, or a loop that is a recurrent layer as one (onnx_if.c,
+ * onnx_loop.c). Functions and sparse tensors are not read.
  */
 #include "frontend/onnx.h"
 
@@ -72,6 +74,8 @@ static struct ir_module *build(struct fe_onnx *g, const struct ir_file *file)
     ir_arena_release(&g->scratch);
     ir_arena_init(&g->scratch);
     g->node = NULL;
+    g->within = NULL;
+    g->subgraphs_left = FE_ONNX_MAX_SUBGRAPHS;
     g->words = NULL;
     g->n_ensembles = 0;
     g->raw = g->leaf = NULL;

@@ -169,6 +169,22 @@ struct fe_onnx_file {
     struct ir_file file;
 };
 
+/* The names of a graph. A subgraph sees those around it as well, and a name that
+ * both give is its own. */
+struct fe_onnx_scope {
+    struct fe_onnx_scope *outer;
+    struct fe_onnx_value **table; /* by hash of the name, NULL: free */
+    size_t size;                  /* a power of 2 */
+    bool is_closed;               /* sees only constants around it */
+};
+
+/* A node that has the subgraph that is being built. */
+struct fe_onnx_place {
+    const struct fe_onnx_place *outer;
+    const Onnx__NodeProto *node;
+    size_t index;
+};
+
 struct fe_onnx {
     struct ir_diag *diag;
     unsigned n_messages; /* that were there before */
@@ -185,8 +201,9 @@ struct fe_onnx {
     const Onnx__NodeProto *node; /* that is being built, or NULL */
     size_t node_index;
     bool rows_batched; /* an input that fe_onnx_row_input() gave has a batch */
-    struct fe_onnx_value **table; /* by hash of the name, NULL: free */
-    size_t table_size;            /* a power of 2 */
+    const struct fe_onnx_place *within; /* around the node, in a subgraph */
+    struct fe_onnx_scope *scope;        /* that names are given in */
+    int64_t subgraphs_left; /* of FE_ONNX_MAX_SUBGRAPHS */
     struct fe_onnx_use *uses;     /* by hash as well */
     size_t use_size;
     struct fe_onnx_words *words; /* of the columns, newest first */
@@ -258,6 +275,16 @@ bool fe_onnx_define(struct fe_onnx *g, const char *name,
                     const struct fe_onnx_value *value);
 size_t fe_onnx_hash(const char *name);
 
+/* A scope for n names, within g->scope, which it becomes. */
+void fe_onnx_open_scope(struct fe_onnx *g, struct fe_onnx_scope *scope,
+                        size_t n, bool is_closed);
+/* The names that a graph can give. */
+size_t fe_onnx_count_names(const Onnx__GraphProto *graph);
+bool fe_onnx_define_initializers(struct fe_onnx *g,
+                                 const Onnx__GraphProto *graph);
+/* Builds a node of any graph; `index` is its place there, for messages. */
+bool fe_onnx_build_node(struct fe_onnx *g, const Onnx__NodeProto *node,
+                        size_t index);
 /* One message for all ops that are not read, with how often they come. */
 bool fe_onnx_check_ops(struct fe_onnx *g);
 /* Reads and builds the whole graph. */
@@ -277,10 +304,94 @@ void fe_onnx_close_files(struct fe_onnx *g);
  * it gives, as the interpreter computes them. */
 bool fe_onnx_fold(struct fe_onnx *g, fe_onnx_builder *build);
 
+/* --------------------------------------------------------- onnx_loop.c -- */
+
+/* Nodes and values that all subgraphs of a model may come to, each as often as
+ * it is built. */
+enum { FE_ONNX_MAX_SUBGRAPHS = 1 << 17 };
+
+/* What a name of a body depends on: 0 for what is the same in all steps. */
+enum { FE_ONNX_VARIES = 1, FE_ONNX_ROW = 2 };
+
+/* What a Scan takes one part of at each step. */
+struct fe_onnx_slice {
+    const struct fe_onnx_value *x;
+    int axis;
+    bool reverse;
+};
+
+/* A Loop or a Scan. Carried value k is the body's input n_before + k and its
+ * output n_after + k; slices and stacks follow. */
+struct fe_onnx_loop {
+    const Onnx__GraphProto *body;
+    size_t n_before, n_after; /* Loop: 2 and 1; Scan: none */
+    size_t n_carried, n_slices, n_stacks;
+    struct fe_onnx_value *carried; /* [n_carried] before the next step */
+    bool condition;                /* there is a next step */
+    struct fe_onnx_slice *slice;   /* [n_slices] */
+    int64_t limit;                 /* of steps */
+    int64_t steps;                 /* that were made */
+    struct fe_onnx_scope once;     /* what is the same in all steps */
+    struct fe_onnx_flags *flags;   /* by name of the body */
+    size_t flags_size;             /* a power of 2 */
+    size_t step_size; /* nodes that vary, and values */
+    size_t n_names;   /* that a step gives */
+    struct fe_onnx_value *result;  /* [n_carried + n_stacks] */
+    struct fe_onnx_value **stack;  /* [n_stacks][capacity] by step */
+    int64_t capacity;
+};
+
+/* FE_ONNX_VARIES and FE_ONNX_ROW of a node of the body, or of one of its
+ * names. */
+int fe_onnx_node_flags(const struct fe_onnx_loop *l,
+                       const Onnx__NodeProto *node);
+int fe_onnx_name_flags(const struct fe_onnx_loop *l, const char *name);
+/* Counts a step of this size; false with a message when it is too much. */
+bool fe_onnx_take_step(struct fe_onnx *g, const struct fe_onnx_loop *l,
+                       size_t size);
+/* The same of a graph, with those in it. */
+bool fe_onnx_take_graph(struct fe_onnx *g, const Onnx__GraphProto *graph);
+/* Gives, in g->scope, what a step finds beside carried values that are of the
+ * row, and slices. */
+bool fe_onnx_start_step(struct fe_onnx *g, const struct fe_onnx_loop *l);
+/* Whether the body's condition holds after a step. */
+bool fe_onnx_read_condition(struct fe_onnx *g, struct fe_onnx_loop *l);
+/* Whether carried value k is the same in all steps. */
+bool fe_onnx_is_kept(const struct fe_onnx_loop *l, size_t k);
+
+/* --------------------------------------------------------- onnx_cell.c -- */
+
+/* Makes a `scan` of a loop that is a recurrent layer, *good unless there is a
+ * message; false when it is none. */
+bool fe_onnx_build_cell(struct fe_onnx *g, struct fe_onnx_loop *l,
+                        bool *good);
+
+/* -------------------------------------------------------- onnx_match.c -- */
+
+/* What a step of a recurrent layer computes, in ONNX's order of gates. */
+struct fe_onnx_cell {
+    const char *kind; /* of the op scan */
+    int n_gates, n_states;
+    int64_t inputs, hidden;
+    double *w, *r;                         /* [inputs or hidden][gates * H] */
+    double *bias, *recurrent_bias;         /* [gates * H], [H] or NULL */
+    const char *gate, *candidate, *output; /* programs, or NULL */
+    bool reset_after;
+};
+
+/* Whether the values out[n_states], of ops on x and in[n_states], are the next
+ * states of a cell: h and, of an lstm, c. */
+bool fe_onnx_match_cell(struct fe_onnx *g, int n_states, struct ir_value *x,
+                        struct ir_value *const *in,
+                        struct ir_value *const *out,
+                        struct fe_onnx_cell *cell);
+/* Whether both have the same elements, however they are shaped. */
+bool fe_onnx_is_same(struct ir_value *a, struct ir_value *b);
+
 /* ---------------------------------------------------------- onnx_ops.c -- */
 
 /* A line of the table of ops. Attributes as "name:kind", of one letter each: f
- * i s t, or F I S for lists. `ml`: of ai.onnx.ml. An output past max_outputs is
+ * i s t g, or F I S for lists. `ml`: of ai.onnx.ml. An output past max_outputs is
  * not built: a graph that names it is refused. */
 struct fe_onnx_op_info {
     const char *name;
@@ -648,10 +759,13 @@ fe_onnx_builder fe_onnx_constant, fe_onnx_identity, fe_onnx_dropout,
 /* onnx_move.c */
 fe_onnx_builder fe_onnx_transpose, fe_onnx_slice, fe_onnx_split,
     fe_onnx_expand, fe_onnx_tile, fe_onnx_depth_to_space,
-    fe_onnx_space_to_depth, fe_onnx_concat_op;
+    fe_onnx_space_to_depth, fe_onnx_concat_op, fe_onnx_trilu;
 /* onnx_gather.c */
 fe_onnx_builder fe_onnx_gather_op, fe_onnx_gather_elements,
-    fe_onnx_array_feature_extractor;
+    fe_onnx_array_feature_extractor, fe_onnx_reverse_sequence,
+    fe_onnx_one_hot;
+/* onnx_einsum.c */
+fe_onnx_builder fe_onnx_einsum;
 /* onnx_pad.c */
 fe_onnx_builder fe_onnx_pad;
 /* onnx_math.c */
@@ -684,5 +798,8 @@ fe_onnx_builder fe_onnx_quantize, fe_onnx_dequantize,
 fe_onnx_builder fe_onnx_qgemm, fe_onnx_qlinear_binary, fe_onnx_qlinear_unary,
     fe_onnx_qlinear_global_pool, fe_onnx_qlinear_average_pool,
     fe_onnx_qlinear_softmax, fe_onnx_qlinear_concat;
+
+/* onnx_if.c, onnx_loop.c */
+fe_onnx_builder fe_onnx_if, fe_onnx_loop_op, fe_onnx_scan_op;
 
 #endif

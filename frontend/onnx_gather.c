@@ -263,3 +263,138 @@ bool fe_onnx_gather_elements(struct fe_onnx *g)
     }
     return fe_onnx_pick(g, x, &shape, from, &y) && fe_onnx_give(g, 0, &y);
 }
+
+/* ------------------------------------------------------- ReverseSequence -- */
+
+/* How many steps of each item come the other way round, one of all rows. */
+static const int64_t *read_lengths(struct fe_onnx *g,
+                                   const struct fe_onnx_value *x, int items,
+                                   int64_t steps)
+{
+    const struct fe_onnx_tensor *t = fe_onnx_constant_input(g, 1);
+    const bool batch = x->batched && x->batch == items;
+    if (!t)
+        return NULL;
+    bool good = t->whole && t->rank == 1 &&
+                (t->n == x->dim[items] ||
+                 (batch && g->batch == FE_ONNX_FIRST && t->n == g->batch_size));
+    for (int64_t i = 0; good && i < t->n; i++)
+        good = t->whole[i] >= 0 && t->whole[i] <= steps &&
+               (!batch || t->whole[i] == t->whole[0]);
+    if (!good)
+        fe_onnx_error(g, "the lengths are not those of %lld items of up to "
+                      "%lld steps, the same for all rows",
+                      (long long)x->dim[items], (long long)steps);
+    return good ? t->whole : NULL;
+}
+
+/* Where each element of the result is in x. */
+static int32_t *reversed_elements(struct fe_onnx *g,
+                                  const struct fe_onnx_value *x, int time,
+                                  int items, const int64_t *length)
+{
+    int64_t stride[IR_MAX_RANK], at[IR_MAX_RANK] = {0};
+    if (!fe_onnx_take_elements(g, x->n))
+        return NULL;
+    int32_t *from = ir_alloc_array(&g->scratch, (size_t)x->n, sizeof *from);
+    fe_onnx_strides(x->rank, x->dim, stride);
+    for (int64_t k = 0; k < x->n; k++) {
+        const int64_t last = length[at[items]] - 1, t = at[time];
+        from[k] = (int32_t)(k + (t <= last ? last - 2 * t : 0) * stride[time]);
+        for (int i = x->rank; i-- > 0 && ++at[i] == x->dim[i];)
+            at[i] = 0;
+    }
+    return from;
+}
+
+bool fe_onnx_reverse_sequence(struct fe_onnx *g)
+{
+    const struct fe_onnx_value *x = fe_onnx_input(g, 0);
+    struct fe_onnx_value y;
+    int time, items;
+    if (!x || !fe_onnx_own_axis(g, x, fe_onnx_int(g, "time_axis", 0), &time) ||
+        !fe_onnx_axis(g, fe_onnx_int(g, "batch_axis", 1), x->rank, &items))
+        return false;
+    if (time == items || x->n < 1)
+        return fe_onnx_error(g, "both axes are %d, or there is no element",
+                             time);
+    const int64_t steps = x->dim[time];
+    const int64_t *length = read_lengths(g, x, items, steps);
+    if (!length)
+        return false;
+    struct fe_onnx_shape shape = fe_onnx_shape_of(x);
+    bool all = true;
+    for (int64_t i = 0; i < x->dim[items]; i++)
+        all = all && length[i] == steps;
+    if (!all)
+        return fe_onnx_pick(g, x, &shape,
+                            reversed_elements(g, x, time, items, length),
+                            &y) &&
+               fe_onnx_give(g, 0, &y);
+    int64_t stride[IR_MAX_RANK];
+    fe_onnx_strides(x->rank, x->dim, stride);
+    const int64_t last = (steps - 1) * stride[time];
+    stride[time] = -stride[time];
+    return fe_onnx_view(g, x, &shape, stride, last, &y) &&
+           fe_onnx_give(g, 0, &y);
+}
+
+/* ---------------------------------------------------------------- OneHot -- */
+
+/* 0 to depth - 1 along an axis of a result of that rank. */
+static struct fe_onnx_value count_along(struct fe_onnx *g, int64_t depth,
+                                        int axis, int rank)
+{
+    int64_t dim[IR_MAX_RANK] = {depth, 1, 1, 1, 1, 1};
+    struct fe_onnx_tensor *t =
+        fe_onnx_new_tensor(g, FE_ONNX_INT64, rank - axis, dim);
+    struct fe_onnx_value count = {.name = "", .type = FE_ONNX_INT64,
+                                  .constant = t, .rank = t->rank, .n = t->n};
+    memcpy(count.dim, t->dim, sizeof count.dim);
+    for (int64_t i = 0; i < depth; i++)
+        t->real[i] = (double)(t->whole[i] = i);
+    return count;
+}
+
+bool fe_onnx_one_hot(struct fe_onnx *g)
+{
+    const struct fe_onnx_value *x = fe_onnx_number_input(g, 0);
+    const struct fe_onnx_tensor *depth = x ? fe_onnx_constant_input(g, 1)
+                                           : NULL;
+    const struct fe_onnx_tensor *values = depth ? fe_onnx_constant_input(g, 2)
+                                                : NULL;
+    int axis;
+    if (!values)
+        return false;
+    const double n = depth->n == 1 && depth->real ? depth->real[0] : 0;
+    if (!(n >= 1 && n <= IR_MAX_ELEMENTS) || values->n != 2 || !values->real ||
+        x->rank == IR_MAX_RANK)
+        return fe_onnx_error(g, "a depth and two values are expected for its "
+                             "%d dims, not %g and %lld", x->rank, n,
+                             (long long)values->n);
+    if (!fe_onnx_axis(g, fe_onnx_int(g, "axis", -1), x->rank + 1, &axis) ||
+        !fe_onnx_take_elements(g, (int64_t)n))
+        return false;
+    struct fe_onnx_shape shape = fe_onnx_shape_of(x);
+    for (int d = shape.rank++; d > axis; d--)
+        shape.dim[d] = shape.dim[d - 1];
+    shape.dim[axis] = 1;
+    shape.batch += x->batched && x->batch >= axis;
+    struct fe_onnx_value index = *x;
+    fe_onnx_reshaped(g, &index, &shape);
+    struct fe_onnx_value count =
+        count_along(g, (int64_t)n, axis, shape.rank);
+    struct fe_onnx_value *const both[] = {&index, &count};
+    if (!fe_onnx_broadcast(g, 2, both, &shape))
+        return false;
+    const char *whole = fe_onnx_is_whole(x->type)
+                            ? "x0" : "x0 0 lt x0 neg floor neg x0 floor where";
+    const char *program = ir_sprintf(
+        &g->scratch, "%s 0 lt %s %.17g add %s where x1 eq %.17g %.17g where",
+        whole, whole, n, whole, values->real[1], values->real[0]);
+    return fe_onnx_give_shape(
+        g, 0, values->type,
+        fe_onnx_map(g, program, fe_onnx_dtype(values->type),
+                    fe_onnx_spread(g, &shape, &index, IR_F64),
+                    fe_onnx_spread(g, &shape, &count, IR_F64), NULL), &shape);
+}

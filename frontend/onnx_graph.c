@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Graphs in one another, as deep as onnx_wire.c lets messages be. */
+enum { MAX_NESTED = 32 };
+
 static const char *text_of(const char *s)
 {
     return s ? s : "";
@@ -18,22 +21,40 @@ static const char *text_of(const char *s)
 
 /* ------------------------------------------------------------- messages -- */
 
+/* Appends "node 3 (Add 'sum'): " */
+static void say_node(struct ir_text *text, const Onnx__NodeProto *node,
+                     size_t index)
+{
+    const char *name = text_of(node->name);
+    ir_text_printf(text, "node %zu (%.60s%s%.100s%s): ", index,
+                   text_of(node->op_type), *name ? " '" : "", name,
+                   *name ? "'" : "");
+}
+
 bool fe_onnx_error(struct fe_onnx *g, const char *fmt, ...)
 {
-    char said[1024], where[256] = "";
+    const struct fe_onnx_place *outer[MAX_NESTED];
+    char said[1024];
+    int n = 0;
     va_list args;
     if (g->diag->n_messages > g->n_messages)
         return false; /* the first one says it */
     va_start(args, fmt);
     vsnprintf(said, sizeof said, fmt, args);
     va_end(args);
-    if (g->node) {
-        const char *name = text_of(g->node->name);
-        snprintf(where, sizeof where, "node %zu (%.60s%s%.100s%s): ",
-                 g->node_index, text_of(g->node->op_type), *name ? " '" : "",
-                 name, *name ? "'" : "");
-    }
-    return ir_error(g->diag, ir_loc_file(g->path), "%s%s", where, said);
+    for (const struct fe_onnx_place *p = g->within; p && n < MAX_NESTED;
+         p = p->outer)
+        outer[n++] = p;
+    struct ir_text where;
+    ir_text_init(&where);
+    ir_text_puts(&where, "");
+    while (n-- > 0)
+        say_node(&where, outer[n]->node, outer[n]->index);
+    if (g->node)
+        say_node(&where, g->node, g->node_index);
+    ir_error(g->diag, ir_loc_file(g->path), "%s%s", where.data, said);
+    ir_text_release(&where);
+    return false;
 }
 
 /* ---------------------------------------------------------------- names -- */
@@ -46,25 +67,32 @@ size_t fe_onnx_hash(const char *name)
     return (size_t)(h ^ h >> 29);
 }
 
-/* Where `name` is in the table, or would be. */
-static struct fe_onnx_value **slot_of(const struct fe_onnx *g,
+/* Where `name` is in the scope's table, or would be. */
+static struct fe_onnx_value **slot_of(const struct fe_onnx_scope *scope,
                                       const char *name)
 {
-    size_t i = fe_onnx_hash(name) & (g->table_size - 1);
-    while (g->table[i] && strcmp(g->table[i]->name, name) != 0)
-        i = (i + 1) & (g->table_size - 1);
-    return &g->table[i];
+    size_t i = fe_onnx_hash(name) & (scope->size - 1);
+    while (scope->table[i] && strcmp(scope->table[i]->name, name) != 0)
+        i = (i + 1) & (scope->size - 1);
+    return &scope->table[i];
 }
 
 struct fe_onnx_value *fe_onnx_find(const struct fe_onnx *g, const char *name)
 {
-    return *slot_of(g, name);
+    bool closed = false;
+    for (const struct fe_onnx_scope *s = g->scope; s; s = s->outer) {
+        struct fe_onnx_value *value = *slot_of(s, name);
+        if (value)
+            return closed && !value->constant ? NULL : value;
+        closed = closed || s->is_closed;
+    }
+    return NULL;
 }
 
 bool fe_onnx_define(struct fe_onnx *g, const char *name,
                     const struct fe_onnx_value *value)
 {
-    struct fe_onnx_value **slot = slot_of(g, name);
+    struct fe_onnx_value **slot = slot_of(g->scope, name);
     if (*slot)
         return fe_onnx_error(g, "the name '%.200s' is given twice", name);
     *slot = ir_alloc(&g->scratch, sizeof **slot);
@@ -73,16 +101,24 @@ bool fe_onnx_define(struct fe_onnx *g, const char *name,
     return true;
 }
 
-/* Room for every name that the graph can give. */
-static void make_table(struct fe_onnx *g)
+size_t fe_onnx_count_names(const Onnx__GraphProto *graph)
 {
-    const Onnx__GraphProto *graph = g->model->graph;
-    size_t n = graph->n_input + graph->n_initializer + 1;
+    size_t n = graph->n_input + graph->n_initializer;
     for (size_t i = 0; i < graph->n_node; i++)
         n += graph->node[i]->n_output;
-    for (g->table_size = 16; g->table_size < 2 * n; g->table_size *= 2)
-        ;
-    g->table = ir_alloc_array(&g->scratch, g->table_size, sizeof *g->table);
+    return n;
+}
+
+void fe_onnx_open_scope(struct fe_onnx *g, struct fe_onnx_scope *scope,
+                        size_t n, bool is_closed)
+{
+    *scope = (struct fe_onnx_scope){.outer = g->scope, .size = 16,
+                                    .is_closed = is_closed};
+    while (scope->size < 2 * n + 2)
+        scope->size *= 2;
+    scope->table = ir_alloc_array(&g->scratch, scope->size,
+                                  sizeof *scope->table);
+    g->scope = scope;
 }
 
 /* How often the graph asks for a name. */
@@ -99,27 +135,50 @@ static struct fe_onnx_use *use_of(const struct fe_onnx *g, const char *name)
     return &g->uses[i];
 }
 
-static void add_use(struct fe_onnx *g, const char *name)
+static void add_uses(struct fe_onnx *g, const char *name, size_t n)
 {
     struct fe_onnx_use *use = use_of(g, name);
     use->name = name;
-    use->n++;
+    use->n += n;
+}
+
+/* Names that the graph's nodes ask for, with those of subgraphs. */
+static size_t count_inputs(const Onnx__GraphProto *graph)
+{
+    size_t n = graph->n_output;
+    for (size_t i = 0; i < graph->n_node; i++) {
+        const Onnx__NodeProto *node = graph->node[i];
+        n += node->n_input;
+        for (size_t k = 0; k < node->n_attribute; k++)
+            if (node->attribute[k]->g)
+                n += count_inputs(node->attribute[k]->g);
+    }
+    return n;
+}
+
+/* A node of a subgraph may be built many times: its uses count twice. */
+static void add_graph_uses(struct fe_onnx *g, const Onnx__GraphProto *graph,
+                           size_t times)
+{
+    for (size_t i = 0; i < graph->n_node; i++) {
+        const Onnx__NodeProto *node = graph->node[i];
+        for (size_t k = 0; k < node->n_input; k++)
+            add_uses(g, node->input[k], times);
+        for (size_t k = 0; k < node->n_attribute; k++)
+            if (node->attribute[k]->g)
+                add_graph_uses(g, node->attribute[k]->g, 2);
+    }
+    for (size_t i = 0; i < graph->n_output; i++)
+        add_uses(g, text_of(graph->output[i]->name), times);
 }
 
 static void count_uses(struct fe_onnx *g)
 {
-    const Onnx__GraphProto *graph = g->model->graph;
-    size_t n = graph->n_output + 1;
-    for (size_t i = 0; i < graph->n_node; i++)
-        n += graph->node[i]->n_input;
+    const size_t n = count_inputs(g->model->graph) + 1;
     for (g->use_size = 16; g->use_size < 2 * n; g->use_size *= 2)
         ;
     g->uses = ir_alloc_array(&g->scratch, g->use_size, sizeof *g->uses);
-    for (size_t i = 0; i < graph->n_node; i++)
-        for (size_t k = 0; k < graph->node[i]->n_input; k++)
-            add_use(g, graph->node[i]->input[k]);
-    for (size_t i = 0; i < graph->n_output; i++)
-        add_use(g, text_of(graph->output[i]->name));
+    add_graph_uses(g, g->model->graph, 1);
 }
 
 bool fe_onnx_is_only_use(const struct fe_onnx *g, size_t i)
@@ -127,9 +186,9 @@ bool fe_onnx_is_only_use(const struct fe_onnx *g, size_t i)
     return use_of(g, g->node->input[i])->n == 1;
 }
 
-static bool define_initializers(struct fe_onnx *g)
+bool fe_onnx_define_initializers(struct fe_onnx *g,
+                                 const Onnx__GraphProto *graph)
 {
-    const Onnx__GraphProto *graph = g->model->graph;
     if (graph->n_sparse_initializer)
         return fe_onnx_error(g, "the graph has sparse initializers (%zu), "
                              "which are not read",
@@ -325,12 +384,12 @@ struct fe_onnx_tensor *fe_onnx_strings(struct fe_onnx *g, const char *name,
  * files have no type; then what is there says it. */
 static char kind_of(const Onnx__AttributeProto *a)
 {
-    static const char letters[] = {0, 'f', 'i', 's', 't', 0, 'F', 'I', 'S'};
+    static const char letters[] = {0, 'f', 'i', 's', 't', 'g', 'F', 'I', 'S'};
     if (a->has_type)
         return a->type >= 0 && a->type < (int)sizeof letters
                    ? letters[a->type] : 0;
     return a->has_f ? 'f' : a->has_i ? 'i' : a->has_s ? 's' : a->t ? 't'
-           : a->n_floats ? 'F' : a->n_ints ? 'I' : a->n_strings ? 'S' : 0;
+           : a->g ? 'g' : a->n_floats ? 'F' : a->n_ints ? 'I' : a->n_strings ? 'S' : 0;
 }
 
 static bool has_what_it_says(const Onnx__AttributeProto *a, char kind)
@@ -340,6 +399,7 @@ static bool has_what_it_says(const Onnx__AttributeProto *a, char kind)
     case 'i': return a->has_i;
     case 's': return a->has_s;
     case 't': return a->t != NULL;
+    case 'g': return a->g != NULL;
     default: return true;
     }
 }
@@ -351,6 +411,7 @@ static const char *kind_name(char kind)
     case 'i': return "an int";
     case 's': return "a string";
     case 't': return "a tensor";
+    case 'g': return "a graph";
     case 'F': return "a list of floats";
     case 'I': return "a list of ints";
     case 'S': return "a list of strings";
@@ -432,13 +493,24 @@ static void collect(struct fe_onnx *g, const Onnx__NodeProto *node,
     u->count[i]++;
 }
 
+/* Those of the graph and its subgraphs. */
+static void collect_all(struct fe_onnx *g, const Onnx__GraphProto *graph,
+                        struct unread *u)
+{
+    for (size_t i = 0; i < graph->n_node; i++) {
+        const Onnx__NodeProto *node = graph->node[i];
+        if (!fe_onnx_find_op(node))
+            collect(g, node, u);
+        for (size_t k = 0; k < node->n_attribute; k++)
+            if (node->attribute[k]->g)
+                collect_all(g, node->attribute[k]->g, u);
+    }
+}
+
 bool fe_onnx_check_ops(struct fe_onnx *g)
 {
-    const Onnx__GraphProto *graph = g->model->graph;
     struct unread u = {0};
-    for (size_t i = 0; i < graph->n_node; i++)
-        if (!fe_onnx_find_op(graph->node[i]))
-            collect(g, graph->node[i], &u);
+    collect_all(g, g->model->graph, &u);
     if (u.n == 0)
         return true;
     struct ir_text text;
@@ -467,7 +539,8 @@ static bool are_inputs_constant(const struct fe_onnx *g)
     return any;
 }
 
-static bool build_node(struct fe_onnx *g)
+/* The node's op, whose subgraphs see more values than its inputs. */
+static bool build_op(struct fe_onnx *g)
 {
     const struct fe_onnx_op_info *op = fe_onnx_find_op(g->node);
     const size_t n = g->node->n_input;
@@ -483,29 +556,44 @@ static bool build_node(struct fe_onnx *g)
     g->rows_batched = false;
     if (!check_attributes(g, op))
         return false;
-    return are_inputs_constant(g) ? fe_onnx_fold(g, op->build) : op->build(g);
+    return !strstr(op->attributes, ":g") && are_inputs_constant(g)
+               ? fe_onnx_fold(g, op->build) : op->build(g);
+}
+
+bool fe_onnx_build_node(struct fe_onnx *g, const Onnx__NodeProto *node,
+                        size_t index)
+{
+    const struct fe_onnx_place place = {g->within, g->node, g->node_index};
+    if (g->node)
+        g->within = &place;
+    g->node = node;
+    g->node_index = index;
+    const bool good = build_op(g);
+    g->within = place.outer;
+    g->node = place.node;
+    g->node_index = place.index;
+    return good;
 }
 
 bool fe_onnx_build(struct fe_onnx *g)
 {
     const Onnx__GraphProto *graph = g->model->graph;
-    make_table(g);
+    struct fe_onnx_scope scope;
+    g->scope = NULL;
+    fe_onnx_open_scope(g, &scope, fe_onnx_count_names(graph), false);
     count_uses(g);
-    if (!define_initializers(g))
+    if (!fe_onnx_define_initializers(g, graph))
         return false;
     if (g->batch == FE_ONNX_UNKNOWN)
         g->batch = fe_onnx_find_batch(g);
     if (!fe_onnx_build_inputs(g))
         return false;
-    for (size_t i = 0; i < graph->n_node; i++) {
-        g->node = graph->node[i];
-        g->node_index = i;
-        if (!build_node(g))
+    for (size_t i = 0; i < graph->n_node; i++)
+        if (!fe_onnx_build_node(g, graph->node[i], i))
             return false;
-    }
-    g->node = NULL;
     if (!fe_onnx_build_outputs(g))
         return false;
+    g->scope = NULL;
     ir_remove_dead_ops(g->module);
     return true;
 }

@@ -462,3 +462,42 @@ bool fe_onnx_concat_op(struct fe_onnx *g)
     memcpy(all.dim, shape.dim, sizeof all.dim);
     return join_strings(g, x, n, axis, &all);
 }
+
+/* ----------------------------------------------------------------- Trilu -- */
+
+/* The numbers of a matrix above diagonal k, or below it, with the diagonal; 0
+ * elsewhere, whatever was there. */
+bool fe_onnx_trilu(struct fe_onnx *g)
+{
+    const struct fe_onnx_value *x = fe_onnx_number_input(g, 0);
+    const bool upper = fe_onnx_int(g, "upper", 1);
+    int64_t k = 0;
+    int last;
+    if (!x || !fe_onnx_own_axis(g, x, -1, &last) ||
+        !fe_onnx_own_axis(g, x, -2, &last))
+        return false;
+    if (fe_onnx_has_input(g, 1)) {
+        const struct fe_onnx_tensor *t = fe_onnx_constant_input(g, 1);
+        if (!t)
+            return false;
+        if (t->n != 1 || !t->whole)
+            return fe_onnx_error(g, "k is no whole number");
+        k = t->whole[0];
+    }
+    const int64_t dim[] = {x->dim[last], x->dim[last + 1]};
+    const enum ir_dtype dtype = fe_onnx_dtype(x->type);
+    if (!fe_onnx_take_elements(g, dim[0] * dim[1]))
+        return false;
+    double *keep = ir_alloc_array(&g->scratch, (size_t)(dim[0] * dim[1]),
+                                  sizeof *keep);
+    for (int64_t i = 0; i < dim[0]; i++)
+        for (int64_t j = 0; j < dim[1]; j++)
+            keep[i * dim[1] + j] = upper ? j - i >= k : j - i <= k;
+    const struct fe_onnx_shape shape = fe_onnx_shape_of(x);
+    struct ir_value *mask = fe_onnx_shaped(
+        g, fe_onnx_vector(g, dtype, dim[0] * dim[1], keep), 2, dim);
+    return fe_onnx_give_shape(
+        g, 0, x->type,
+        fe_onnx_map(g, "x1 x0 0 where", dtype,
+                    fe_onnx_spread(g, &shape, x, dtype), mask, NULL), &shape);
+}

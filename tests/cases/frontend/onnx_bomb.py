@@ -58,4 +58,45 @@ def doubled(n=60):
     return field(7, nodes + tensor_in() + out)
 
 
+def node(kind, inputs, outputs, *attributes):
+    return field(1, b"".join(field(1, x) for x in inputs)
+                 + b"".join(field(2, x) for x in outputs)
+                 + field(4, kind) + b"".join(field(5, a) for a in attributes))
+
+
+def graph_attribute(name, body):
+    return field(1, name) + field(6, body) + b"\xa0\x01\x05"
+
+
+def named(number, *names):
+    return b"".join(field(number, field(1, name)) for name in names)
+
+
+def count(steps):
+    """An initializer "n" of so many steps."""
+    return field(5, b"\x10\x07" + field(7, varint(steps)) + field(8, b"n"))
+
+
+def loops(depth=8, steps=1000, names=0):
+    """Loops in loops that count to a thousand each; with a lot of names that
+    no step needs."""
+    body = node(b"Add", [b"i0", b"i0"], [b"a0"])
+    body += named(11, b"i0", b"c0", b"v0") + named(12, b"c0", b"a0")
+    body += b"".join(field(5, b"\x10\x01" + field(8, b"w%d" % i))
+                     for i in range(names))
+    for d in range(1, depth):
+        at = b"%d" % d
+        body = node(b"Loop", [b"n", b"", b"i" + at], [b"a" + at],
+                    graph_attribute(b"body", body))
+        body += named(11, b"i" + at, b"c" + at, b"v" + at)
+        body += named(12, b"c" + at, b"a" + at)
+    top = node(b"Loop", [b"n", b"", b"n"], [b"y"],
+               graph_attribute(b"body", body))
+    return field(7, top + count(steps) + tensor_in() + named(12, b"y"))
+
+
+def many_names():
+    return loops(2, 1 << 40, 100000)
+
+
 sys.stdout.buffer.write(b"\x08\x08" + globals()[sys.argv[1]]())
