@@ -181,7 +181,11 @@ class Keras(Case):
                 ((8, 8, 1), [layers.Conv2D(4, 3, activation="relu"),
                              layers.MaxPooling2D(), layers.Flatten(),
                              layers.Dense(2)]),
-                ((6, 3), [layers.LSTM(5), layers.Dense(2, "elu")])):
+                ((6, 3), [layers.LSTM(5), layers.Dense(2, "elu")]),
+                ((6, 3), [layers.GRU(5, return_sequences=True),
+                          layers.GRU(4, reset_after=False),
+                          layers.Dense(2, "gelu")]),
+                ((6, 3), [layers.Bidirectional(layers.SimpleRNN(4))])):
             with self.subTest(shape=shape):
                 net = keras.Sequential([keras.Input(shape), *stack])
                 x = np.random.default_rng(1).standard_normal((7, *shape))

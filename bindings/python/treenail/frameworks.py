@@ -116,9 +116,42 @@ def call_once(model):
         model(zeros[0] if len(zeros) == 1 else zeros)
 
 
+def teach_tf2onnx():
+    """TensorFlow's Erfc, which gelu is made of, as 1 - Erf; where tf2onnx does
+    not know it, it writes an op that ONNX does not have."""
+    import numpy as np
+    from tf2onnx.handler import tf_op
+    if any("Erfc" in ops for ops in tf_op.get_opsets().get("", [])):
+        return
+
+    @tf_op("Erfc")
+    class Erfc:
+        @classmethod
+        def version_9(cls, ctx, node, **_):
+            shapes, dtypes = node.output_shapes, node.output_dtypes
+            kind = {1: np.float32, 11: np.float64}[dtypes[0]]
+            one = ctx.make_const(f"{node.name}_one", np.array(1, kind))
+            erf = ctx.make_node("Erf", [node.input[0]])
+            ctx.remove_node(node.name)
+            ctx.make_node("Sub", [one.output[0], erf.output[0]],
+                          outputs=node.output, shapes=shapes, dtypes=dtypes)
+
+
+def uses_tf2onnx(model):
+    """Whether the model is TensorFlow's: of other backends there are other
+    exporters."""
+    for base in type(model).__mro__:
+        if base.__module__.split(".")[0] == "keras":
+            import keras
+            return keras.backend.backend() == "tensorflow"
+    return True
+
+
 def write_keras(model, path):
     export = getattr(model, "export", None)
     try:
+        if uses_tf2onnx(model):
+            teach_tf2onnx()
         if export and "format" in inspect.signature(export).parameters:
             known = inspect.signature(export).parameters
             quiet = {"verbose": False} if "verbose" in known else {}
