@@ -4,7 +4,8 @@
     pip install tensorflow-cpu keras tf2onnx
     ./export_keras.py [--rows 2000] [--out DIR]
 
-No GRU: tf2onnx makes a Loop of it, which is not read.
+tf2onnx makes a Loop of every recurrent layer but an LSTM of the usual
+activations: these are here in all their forms.
 """
 import argparse
 import os
@@ -46,6 +47,41 @@ def models():
     yield "words", (9,), [
         layers.Embedding(12, 6), layers.LayerNormalization(),
         layers.GlobalAveragePooling1D(), layers.Dense(3)]
+    yield from loops()
+
+
+def loops():
+    """What becomes a Loop: cells, and what is none and is made step by step."""
+    yield "gru", (7, 3), [layers.GRU(5), layers.Dense(2)]
+    yield "gru_before", (7, 3), [
+        layers.GRU(5, reset_after=False, return_sequences=True)]
+    yield "gru_both", (6, 3), [
+        layers.Bidirectional(layers.GRU(4, return_sequences=True)),
+        layers.GRU(3)]
+    yield "gru_back", (7, 3), [
+        layers.GRU(5, go_backwards=True, return_sequences=True)]
+    yield "gru_no_bias", (7, 3), [
+        layers.GRU(5, use_bias=False, activation="relu",
+                   recurrent_activation="hard_sigmoid")]
+    yield "gru_words", (9,), [layers.Embedding(12, 6), layers.GRU(4)]
+    yield "gru_masked", (6, 3), [layers.Masking(), layers.GRU(4)]
+    yield "rnn", (7, 3), [
+        layers.SimpleRNN(5, return_sequences=True, activation="relu"),
+        layers.SimpleRNN(4), layers.Dense(2)]
+    yield "lstm_hard", (7, 3), [
+        layers.LSTM(5, recurrent_activation="hard_sigmoid")]
+    yield "lstm_back", (7, 3), [
+        layers.LSTM(5, go_backwards=True, return_sequences=True)]
+    yield "conv_lstm", (3, 5, 5, 2), [
+        layers.ConvLSTM2D(3, 3), layers.GlobalAveragePooling2D()]
+
+
+def fill_biases(model, rng):
+    """Numbers for biases, which start as zeros: cells add them in places of
+    their own."""
+    for weight in model.weights:
+        if "bias" in weight.path:
+            weight.assign(0.3 * rng.standard_normal(weight.shape))
 
 
 def main():
@@ -55,16 +91,21 @@ def main():
     args = parser.parse_args()
     keras.utils.set_random_seed(5)
     rng = np.random.default_rng(5)
-    lines = []
+    lines, loop_names = [], {name for name, _, _ in loops()}
     for name, shape, stack in models():
         model = keras.Sequential([keras.Input(shape)] + stack)
         for layer in model.layers:
             if isinstance(layer, layers.BatchNormalization):
                 layer.set_weights([w + 0.3 * rng.random(w.shape)
                                    for w in layer.get_weights()])
+        if name in loop_names:
+            fill_biases(model, rng)
         x = rng.integers(0, 12, (args.rows, *shape)).astype(np.float32) \
-            if name == "words" \
+            if name.endswith("words") \
             else rng.standard_normal((args.rows, *shape)).astype(np.float32)
+        if name.endswith("masked"):
+            x[:, ::2] *= rng.integers(0, 2, (args.rows, x[:, ::2].shape[1],
+                                             1))
         y = np.asarray(model(x))
         name = f"keras_{name}"
         path = args.out / f"{name}.onnx"

@@ -71,6 +71,45 @@ class Viewed(nn.Module):
         return torch.softmax(self.head(y.view(y.size(0), -1)), 1)
 
 
+class Written(nn.Module):
+    """A GRU whose steps the model's author wrote: scripted it is a Loop."""
+
+    def __init__(self):
+        super().__init__()
+        self.of_x, self.of_h = nn.Linear(3, 12), nn.Linear(4, 12)
+
+    def forward(self, x):
+        h = torch.zeros(x.shape[0], 4)
+        for t in range(x.shape[1]):
+            a, b = self.of_x(x[:, t]), self.of_h(h)
+            r = torch.sigmoid(a[:, :4] + b[:, :4])
+            z = torch.sigmoid(a[:, 4:8] + b[:, 4:8])
+            n = torch.tanh(a[:, 8:] + r * b[:, 8:])
+            h = n + z * (h - n)
+        return h
+
+
+class Joined(nn.Module):
+    """A cell whose input and state are one vector; layers of which the shapes
+    say whether they are there; a loop that counts by itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell, self.narrow = nn.Linear(7, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        h = torch.zeros(x.shape[0], 4)
+        for t in range(x.shape[1]):
+            h = torch.tanh(self.cell(torch.cat([x[:, t], h], 1)))
+        if x.shape[2] < 4:
+            h = self.narrow(h)
+        i = 0
+        while i < 3:
+            h = h * 0.5 + i
+            i += 1
+        return h
+
+
 def models():
     """Name, model, shape of a row, rows' axis, opset, whether it is fixed."""
     yield "mlp", nn.Sequential(
@@ -110,6 +149,8 @@ def models():
     yield "rnn", Sequence(nn.RNN, nonlinearity="relu"), (7, 3), {}
     yield "words", Words(), (9,), dict(words=12)
     yield "encoder", Encoder(), (6, 8), dict(opset=14)
+    yield "script_gru", torch.jit.script(Written()), (5, 3), {}
+    yield "script_rnn", torch.jit.script(Joined()), (5, 3), {}
 
 
 def main():
