@@ -169,8 +169,8 @@ struct fe_onnx_file {
     struct ir_file file;
 };
 
-/* The names of a graph. A subgraph sees those around it as well, and a name that
- * both give is its own. */
+/* The names of a graph. A subgraph sees those around it as well, and a name
+ * that both give is its own. */
 struct fe_onnx_scope {
     struct fe_onnx_scope *outer;
     struct fe_onnx_value **table; /* by hash of the name, NULL: free */
@@ -391,8 +391,8 @@ bool fe_onnx_is_same(struct ir_value *a, struct ir_value *b);
 /* ---------------------------------------------------------- onnx_ops.c -- */
 
 /* A line of the table of ops. Attributes as "name:kind", of one letter each: f
- * i s t g, or F I S for lists. `ml`: of ai.onnx.ml. An output past max_outputs is
- * not built: a graph that names it is refused. */
+ * i s t g, or F I S for lists. `ml`: of ai.onnx.ml. An output past max_outputs
+ * is not built: a graph that names it is refused. */
 struct fe_onnx_op_info {
     const char *name;
     bool ml;

@@ -1,12 +1,12 @@
-/* onnx_cell.c: loops that are recurrent layers. One step is built in a module of
- * its own, with the states before it and what comes in as inputs; when that is a
- * cell (onnx_match.c), the loop becomes a gemm of all steps' inputs and a `scan`,
- * as the ops LSTM, GRU and RNN do. Whatever else there is has the loop made step
- * by step.
+/* onnx_cell.c: loops that are recurrent layers. One step is built in a module
+ * of its own, with the states before it and what comes in as inputs; when that
+ * is a cell (onnx_match.c), the loop becomes a gemm of all steps' inputs and a
+ * `scan`, as the ops LSTM, GRU and RNN do. Whatever else there is has the loop
+ * made step by step.
  *
  * What counts the steps is run through beforehand, so that nothing is taken for
- * granted: neither that the condition holds to the end, nor that the steps' parts
- * are taken one after the other. */
+ * granted: neither that the condition holds to the end, nor that the steps'
+ * parts are taken one after the other. */
 #include "frontend/onnx.h"
 
 #include <string.h>
@@ -39,7 +39,7 @@ static const char *output_name(const struct fe_onnx_loop *l, size_t i)
     return l->body->output[i]->name ? l->body->output[i]->name : "";
 }
 
-/* ------------------------------------------------------------------ shape -- */
+/* ----------------------------------------------------------------- shape -- */
 
 /* Carried values of the row: one or two, of as many numbers. */
 static bool find_states(struct cell *c)
@@ -103,7 +103,7 @@ static bool find_input(struct fe_onnx *g, struct cell *c)
            !(c->x->batched && c->x->batch == c->axis);
 }
 
-/* --------------------------------------------------------------- one step -- */
+/* -------------------------------------------------------------- one step -- */
 
 /* `like` as an input of the module, which has n elements. */
 static bool add_input(struct fe_onnx *g, const char *name,
@@ -264,7 +264,7 @@ static bool is_cell(struct fe_onnx *g, struct cell *c)
     return good;
 }
 
-/* --------------------------------------------------------------- counting -- */
+/* -------------------------------------------------------------- counting -- */
 
 /* The place of x that step `steps` takes. */
 static bool read_index(struct fe_onnx *g, struct cell *c)
@@ -329,7 +329,7 @@ static bool count_steps(struct fe_onnx *g, struct cell *c)
     return c->steps > 0;
 }
 
-/* ------------------------------------------------------------------- scan -- */
+/* ------------------------------------------------------------------ scan -- */
 
 /* The parts of x that the steps take, as rows. */
 static struct ir_value *steps_of(struct fe_onnx *g, const struct cell *c)

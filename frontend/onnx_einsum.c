@@ -1,8 +1,8 @@
 /* onnx_einsum.c: Einsum of two operands as a product of matrices: letters of
- * both and of the result are matrices side by side, those of one of them rows or
- * columns, and one that the result lacks is summed over. Of one operand it is a
- * Transpose. No letter comes twice in an operand, and none is summed by itself.
- */
+ * both and of the result are matrices side by side, those of one of them rows
+ * or columns, and one that the result lacks is summed over. Of one operand it
+ * is a Transpose. No letter comes twice in an operand, and none is summed by
+ * itself. */
 #include "frontend/onnx.h"
 
 #include <ctype.h>

@@ -389,7 +389,8 @@ static char kind_of(const Onnx__AttributeProto *a)
         return a->type >= 0 && a->type < (int)sizeof letters
                    ? letters[a->type] : 0;
     return a->has_f ? 'f' : a->has_i ? 'i' : a->has_s ? 's' : a->t ? 't'
-           : a->g ? 'g' : a->n_floats ? 'F' : a->n_ints ? 'I' : a->n_strings ? 'S' : 0;
+           : a->g ? 'g' : a->n_floats ? 'F' : a->n_ints ? 'I'
+           : a->n_strings ? 'S' : 0;
 }
 
 static bool has_what_it_says(const Onnx__AttributeProto *a, char kind)

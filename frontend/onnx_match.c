@@ -36,7 +36,7 @@ static struct part whole(struct ir_value *v)
     return (struct part){v, 0, ir_type_volume(&v->type)};
 }
 
-/* ---------------------------------------------------------------- parts -- */
+/* ----------------------------------------------------------------- parts -- */
 
 /* Whether a view is elements offset, offset + 1.. of its operand. */
 static bool is_run(const struct ir_op *op, int64_t *offset)
@@ -168,7 +168,7 @@ static bool is_number(struct part p, double *number)
     return true;
 }
 
-/* --------------------------------------------------------- sums of products -- */
+/* ------------------------------------------------------ sums of products -- */
 
 /* bias + sum of term[i] * matrix[i], each of [elements of term][n]. */
 struct sum {
@@ -192,8 +192,8 @@ static bool add_term(struct sum *s, struct part term, double *matrix)
     return true;
 }
 
-/* Rows [row, row + k) and the part's columns of a gemm's weights; NULL when that
- * is too much. */
+/* Rows [row, row + k) and the part's columns of a gemm's weights; NULL when
+ * that is too much. */
 static double *columns(struct fe_onnx *g, const struct ir_tensor *w,
                        int64_t row, int64_t k, struct part p)
 {
@@ -277,10 +277,10 @@ static const double *matrix_of(const struct sum *s, struct part term)
     return NULL;
 }
 
-/* ------------------------------------------------------------ activations -- */
+/* ----------------------------------------------------------- activations -- */
 
-/* `outer` with `inner` where it says x0, and the number where it says x1 (x0 and
- * x1 the other way round with `turned`); NULL when it gets too long. */
+/* `outer` with `inner` where it says x0, and the number where it says x1 (x0
+ * and x1 the other way round with `turned`); NULL when it gets too long. */
 static const char *compose(struct fe_onnx *g, const char *outer,
                            const char *inner, bool turned, const char *number)
 {
@@ -354,7 +354,7 @@ static const char *read_activation(struct fe_onnx *g, struct part p,
     return NULL;
 }
 
-/* ------------------------------------------------------------------ cells -- */
+/* ----------------------------------------------------------------- cells -- */
 
 struct match {
     struct fe_onnx *g;
