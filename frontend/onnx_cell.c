@@ -369,7 +369,8 @@ static struct ir_op *add_scan(struct fe_onnx *g, const struct cell *c)
     const int64_t h = of->hidden, n = of->n_gates * h, dim[] = {h, n};
     const enum ir_dtype dtype = fe_onnx_dtype(c->x->type);
     struct ir_value *const operands[] = {
-        fe_onnx_gemm_op(g, steps_of(g, c), of->inputs, n, of->w, of->bias),
+        fe_onnx_gemm_op(g, steps_of(g, c), of->inputs, n, of->w, of->bias,
+                        NULL),
         start_of(g, c)};
     if (!operands[0] || !operands[1])
         return NULL;
