@@ -246,11 +246,14 @@ static int64_t find_batch(const struct fe_onnx *g,
             return i;
     /* [1, -1] of [N, ..] is what exporters make of a batch of 1. */
     if (open < n) {
-        int64_t others = 1;
-        for (int64_t i = 0; i < n && others <= IR_MAX_ELEMENTS; i++)
-            others *= i == open ? 1
-                      : given[i] == 0 && i < x->rank && !zeros ? x->dim[i]
-                      : given[i] > 0 ? given[i] : 1;
+        int64_t others = 1; /* or more than there can be */
+        for (int64_t i = 0; i < n && others <= IR_MAX_ELEMENTS; i++) {
+            const int64_t v = i == open ? 1
+                              : given[i] == 0 && i < x->rank && !zeros
+                                  ? x->dim[i]
+                              : given[i] > 0 ? given[i] : 1;
+            others = v > IR_MAX_ELEMENTS ? v : others * v;
+        }
         if (open > 0 && given[0] == 1 && others != x->n)
             return 0;
         return open;
