@@ -107,9 +107,10 @@ struct predictor_state *predictor_open(const struct predictor *predictor,
     *absent = false;
     if (predictor->winograd) {
         s->module = s->own = ir_module_clone(module);
-        pass_choose_winograd(s->own, true);
+        *absent = !pass_choose_winograd(s->own, true);
     }
-    if (!predictor->compiled || compile(s, predictor, absent, diag))
+    if (!*absent &&
+        (!predictor->compiled || compile(s, predictor, absent, diag)))
         return s;
     predictor_close(s);
     return NULL;
