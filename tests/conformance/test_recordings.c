@@ -2,7 +2,8 @@
  *
  *   test_recordings PREDICTOR FOLDER [SHARED_MODELS]
  *
- * Reads FOLDER/MANIFEST; ../README.md says what the files hold. A predictor of
+ * Reads FOLDER/MANIFEST; ../README.md says what the files hold. Of
+ * $RECORDINGS_EACH models one is tried. A predictor of
  * predictors.c answers every recording, in each of its ways, for the rows as
  * they were recorded, and in the other dtype those rows that it holds without
  * loss. Every bit counts, but that a NaN equals any NaN (its sign and payload
@@ -280,6 +281,7 @@ struct run {
     const struct predictor *predictor;
     const char *folder, *shared; /* shared: NULL when it is absent */
     int n_skipped;
+    long long each, at; /* models from one that is tried to the next; so far */
     struct totals totals;
 };
 
@@ -355,7 +357,8 @@ static void check_line(struct run *run, const char *line)
     char name[128], file[256], sha256[80], model[4096], recording[4096];
     char words[512];
     int rest = 0;
-    if (sscanf(line, "%127s %255s %79s%n", name, file, sha256, &rest) != 3)
+    if (sscanf(line, "%127s %255s %79s%n", name, file, sha256, &rest) != 3 ||
+        run->at++ % run->each)
         return;
     const bool is_shared = file[0] == '@';
     if (is_shared && !run->shared) {
@@ -422,6 +425,8 @@ int main(int argc, char **argv)
         .predictor = find_predictor(argv[1]),
         .folder = argv[2],
         .shared = argc > 3 && is_folder(argv[3]) ? argv[3] : NULL};
+    const char *each = getenv("RECORDINGS_EACH");
+    run.each = each && atoll(each) > 0 ? atoll(each) : 1;
     FILE *manifest = run.predictor ? open_manifest(run.folder) : NULL;
     if (!manifest)
         return 2;
