@@ -5,7 +5,9 @@
 
 enum {
     max_operands = 4,
-    least_kernel = 64 /* elements of a row, from which a call costs nothing */
+    least_kernel = 64, /* elements of a row, from which a call costs nothing */
+    many_functions = 4, /* of a program, whose code is long, too */
+    many_ops = 64      /* of a module, whose runs would be too long for LLVM */
 };
 
 struct map {
@@ -180,13 +182,19 @@ static void plain_body(struct be_kernel *k)
 }
 
 /* Programs of nets can be long, as a softmax's is: one function is enough for
- * all runs. Inputs are read as the caller has them. */
-static bool is_kernel(const struct ir_op *op)
+ * all runs, and for maps that are alike. Inputs are read as the caller has
+ * them. */
+static bool is_kernel(const struct map *s)
 {
+    const struct ir_op *op = s->op;
+    int functions = 0;
     for (int i = 0; i < op->n_operands; i++)
         if (op->operand[i]->op->kind == IR_OP_input)
             return false;
-    return ir_type_volume(&op->result[0].type) >= least_kernel;
+    for (int i = 0; i < s->n_steps; i++)
+        functions += ir_step_is_function(s->steps[i].kind);
+    return s->n >= least_kernel || functions >= many_functions ||
+           s->e->module->n_ops >= many_ops;
 }
 
 void be_lower_map(struct be_emitter *e, const struct ir_op *op)
@@ -196,11 +204,11 @@ void be_lower_map(struct be_emitter *e, const struct ir_op *op)
         be_map_broadcast(e, op);
         return;
     }
-    if (is_kernel(op)) {
+    init(&s, e, op);
+    if (is_kernel(&s)) {
         be_kernel_call(e, op, plain_body);
         return;
     }
-    init(&s, e, op);
     s.result = be_buffer(e, &op->result[0]);
     s.n_rows = e->n_rows;
     for (int i = 0; i < op->n_operands; i++)

@@ -225,20 +225,23 @@ static LLVMValueRef emit_kernel(struct be_emitter *e, const struct ir_op *op,
 }
 
 /* Levels with the same registers share what has no products of whole numbers;
- * ops that are alike share all. Constants are read at a stride of 0. */
+ * ops that are alike share all, if their operands' rows lie alike: a view may be
+ * part of a longer row, and constants have a stride of 0. */
 static void name_kernel(struct be_emitter *e, const struct ir_op *op,
                         const struct be_kernel *k, bool weighted, char *name,
                         size_t size)
 {
-    int wanted = 0, constant = 0;
+    int wanted = 0, length;
     for (int i = 0; i < BE_KERNEL_RESULTS; i++)
         wanted |= k->y[i] ? 1 << i : 0;
+    length = snprintf(
+        name, size, "%s_%d_%d_%d_%d%s", ir_op_table[op->kind].name,
+        be_op_number(e, first_alike(e, op, weighted)),
+        e->level->vector_bytes, ir_is_int8(op) ? (int)e->level->dot : 0,
+        wanted, e->one_row && !is_shared(op) ? "_one" : "");
     for (int i = 0; i < op->n_operands; i++)
-        constant |= k->x[i].stride ? 0 : 1 << i;
-    snprintf(name, size, "%s_%d_%d_%d_%d_%d%s", ir_op_table[op->kind].name,
-             be_op_number(e, first_alike(e, op, weighted)),
-             e->level->vector_bytes, ir_is_int8(op) ? (int)e->level->dot : 0,
-             wanted, constant, e->one_row && !is_shared(op) ? "_one" : "");
+        length += snprintf(name + length, size - (size_t)length, "_%lld",
+                           (long long)k->x[i].stride);
 }
 
 void be_weighted_kernel_call(struct be_emitter *e, const struct ir_op *op,
@@ -246,7 +249,7 @@ void be_weighted_kernel_call(struct be_emitter *e, const struct ir_op *op,
 {
     struct be_kernel k = {.e = e, .op = op};
     LLVMValueRef args[most_args], none = LLVMConstNull(e->ptr);
-    char name[96];
+    char name[192]; /* of at most 4 strides and some short numbers */
     int n = 0;
     const int64_t work = be_work_at(e, be_op_number(e, op));
     if (op->n_operands > BE_KERNEL_OPERANDS)

@@ -334,7 +334,12 @@ struct fe_onnx_loop {
     struct fe_onnx_scope once;     /* what is the same in all steps */
     struct fe_onnx_flags *flags;   /* by name of the body */
     size_t flags_size;             /* a power of 2 */
-    size_t step_size; /* nodes that vary, and values */
+    struct fe_onnx_varying {
+        size_t node;
+        int flags;
+    } *varying; /* [n_varying] the body's nodes that a step builds */
+    size_t n_varying;
+    size_t step_size; /* these, their values and the names of them */
     size_t n_names;   /* that a step gives */
     struct fe_onnx_value *result;  /* [n_carried + n_stacks] */
     struct fe_onnx_value **stack;  /* [n_stacks][capacity] by step */
@@ -346,6 +351,8 @@ struct fe_onnx_loop {
 int fe_onnx_node_flags(const struct fe_onnx_loop *l,
                        const Onnx__NodeProto *node);
 int fe_onnx_name_flags(const struct fe_onnx_loop *l, const char *name);
+/* What a node counts as: itself and its values, more with many or long names. */
+size_t fe_onnx_node_size(const Onnx__NodeProto *node);
 /* Counts a step of this size; false with a message when it is too much. */
 bool fe_onnx_take_step(struct fe_onnx *g, const struct fe_onnx_loop *l,
                        size_t size);

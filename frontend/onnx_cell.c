@@ -83,6 +83,15 @@ static bool find_gather(struct fe_onnx *g, struct cell *c)
     return c->gather != NULL;
 }
 
+/* Of a Scan nothing runs through them. */
+static bool has_counter(const struct fe_onnx_loop *l)
+{
+    for (size_t k = 0; k < l->n_carried; k++)
+        if (fe_onnx_name_flags(l, input_name(l, k)) == FE_ONNX_VARIES)
+            return true;
+    return false;
+}
+
 static bool find_input(struct fe_onnx *g, struct cell *c)
 {
     const struct fe_onnx_loop *l = c->loop;
@@ -90,7 +99,7 @@ static bool find_input(struct fe_onnx *g, struct cell *c)
         if (l->n_slices || !find_gather(g, c))
             return false;
     } else {
-        if (l->n_slices != 1 || l->slice[0].x->constant)
+        if (l->n_slices != 1 || l->slice[0].x->constant || has_counter(l))
             return false;
         c->x = l->slice[0].x;
         c->axis = l->slice[0].axis;
@@ -152,12 +161,16 @@ static bool build_nodes(struct fe_onnx *g, const struct cell *c)
 {
     const Onnx__GraphProto *body = c->loop->body;
     size_t n = 0;
-    for (size_t i = 0; i < body->n_node; i++) {
-        if (body->node[i] == c->gather ||
-            !(fe_onnx_node_flags(c->loop, body->node[i]) & FE_ONNX_ROW))
+    for (size_t i = 0; i < c->loop->n_varying; i++) {
+        const size_t at = c->loop->varying[i].node;
+        const Onnx__NodeProto *node = body->node[at];
+        if (node == c->gather ||
+            !(c->loop->varying[i].flags & FE_ONNX_ROW))
             continue;
-        if (n++ == MAX_STEP_NODES ||
-            !fe_onnx_build_node(g, body->node[i], i))
+        for (size_t k = 0; k < node->n_input; k++)
+            if (fe_onnx_name_flags(c->loop, node->input[k]) == FE_ONNX_VARIES)
+                return false; /* or it would be one of that name outside */
+        if (n++ == MAX_STEP_NODES || !fe_onnx_build_node(g, node, at))
             return false;
     }
     return true;
@@ -238,6 +251,8 @@ static bool build_step(struct fe_onnx *g, struct cell *c, bool *again)
 {
     struct ir_module *const module = g->module;
     struct fe_onnx_scope scope, *const outer = g->scope;
+    const int n_ensembles = g->n_ensembles;
+    struct ir_value *const raw = g->raw, *const leaf = g->leaf;
     g->module = ir_module_new("step");
     fe_onnx_open_scope(g, &scope, c->loop->n_names, true);
     bool good = add_inputs(g, c) && build_nodes(g, c) &&
@@ -245,6 +260,9 @@ static bool build_step(struct fe_onnx *g, struct cell *c, bool *again)
     g->scope = outer;
     ir_module_free(g->module);
     g->module = module;
+    g->n_ensembles = n_ensembles;
+    g->raw = raw;
+    g->leaf = leaf;
     return good;
 }
 
@@ -289,14 +307,15 @@ static bool count_step(struct fe_onnx *g, struct cell *c, size_t size,
 {
     struct fe_onnx_loop *l = c->loop;
     struct fe_onnx_scope scope, *const outer = g->scope;
-    const Onnx__GraphProto *body = l->body;
     if (!fe_onnx_take_step(g, l, size))
         return false;
     fe_onnx_open_scope(g, &scope, n_names, false);
     bool good = fe_onnx_start_step(g, l);
-    for (size_t i = 0; good && i < body->n_node; i++)
-        if (fe_onnx_node_flags(l, body->node[i]) == FE_ONNX_VARIES)
-            good = fe_onnx_build_node(g, body->node[i], i);
+    for (size_t i = 0; good && i < l->n_varying; i++) {
+        const size_t at = l->varying[i].node;
+        if (l->varying[i].flags == FE_ONNX_VARIES)
+            good = fe_onnx_build_node(g, l->body->node[at], at);
+    }
     good = good && fe_onnx_read_condition(g, l) && read_index(g, c);
     for (size_t k = 0; good && k < l->n_carried; k++) {
         if (fe_onnx_name_flags(l, input_name(l, l->n_before + k)) !=
@@ -318,11 +337,13 @@ static bool count_steps(struct fe_onnx *g, struct cell *c)
 {
     struct fe_onnx_loop *l = c->loop;
     size_t names = l->body->n_input, size = names;
-    for (size_t i = 0; i < l->body->n_node; i++)
-        if (fe_onnx_node_flags(l, l->body->node[i]) == FE_ONNX_VARIES) {
-            names += l->body->node[i]->n_output;
-            size += 1 + l->body->node[i]->n_output;
+    for (size_t i = 0; i < l->n_varying; i++) {
+        const Onnx__NodeProto *node = l->body->node[l->varying[i].node];
+        if (l->varying[i].flags == FE_ONNX_VARIES) {
+            names += node->n_output;
+            size += fe_onnx_node_size(node);
         }
+    }
     for (; l->steps < l->limit && l->condition; l->steps++, c->steps++)
         if (!count_step(g, c, size, names))
             return false;

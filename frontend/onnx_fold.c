@@ -65,8 +65,11 @@ static bool make_constant(struct fe_onnx *g, struct fe_onnx_value *value)
         return fe_onnx_error(g, "a constant class of strings is not read");
     struct ir_value *rows =
         value->labels ? fe_onnx_numbers(g, value) : value->rows;
+    struct fe_onnx_linear *const linear =
+        fe_onnx_linear_of(value) ? value->linear : NULL;
     value->constant = rows ? evaluate(g, value, rows) : NULL;
     value->rows = value->index = NULL;
+    value->linear = linear;
     fe_onnx_keep_linear(value);
     value->labels = NULL;
     value->is_probability = false;
@@ -76,6 +79,8 @@ static bool make_constant(struct fe_onnx *g, struct fe_onnx_value *value)
 bool fe_onnx_fold(struct fe_onnx *g, fe_onnx_builder *build)
 {
     struct ir_module *module = g->module;
+    const int n_ensembles = g->n_ensembles;
+    struct ir_value *const raw = g->raw, *const leaf = g->leaf;
     g->module = ir_module_new("constants");
     bool good = build(g) && take_work(g);
     for (size_t i = 0; good && i < g->node->n_output; i++) {
@@ -86,5 +91,8 @@ bool fe_onnx_fold(struct fe_onnx *g, fe_onnx_builder *build)
     }
     ir_module_free(g->module);
     g->module = module;
+    g->n_ensembles = n_ensembles;
+    g->raw = raw;
+    g->leaf = leaf;
     return good;
 }

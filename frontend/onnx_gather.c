@@ -277,7 +277,8 @@ static const int64_t *read_lengths(struct fe_onnx *g,
         return NULL;
     bool good = t->whole && t->rank == 1 &&
                 (t->n == x->dim[items] ||
-                 (batch && g->batch == FE_ONNX_FIRST && t->n == g->batch_size));
+                 (batch && x->dim[items] == 1 && g->batch == FE_ONNX_FIRST &&
+                  t->n == g->batch_size));
     for (int64_t i = 0; good && i < t->n; i++)
         good = t->whole[i] >= 0 && t->whole[i] <= steps &&
                (!batch || t->whole[i] == t->whole[0]);

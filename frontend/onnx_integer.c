@@ -93,6 +93,12 @@ static bool is_scale(double scale)
     return scale >= 0x1p-100 && scale <= 0x1p100;
 }
 
+/* Zero points are of the type of what they are the zero of. */
+static bool has_zero_of(struct fe_onnx *g, size_t i, int type)
+{
+    return !fe_onnx_has_input(g, i) || fe_onnx_input(g, i)->type == type;
+}
+
 /* ---------------------------------------------------------------- linear -- */
 
 const struct fe_onnx_linear *fe_onnx_linear_of(const struct fe_onnx_value *v)
@@ -126,7 +132,7 @@ bool fe_onnx_dequantize_bytes(struct fe_onnx *g, bool *done)
     *done = false;
     if (!read_number(g, 1, &scale) || !is_scale(scale) ||
         (fe_onnx_has_input(g, 2) && !read_number(g, 2, &zero)) ||
-        !read_bytes(g, 0, &x))
+        !read_bytes(g, 0, &x) || !has_zero_of(g, 2, x.type))
         return true;
     *done = true;
     l.bytes = x.rows;
@@ -471,7 +477,7 @@ bool fe_onnx_sum_linear(struct fe_onnx *g, bool is_conv, bool by_row,
     if (fe_onnx_has_input(g, 2)) {
         b = fe_onnx_input(g, 2);
         if (!b || !b->constant || !b->constant->real || b->n != s->columns ||
-            b->dim[b->rank - 1] != s->columns)
+            b->rank < 1 || b->dim[b->rank - 1] != s->columns)
             return true;
         s->start = take_bias(g, b, s);
         bias = s->start ? NULL : b->constant->real;
@@ -564,7 +570,9 @@ bool fe_onnx_sum_scaled(struct fe_onnx *g, const struct fe_onnx_places *at,
          (!read_number(g, at->y_scale, &step) || !is_scale(step))) ||
         (fe_onnx_has_input(g, at->y_zero) &&
          !read_number(g, at->y_zero, &y_zero)) ||
-        !read_bytes(g, at->x, &s->x))
+        !read_bytes(g, at->x, &s->x) ||
+        !has_zero_of(g, at->x_zero, s->x.type) ||
+        !has_zero_of(g, at->w_zero, w->type))
         return g->diag->n_messages == g->n_messages;
     const int axis = is_conv || by_row ? 0 : 1;
     const struct fe_onnx_value *x = &s->x;

@@ -155,20 +155,33 @@ static bool sees_row(struct fe_onnx *g, const struct fe_onnx_loop *l,
     return false;
 }
 
+size_t fe_onnx_node_size(const Onnx__NodeProto *node)
+{
+    enum { few_inputs = 8, few_letters = 64 };
+    size_t size = 1 + node->n_output + node->n_input / few_inputs;
+    for (size_t i = 0; i < node->n_input; i++)
+        size += strlen(node->input[i]) / few_letters;
+    for (size_t i = 0; i < node->n_output; i++)
+        size += strlen(node->output[i]) / few_letters;
+    return size;
+}
+
 /* Hands flags on from node to node. A value of `rows` that is around the body
  * counts, once it is there. */
 static void mark_nodes(struct fe_onnx *g, struct fe_onnx_loop *l, bool rows)
 {
     l->n_names = l->body->n_input;
     l->step_size = l->body->n_input + l->body->n_output;
+    l->n_varying = 0;
     for (size_t i = 0; i < l->body->n_node; i++) {
         const Onnx__NodeProto *node = l->body->node[i];
         int flags = fe_onnx_node_flags(l, node);
         if (flags && rows && sees_row(g, l, node))
             flags |= FE_ONNX_ROW;
         if (flags) {
+            l->varying[l->n_varying++] = (struct fe_onnx_varying){i, flags};
             l->n_names += node->n_output;
-            l->step_size += 1 + node->n_output;
+            l->step_size += fe_onnx_node_size(node);
         }
         for (size_t k = 0; k < node->n_output; k++)
             if (*node->output[k])
@@ -198,6 +211,7 @@ static void mark_body(struct fe_onnx *g, struct fe_onnx_loop *l)
 static bool build_once(struct fe_onnx *g, struct fe_onnx_loop *l)
 {
     const Onnx__GraphProto *body = l->body;
+    l->varying = ir_alloc_array(&g->scratch, body->n_node, sizeof *l->varying);
     mark_inputs(l);
     mark_nodes(g, l, false);
     fe_onnx_open_scope(g, &l->once, fe_onnx_count_names(body), false);
@@ -399,9 +413,10 @@ static bool make_step(struct fe_onnx *g, struct fe_onnx_loop *l)
         return false;
     fe_onnx_open_scope(g, &scope, l->n_names, false);
     bool good = fe_onnx_start_step(g, l) && define_rows(g, l);
-    for (size_t i = 0; good && i < l->body->n_node; i++)
-        if (fe_onnx_node_flags(l, l->body->node[i]))
-            good = fe_onnx_build_node(g, l->body->node[i], i);
+    for (size_t i = 0; good && i < l->n_varying; i++) {
+        const size_t at = l->varying[i].node;
+        good = fe_onnx_build_node(g, l->body->node[at], at);
+    }
     good = good && end_step(g, l);
     g->scope = outer;
     l->steps++;

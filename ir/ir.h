@@ -824,6 +824,8 @@ struct ir_step {
 
 /* How many values a step takes. */
 int ir_step_operands(enum ir_step_kind kind);
+/* Whether it is computed by a polynomial or more: exp, tanh, pow, .. */
+bool ir_step_is_function(enum ir_step_kind kind);
 /* Parses a program; parameters found in `op` (which may be NULL) stand for
  * their value. Returns the number of steps, or -1 with a message. */
 int ir_program_parse(const char *program, const struct ir_op *op,

@@ -253,6 +253,12 @@ static bool read_step(const char *word, size_t n, const struct ir_op *op,
     return ir_parse_double(word, word + n, &step->number);
 }
 
+bool ir_step_is_function(enum ir_step_kind kind)
+{
+    return (kind >= IR_STEP_EXP && kind <= IR_STEP_FAST_LOG) ||
+           kind == IR_STEP_POW || kind == IR_STEP_FAST_POW;
+}
+
 int ir_program_parse(const char *program, const struct ir_op *op,
                      struct ir_step steps[IR_MAX_STEPS], struct ir_diag *diag)
 {

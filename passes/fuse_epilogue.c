@@ -115,7 +115,7 @@ static bool take(struct fuser *f, int at, int i, struct ir_diag *diag)
     put_program(&program, ir_attr_string(map, "program"), to,
                 before ? before->s : "x0");
     bool good = true;
-    if (pass_is_program(program.data)) {
+    if (pass_is_short(program.data)) {
         struct ir_attr *attrs = ir_alloc_array(
             &f->scratch, (size_t)op->n_attrs + 2, sizeof(*attrs));
         int kept = 0;

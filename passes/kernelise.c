@@ -149,7 +149,7 @@ static bool fuse(const struct rewriter *w, const char *program, int n,
         ir_text_init(&map->program);
         put_program(map, program, x, i);
         if (!map->too_many && keeps_type(map, n, x) &&
-            pass_is_program(map->program.data))
+            pass_is_short(map->program.data))
             return true;
         ir_text_release(&map->program);
     }

@@ -165,12 +165,16 @@ bool pass_may_take_in(const char *program, int i, const char *inner)
     return n <= most_words;
 }
 
-bool pass_is_program(const char *program)
+bool pass_is_short(const char *program)
 {
+    enum { most_functions = 8 };
     struct ir_step steps[IR_MAX_STEPS];
     struct ir_diag ignored;
+    int functions = 0;
     ir_diag_init(&ignored);
-    const bool valid = ir_program_parse(program, NULL, steps, &ignored) >= 0;
+    const int n = ir_program_parse(program, NULL, steps, &ignored);
     ir_diag_release(&ignored);
-    return valid;
+    for (int i = 0; i < n; i++)
+        functions += ir_step_is_function(steps[i].kind);
+    return n >= 0 && functions <= most_functions;
 }

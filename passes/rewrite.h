@@ -57,6 +57,8 @@ int pass_count_operand(const char *program, int wanted);
  * is some cheap steps, as of a clip after a relu; compiled code does what is
  * repeated once. */
 bool pass_may_take_in(const char *program, int i, const char *inner);
-bool pass_is_program(const char *program);
+/* Whether a program is not too long, nor of so many functions that their code,
+ * which stands in line, would be more than one op should be. */
+bool pass_is_short(const char *program);
 
 #endif

@@ -9,7 +9,7 @@
 import { readFileSync } from "node:fs";
 
 const MODEL = { nElements: 36, nOutputs: 48, outputs: 56, nGolden: 104,
-                goldenRows: 112, goldenOut: 116 };
+                goldenRows: 112, goldenOut: 116, goldenDtype: 120 };
 const OUTPUT = { size: 32, dtype: 4, nElements: 8 };
 const STREAM = { size: 80, nSteps: 4, nElements: 8, rowStart: 12, rowOuter: 16,
                  rowInner: 20, state: 24, scratch: 32, outputs: 40,
@@ -46,6 +46,7 @@ const nElements = u32(stream + STREAM.nElements);
 const nStart = u64(stream + STREAM.nStart);
 const stateBytes = u64(stream + STREAM.state);
 const width = u32(model + MODEL.nElements);
+const goldenBytes = u32(model + MODEL.goldenDtype) === 1 ? 8 : 4;
 const [outer, inner] = [u32(stream + STREAM.rowOuter),
                         u32(stream + STREAM.rowInner)];
 const rowStart = u32(stream + STREAM.rowStart);
@@ -79,10 +80,13 @@ function check(status, what) {
         throw new Error(`${what}: status ${status}`);
 }
 
-// Lays a golden row out as steps, end to end, and as what it starts from.
+// Lays a golden row out as steps, end to end, and as what it starts from: as
+// doubles, whatever it is of.
 function layOut(row) {
+    const get = (at) => goldenBytes === 8 ? view().getFloat64(at, true)
+                                          : view().getFloat32(at, true);
     const put = (to, i, from) => view().setFloat64(
-        to + 8 * i, view().getFloat64(row + 8 * from, true), true);
+        to + 8 * i, get(row + goldenBytes * from), true);
     for (let t = 0, to = 0; t < nSteps; t++)
         for (let o = 0; o < outer; o++)
             for (let i = 0; i < inner; i++)
@@ -152,7 +156,7 @@ for (let o = 0; o < nOutputs; o++) {
     const bytes = p.outer * p.inner * p.size * nSteps + p.bytes;
     const one = room(bytes), many = room(bytes);
     for (let row = 0; row < u32(model + MODEL.nGolden); row++) {
-        layOut(u32(model + MODEL.goldenRows) + 8 * width * row);
+        layOut(u32(model + MODEL.goldenRows) + goldenBytes * width * row);
         compareGolden(p, row, one);
     }
     compareCalls(p, one, many);
