@@ -114,17 +114,20 @@ static struct ir_value *gather(struct tr_net_builder *b, struct ir_value *x,
 
 /* ------------------------------------------------------------- the input -- */
 
-/* Numbers that stand for columns, as the input's dtype. */
+/* Numbers that stand for n columns, as the input's dtype: a vector, or of the
+ * rows' shape, which is of all columns. */
 static struct ir_value *column_numbers(struct tr_net_builder *b, int64_t n,
                                        const double *numbers)
 {
-    const enum ir_dtype dtype = b->job->net->input.dtype;
+    const struct tr_net_input *in = &b->job->net->input;
+    const enum ir_dtype dtype = in->dtype;
+    const int64_t *dim = in->rank > 1 ? in->dim : &n;
     if (dtype == IR_F64)
-        return constant(b, dtype, 1, &n, numbers);
+        return constant(b, dtype, in->rank, dim, numbers);
     float *f = ir_alloc_array(&b->module->arena, (size_t)n, sizeof(*f));
     for (int64_t i = 0; i < n; i++)
         f[i] = (float)numbers[i];
-    return constant(b, dtype, 1, &n, f);
+    return constant(b, dtype, in->rank, dim, f);
 }
 
 /* A number of a program, that reads back as itself. */
@@ -245,13 +248,17 @@ static struct ir_value *pick_codes(struct tr_net_builder *b,
     return map(b, "x0 isnan x1 x0 where", 2, both);
 }
 
+/* The input has the rows' shape at once, so that passes see which dim is time:
+ * of numbers that are reshaped later nothing tells them. */
 static struct ir_value *build_input(struct tr_net_builder *b)
 {
     const struct tr_net_input *in = &b->job->net->input;
     const struct ir_attr attrs[] = {
         ir_int("first", 0), ir_int("count", in->n_columns),
-        ir_string("dtype", ir_dtype_name(in->dtype))};
-    struct ir_value *x = build(b, IR_OP_input, 0, NULL, 3, attrs);
+        ir_string("dtype", ir_dtype_name(in->dtype)),
+        ints(b, "shape", in->rank, in->dim)};
+    struct ir_value *x =
+        build(b, IR_OP_input, 0, NULL, in->rank > 1 ? 4 : 3, attrs);
     struct ir_value *part[3];
     int n = 0;
     if (in->n_numbers > 0)
@@ -262,8 +269,7 @@ static struct ir_value *build_input(struct tr_net_builder *b)
         part[n++] = pick_one_hot(b, x);
     if (in->n_tables > 0)
         b->codes = pick_codes(b, x);
-    struct ir_value *y = n > 0 ? concat(b, n, part) : NULL;
-    return in->rank > 1 ? reshape(b, y, in->rank, in->dim) : y;
+    return n > 0 ? concat(b, n, part) : NULL;
 }
 
 /* -------------------------------------------------------- folded weights -- */
