@@ -121,6 +121,32 @@ class Streams(Case):
             with self.subTest(name):
                 run(self.program(self.archive(model), CC))
 
+    def train(self, shape, layers, *options):
+        """A net of series with holes, two numbers at each of 16 steps."""
+        draw = random.Random(5)
+        lines = [",".join(f"x{i}" for i in range(32)) + ",y"]
+        for _ in range(80):
+            row = [f"{draw.gauss(i % 2 * 9, 1):.3f}" if draw.random() > 0.05
+                   else "" for i in range(32)]
+            lines.append(",".join(row) + draw.choice([",up", ",down"]))
+        data = self.folder / "series.csv"
+        data.write_text("\n".join(lines) + "\n")
+        model = self.folder / "trained.tn"
+        run(TREENAIL, "train", data, "-o", model, "--target", "y",
+            "--learner", "net", "--input-shape", shape, "--layers", layers,
+            "--epochs", "1", *options)
+        return model
+
+    def test_trained(self):
+        for shape, layers, *options in (
+                ("16x2", "lstm 24"), ("16x2", "gru 7"),
+                ("16x2", "lstm 5 all; dense 4 relu; gru 3"),
+                ("16x2", "lstm 5", "--standardize", "none"),
+                ("2x16", "conv 4 1 relu; transpose; gru 5")):
+            with self.subTest(layers, options=options):
+                model = self.train(shape, layers, *options)
+                run(self.program(self.archive(model), CC))
+
     def library(self, steps):
         """Its functions, by ctypes."""
         model = self.folder / "layer.tnir"
