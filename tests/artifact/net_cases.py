@@ -348,6 +348,11 @@ def gemms(dtype):
                           shape[:-1] + [17], n), column, each],
                   "x0 x1 mul x2 add 0 max", shape)
         m.output(y)
+    # Alike but for how long the rows are that their operands are part of.
+    wide = m.gemm(m.view(m.x, [340], None, 0), [340], 32)
+    half = m.gemm(m.view(wide, [16], None, 5), [16], 16)
+    m.output(half)
+    m.output(m.gemm(half, [16], 16))
     yield "gemms", m
 
 
