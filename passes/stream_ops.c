@@ -560,6 +560,8 @@ static bool conv_steps(struct streamer *s)
         v->step = made ? &made->result[0] : NULL;
         return made != NULL;
     }
+    if (op->operand[0]->type.dtype == IR_U8)
+        return pass_stream_refuse(s, "would remember bytes");
     if (ir_find_attr(op, "winograd"))
         return pass_stream_refuse(s, "takes several steps at once, by "
                                      "Winograd's way");

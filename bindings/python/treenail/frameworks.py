@@ -86,6 +86,11 @@ def write_torch(model, path, example_input, batch_axis, exporter):
         ["dynamo"] * has_dynamo() + ["torchscript"]
     was_training, failed = model.training, []
     model.eval()
+    # A transformer's layer as one op of PyTorch's own has no ONNX.
+    mha = getattr(torch.backends, "mha", None)
+    was_fast = mha.get_fastpath_enabled() if mha else False
+    if mha:
+        mha.set_fastpath_enabled(False)
     try:
         for kind in tried:
             try:
@@ -97,6 +102,8 @@ def write_torch(model, path, example_input, batch_axis, exporter):
                 failed.append((kind, error))
     finally:
         model.train(was_training)
+        if mha:
+            mha.set_fastpath_enabled(was_fast)
     reasons = "; ".join(f"{kind}: {said(error)}" for kind, error in failed)
     remedy = "pip install onnxscript" if any(
         isinstance(error, ImportError) or "onnxscript" in str(error)
