@@ -5,6 +5,7 @@
 
 #include "backend/backend.h"
 #include "cli/cli.h"
+#include "ir/nets.h"
 #include "passes/passes.h"
 
 #include <stdlib.h>
@@ -79,6 +80,33 @@ static bool load(struct predictor_state *s, const struct ir_module *module,
     return s->model != NULL;
 }
 
+/* All convs that can, whether that is faster or not. Says whether any. */
+static bool go_by_winograd(struct ir_module *module)
+{
+    bool any = false;
+    for (int k = 0; k < module->n_ops; k++) {
+        struct ir_op *op = module->ops[k];
+        if (op->kind != IR_OP_conv || ir_winograd_obstacle(op))
+            continue;
+        struct ir_window window;
+        int64_t tile[IR_MAX_SPACE];
+        const int n = op->operand[0]->type.rank - 1;
+        bool fits = true, moves = false;
+        ir_window_view(op, &window);
+        for (int i = 0; i < n; i++) {
+            const int64_t taps = window.dim[IR_MAX_SPACE - n + i].kernel;
+            tile[i] = taps == 1 ? 1 : (taps > 3 ? 7 : 5) - taps;
+            fits = fits && taps <= 5;
+            moves = moves || taps > 1;
+        }
+        if (fits && moves)
+            ir_set_attr(module, op, ir_tensor_attr(
+                "winograd", ir_tensor_copy(module, IR_I64, n, tile)));
+        any = any || (fits && moves);
+    }
+    return any;
+}
+
 static bool compile(struct predictor_state *s, const struct predictor *p,
                     bool *absent, struct ir_diag *diag)
 {
@@ -107,7 +135,7 @@ struct predictor_state *predictor_open(const struct predictor *predictor,
     *absent = false;
     if (predictor->winograd) {
         s->module = s->own = ir_module_clone(module);
-        *absent = !pass_choose_winograd(s->own, true);
+        *absent = !go_by_winograd(s->own);
     }
     if (!*absent &&
         (!predictor->compiled || compile(s, predictor, absent, diag)))

@@ -13,7 +13,7 @@ struct predictor {
     const char *name;
     bool compiled;
     const char *strategy, *row_strategy; /* NULL: the schedule pass chooses */
-    bool winograd; /* convs by Winograd's way, where that is faster */
+    bool winograd; /* convs by Winograd's way */
 };
 
 extern const struct predictor predictors[];
