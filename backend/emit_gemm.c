@@ -428,16 +428,6 @@ static void emit_tile(const struct product *p, const struct strip *s,
 
 /* ------------------------------------------------------------ rows, columns */
 
-static int64_t common_divisor(int64_t a, int64_t b)
-{
-    while (b) {
-        const int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 /* How many rows a tile has. Where sums are of several blocks, one after the
  * other, the totals want registers too. */
 static int tile_rows(const struct product *p, const struct strip *s)
@@ -485,7 +475,7 @@ static void emit_rows(const struct product *p, const struct strip *s,
         emit_tile(p, s, loop.index, rows);
         be_loop_end(e, &loop);
         from = loop.index;
-        unit = common_divisor(unit, rows);
+        unit = ir_common_divisor(unit, rows);
         left = rows - unit;
         int less = 1;
         while (2 * less < rows)

@@ -291,6 +291,16 @@ void ir_window_view(const struct ir_op *op, struct ir_window *window)
     }
 }
 
+int64_t ir_common_divisor(int64_t a, int64_t b)
+{
+    while (b) {
+        const int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
 int64_t ir_window_at(const struct ir_window_dim *d, int64_t o, int64_t k)
 {
     const int64_t place = o * d->stride + k * d->dilation - d->before;

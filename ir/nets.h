@@ -46,6 +46,8 @@ void ir_window_view(const struct ir_op *op, struct ir_window *window);
 /* The element along a dim that tap k of window o is, IR_PADDING or IR_GAP. */
 enum { IR_PADDING = -1, IR_GAP = -2 };
 int64_t ir_window_at(const struct ir_window_dim *d, int64_t o, int64_t k);
+/* The greatest; of two numbers that are not both 0. */
+int64_t ir_common_divisor(int64_t a, int64_t b);
 
 /* ---------------------------------------------------------- winograd.c -- */
 

@@ -38,16 +38,6 @@ struct split {
 
 /* ------------------------------------------------------------------- plan */
 
-static int64_t common_divisor(int64_t a, int64_t b)
-{
-    while (b) {
-        const int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 static int64_t reach_of(const struct phase *p)
 {
     return (p->n - 1) * p->dilation + 1;
@@ -57,7 +47,7 @@ static int64_t reach_of(const struct phase *p)
 static bool find_phase(const struct ir_window_dim *d, int64_t at,
                        struct phase *p)
 {
-    const int64_t common = common_divisor(d->dilation, d->spread);
+    const int64_t common = ir_common_divisor(d->dilation, d->spread);
     int64_t first = 0;
     while (first < d->kernel &&
            (at + first * d->dilation - d->before) % d->spread != 0)
