@@ -1,4 +1,4 @@
-/* stream.h: what the two files share that make a step of a model. Private to
+/* stream.h: what the three files share that make a step of a model. Private to
  * this folder. */
 #ifndef TREENAIL_PASSES_STREAM_H
 #define TREENAIL_PASSES_STREAM_H
