@@ -548,6 +548,9 @@ static bool build_op(struct fe_onnx *g)
     if (n < (size_t)op->min_inputs || n > (size_t)op->max_inputs)
         return fe_onnx_error(g, "%zu inputs (%d to %d are expected)", n,
                              op->min_inputs, op->max_inputs);
+    for (size_t i = 0; i < n; i++) /* so that ops may rely on it */
+        if (fe_onnx_has_input(g, i) && !fe_onnx_input(g, i))
+            return false;
     for (size_t i = (size_t)op->max_outputs; i < g->node->n_output; i++)
         if (*g->node->output[i])
             return fe_onnx_error(g, "its output %zu, '%.200s', is not built",
