@@ -51,6 +51,10 @@ static bool read_padding(struct tr_words *words, struct tr_layer *layer)
         layer->same = true;
         return true;
     }
+    if (tr_words_take(words, "causal")) {
+        layer->causal = true;
+        return true;
+    }
     if (!tr_words_pair(words, "padding", 0, MAX_KERNEL, layer->before))
         return false;
     memcpy(layer->after, layer->before, sizeof(layer->after));
@@ -125,6 +129,8 @@ static int64_t count_windows(struct tr_layer *layer, int i, int64_t in)
         layer->before[i] = pad / 2;
         layer->after[i] = pad - pad / 2;
     }
+    if (layer->causal)
+        layer->before[i] = reach - 1;
     const int64_t room = in + layer->before[i] + layer->after[i] - reach;
     return room < 0 ? 0 : room / layer->stride[i] + 1;
 }
@@ -161,6 +167,12 @@ static bool shape_windows(struct tr_layer *layer, int64_t channels,
         return tr_layer_error(layer, diag,
                               "%s: a kernel of two dims over the channels %s "
                               "of one", layer->kind->name,
+                              tr_shape_text(in, &diag->arena));
+    if (layer->causal && !flat)
+        return tr_layer_error(layer, diag,
+                              "%s: pad causal is along time, the one dim of "
+                              "channels such as 3x24, and its input is %s",
+                              layer->kind->name,
                               tr_shape_text(in, &diag->arena));
     if (flat)
         fold_pairs(layer);
@@ -448,7 +460,7 @@ static void backward_conv(struct tr_net *net, struct tr_layer *layer,
 
 const struct tr_layer_kind tr_kind_conv = {
     "conv",
-    "conv CHANNELS KERNEL [stride S] [pad P|same] [dilation D] [groups G]",
+    "conv CHANNELS KERNEL [stride S] [pad P|same|causal] [dilation D] [groups G]",
     parse_conv, shape_conv, init_conv, forward_conv, backward_conv,
     tr_build_conv};
 
@@ -518,7 +530,7 @@ static void backward_maxpool(struct tr_net *net, struct tr_layer *layer,
 }
 
 const struct tr_layer_kind tr_kind_maxpool = {
-    "maxpool", "maxpool KERNEL|global [stride S] [pad P|same]", parse_pool,
+    "maxpool", "maxpool KERNEL|global [stride S] [pad P|same|causal]", parse_pool,
     shape_pool, NULL, forward_maxpool, backward_maxpool, tr_build_pool};
 
 static tr_real window_share(const struct window *w)
@@ -568,5 +580,5 @@ static void backward_avgpool(struct tr_net *net, struct tr_layer *layer,
 }
 
 const struct tr_layer_kind tr_kind_avgpool = {
-    "avgpool", "avgpool KERNEL|global [stride S] [pad P|same]", parse_pool,
+    "avgpool", "avgpool KERNEL|global [stride S] [pad P|same|causal]", parse_pool,
     shape_pool, NULL, forward_avgpool, backward_avgpool, tr_build_pool};

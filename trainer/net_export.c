@@ -78,11 +78,11 @@ static struct ir_value *map(struct tr_net_builder *b, const char *program,
 
 static struct ir_value *view(struct tr_net_builder *b, struct ir_value *x,
                              int rank, const int64_t *shape,
-                             const int64_t *strides)
+                             const int64_t *strides, int64_t offset)
 {
     const struct ir_attr attrs[] = {ints(b, "shape", rank, shape),
                                     ints(b, "strides", rank, strides),
-                                    ir_int("offset", 0)};
+                                    ir_int("offset", offset)};
     return build(b, IR_OP_view, 1, &x, 3, attrs);
 }
 
@@ -95,7 +95,7 @@ static struct ir_value *reshape(struct tr_net_builder *b, struct ir_value *x,
         strides[i] = n;
         n *= shape[i];
     }
-    return view(b, x, rank, shape, strides);
+    return view(b, x, rank, shape, strides, 0);
 }
 
 static struct ir_value *concat(struct tr_net_builder *b, int n,
@@ -458,7 +458,18 @@ struct ir_value *tr_build_transpose(struct tr_net_builder *b, int i,
 {
     const struct tr_shape *out = &b->net->layer[i].out;
     const int64_t strides[] = {1, out->dim[0]};
-    return view(b, x, 2, out->dim, strides);
+    return view(b, x, 2, out->dim, strides, 0);
+}
+
+struct ir_value *tr_build_laststep(struct tr_net_builder *b, int i,
+                                   struct ir_value *x)
+{
+    const struct tr_layer *layer = &b->net->layer[i];
+    const bool series = layer->in.kind == TR_SERIES;
+    const int64_t stride = series ? 1 : layer->in.inner;
+    return view(b, x, 1, layer->out.dim, &stride,
+                series ? (layer->in.lead - 1) * layer->in.inner
+                       : layer->in.inner - 1);
 }
 
 /* x holds the plain numbers, and NULL when there are none but codes. */

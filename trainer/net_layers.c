@@ -1,6 +1,6 @@
 /* net_layers.c: layers that are products or go number by number: dense,
  * activations, dropout, embed; and those that only move numbers: flatten,
- * transpose. How each is written as ops is in net_export.c.
+ * transpose, laststep. How each is written as ops is in net_export.c.
  */
 #include "trainer/private.h"
 
@@ -360,6 +360,60 @@ static void backward_transpose(struct tr_net *net, struct tr_layer *layer,
 const struct tr_layer_kind tr_kind_transpose = {
     "transpose", "transpose", NULL, shape_transpose, NULL, forward_transpose,
     backward_transpose, tr_build_transpose};
+
+/* -------------------------------------------------------------- laststep -- */
+
+/* Of a series its last step, of channels of one dim the last number of each. */
+static bool shape_laststep(struct tr_layer *layer, struct ir_diag *diag)
+{
+    const struct tr_shape *in = &layer->in;
+    if (in->rank != 2)
+        return tr_layer_error(layer, diag,
+                              "laststep: its input %s is no series, nor "
+                              "channels of one dim",
+                              tr_shape_text(in, &diag->arena));
+    layer->out =
+        tr_shape_vector(in->kind == TR_SERIES ? in->inner : in->lead);
+    return true;
+}
+
+/* Where number i of the last step of row r is among n rows. */
+static int64_t at_last_step(const struct tr_shape *in, int64_t n, int64_t r,
+                            int64_t i)
+{
+    return in->kind == TR_SERIES
+               ? ((in->lead - 1) * n + r) * in->inner + i
+               : (i * n + r) * in->inner + in->inner - 1;
+}
+
+static void forward_laststep(struct tr_net *net, struct tr_layer *layer,
+                             const tr_real *x, int64_t n, bool train)
+{
+    tr_real *y = layer->y;
+    (void)net;
+    (void)train;
+    for (int64_t r = 0; r < n; r++)
+        for (int64_t i = 0; i < layer->out.inner; i++)
+            *y++ = x[at_last_step(&layer->in, n, r, i)];
+}
+
+static void backward_laststep(struct tr_net *net, struct tr_layer *layer,
+                              const tr_real *x, tr_real *dy, tr_real *dx,
+                              int64_t n)
+{
+    (void)net;
+    (void)x;
+    if (!dx)
+        return;
+    memset(dx, 0, (size_t)(n * tr_shape_elements(&layer->in)) * sizeof(*dx));
+    for (int64_t r = 0; r < n; r++)
+        for (int64_t i = 0; i < layer->out.inner; i++)
+            dx[at_last_step(&layer->in, n, r, i)] = *dy++;
+}
+
+const struct tr_layer_kind tr_kind_laststep = {
+    "laststep", "laststep", NULL, shape_laststep, NULL, forward_laststep,
+    backward_laststep, tr_build_laststep};
 
 /* ----------------------------------------------------------------- embed -- */
 

@@ -16,6 +16,7 @@ const struct tr_layer_kind *const tr_layer_kinds[] = {
     &tr_kind_dense,   &tr_kind_conv,      &tr_kind_maxpool, &tr_kind_avgpool,
     &tr_kind_rnn,     &tr_kind_lstm,      &tr_kind_gru,     &tr_kind_batchnorm,
     &tr_kind_dropout, &tr_kind_flatten,   &tr_kind_transpose,
+    &tr_kind_laststep,
 };
 const int tr_layer_kind_count =
     (int)(sizeof(tr_layer_kinds) / sizeof(tr_layer_kinds[0]));
@@ -331,7 +332,8 @@ static void choose_steps(struct tr_net *net, int i)
             continue;
         layer->one_step = !is_recurrent(next) &&
                           next->kind != &tr_kind_transpose &&
-                          next->kind != &tr_kind_flatten;
+                          next->kind != &tr_kind_flatten &&
+                          next->kind != &tr_kind_laststep;
         return;
     }
 }

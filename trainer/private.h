@@ -391,6 +391,7 @@ struct tr_layer {
     int64_t before[2], after[2]; /* elements of padding */
     int64_t groups;
     bool same;     /* pads so that out = ceil(in / stride) */
+    bool causal;   /* does so in front alone: no window looks ahead */
     bool global;   /* a pool over all there is */
     bool one_step; /* a recurrent layer gives its last step, not all */
     bool chosen;   /* one_step was */
@@ -548,9 +549,9 @@ tr_real *tr_reals(int64_t n);
 /* ------------- net_layers.c, net_norm.c, net_conv.c, net_recurrent.c -- */
 
 extern const struct tr_layer_kind tr_kind_dense, tr_kind_activation,
-    tr_kind_dropout, tr_kind_flatten, tr_kind_transpose, tr_kind_embed,
-    tr_kind_batchnorm, tr_kind_conv, tr_kind_maxpool, tr_kind_avgpool,
-    tr_kind_rnn, tr_kind_lstm, tr_kind_gru;
+    tr_kind_dropout, tr_kind_flatten, tr_kind_transpose, tr_kind_laststep,
+    tr_kind_embed, tr_kind_batchnorm, tr_kind_conv, tr_kind_maxpool,
+    tr_kind_avgpool, tr_kind_rnn, tr_kind_lstm, tr_kind_gru;
 
 /* Elements of net->columns that the layer needs; 0: none. */
 int64_t tr_conv_columns(const struct tr_layer *layer);
@@ -671,8 +672,8 @@ struct tr_net_builder; /* a module in the making */
 typedef struct ir_value *tr_build_fn(struct tr_net_builder *b, int layer,
                                      struct ir_value *x);
 tr_build_fn tr_build_dense, tr_build_activation, tr_build_nothing,
-    tr_build_flatten, tr_build_transpose, tr_build_embed, tr_build_norm,
-    tr_build_conv, tr_build_pool, tr_build_recurrent;
+    tr_build_flatten, tr_build_transpose, tr_build_laststep, tr_build_embed,
+    tr_build_norm, tr_build_conv, tr_build_pool, tr_build_recurrent;
 
 /* ------------------------------------------------------------- model.c -- */
 

@@ -142,7 +142,11 @@ class Streams(Case):
                 ("16x2", "lstm 24"), ("16x2", "gru 7"),
                 ("16x2", "lstm 5 all; dense 4 relu; gru 3"),
                 ("16x2", "lstm 5", "--standardize", "none"),
-                ("2x16", "conv 4 1 relu; transpose; gru 5")):
+                ("2x16", "conv 4 1 relu; transpose; gru 5"),
+                ("2x16", "conv 4 3 pad causal relu; conv 5 2 pad causal "
+                 "dilation 4 batchnorm relu; laststep"),
+                ("16x2", "transpose; conv 6 3 pad causal tanh; transpose; "
+                 "gru 3")):
             with self.subTest(layers, options=options):
                 model = self.train(shape, layers, *options)
                 run(self.program(self.archive(model), CC))

@@ -152,6 +152,12 @@ static void of_series(void **state)
                     (const int64_t[]){2, 9});
     check_gradients("conv 4 3 pad same dilation 2; maxpool 2; batchnorm", 2,
                     (const int64_t[]){2, 9});
+    check_gradients("conv 4 3 pad causal tanh; conv 3 2 pad causal dilation 3 "
+                    "groups 1 stride 2; laststep", 2, (const int64_t[]){2, 9});
+    check_gradients("transpose maxpool 3 stride 1 pad causal; avgpool 2 "
+                    "stride 1 pad causal; conv 3 2 pad causal", 2,
+                    (const int64_t[]){7, 2});
+    check_gradients("lstm 3 both laststep", 2, (const int64_t[]){5, 2});
     check_gradients("transpose gru 3", 2, (const int64_t[]){2, 6});
     check_gradients("gru 3", 2, (const int64_t[]){1, 4});
 }
@@ -299,6 +305,9 @@ static void modules_of_shapes(void **state)
         "lstm\t3\tbatchnorm\tdropout\t0.1\tlstm\t2\treverse",
         "conv\t4\t3\tpad\t1\trelu;maxpool\t2;transpose;gru\t3",
         "gru\t3\tall\tdense\t4\ttanh\tflatten",
+        "transpose;conv\t4\t3\tpad\tcausal\trelu;conv\t3\t2\tpad\tcausal\t"
+        "dilation\t2\tbatchnorm;maxpool\t2\tstride\t1\tpad\tcausal;laststep",
+        "gru\t3\treverse;laststep",
     };
     struct tr_frame frame;
     char settings[256];
