@@ -33,6 +33,7 @@ struct ir_stream {
      * columns are all but those of the time steps. NULL when there are none;
      * goes with `step`. */
     struct ir_module *start;
+    int64_t frames;       /* of the input, along time, that a step has */
     int64_t row_start;    /* the first element of a row that is read, and */
     struct ir_time row;   /* how those from there on lie */
     struct ir_time *output;     /* by output of the model */

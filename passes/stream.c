@@ -6,6 +6,8 @@
  * step: the same op on what is there of one step, mostly. A recurrent layer and
  * a convolution over time remember: the first its state, the other the steps
  * that its window reaches back to. What looks at a later step has no step.
+ * Where windows go in strides, a step is as many frames, places along time, as
+ * all of the strides together: so each op has something to do in every step.
  *
  * The step is computed by the same operations in the same order, so it has the
  * bits of the whole sequence. Which of the input's dims is time the model does
@@ -35,6 +37,12 @@ bool pass_stream_refuse(struct streamer *s, const char *what, ...)
 const struct stream_value *pass_stream_operand(const struct streamer *s, int i)
 {
     return &s->value[s->op->operand[i]->id];
+}
+
+bool pass_stream_refuse_padding(struct streamer *s)
+{
+    return pass_stream_refuse(s,
+                              "takes steps before the first, which pad made");
 }
 
 /* --------------------------------------------------------------- building */
@@ -93,13 +101,30 @@ struct ir_value *pass_stream_view(struct streamer *s, struct ir_value *x,
     return op ? &op->result[0] : NULL;
 }
 
-struct ir_value *pass_stream_reshape(struct streamer *s, struct ir_value *x,
-                                     int rank, const int64_t *dims)
+struct ir_value *pass_stream_part(struct streamer *s, struct ir_value *x,
+                                  int rank, const int64_t *dims,
+                                  int64_t offset)
 {
     int64_t strides[IR_MAX_RANK], stride = 1;
     for (int i = rank; i-- > 0; stride *= dims[i])
         strides[i] = stride;
-    return pass_stream_view(s, x, rank, dims, strides, 0);
+    return pass_stream_view(s, x, rank, dims, strides, offset);
+}
+
+struct ir_value *pass_stream_reshape(struct streamer *s, struct ir_value *x,
+                                     int rank, const int64_t *dims)
+{
+    return pass_stream_part(s, x, rank, dims, 0);
+}
+
+struct ir_value *pass_stream_join(struct streamer *s, struct ir_value *a,
+                                  struct ir_value *b)
+{
+    const struct ir_attr attr = ir_int("axis", 0);
+    struct ir_value *parts[] = {a, b};
+    struct ir_op *op =
+        pass_stream_append(s, IR_OP_concat, 2, parts, 1, &attr);
+    return op ? &op->result[0] : NULL;
 }
 
 static struct ir_value *add_input(struct streamer *s, const char *name,
@@ -254,14 +279,14 @@ int pass_stream_axis(const struct ir_value *value, const struct ir_time *time)
 /* What the type of a series is at a step: the dim that time is in, or is a part
  * of, has fewer numbers. False when it is in several dims. */
 static bool step_type(const struct ir_type *type, const struct ir_time *time,
-                      struct ir_type *step)
+                      int64_t frames, struct ir_type *step)
 {
     const int64_t span = time->inner * time->steps;
     int64_t inner = 1;
     *step = *type;
     for (int i = type->rank; i-- > 0; inner *= type->dim[i])
         if (time->inner % inner == 0 && inner * type->dim[i] % span == 0) {
-            step->dim[i] /= time->steps;
+            step->dim[i] = step->dim[i] / time->steps * frames;
             return true;
         }
     return false;
@@ -272,7 +297,8 @@ static bool fit(struct streamer *s, const struct ir_value *old)
 {
     struct stream_value *v = &s->value[old->id];
     struct ir_type want = old->type;
-    if (v->kind == STREAM_SERIES && !step_type(&old->type, &v->time, &want))
+    if (v->kind == STREAM_SERIES && 
+        !step_type(&old->type, &v->time, v->frames, &want))
         return pass_stream_refuse(s, "has its steps in several dims");
     if (ir_type_equal(&v->step->type, &want))
         return true;
@@ -289,7 +315,7 @@ static bool settle(struct streamer *s, struct stream_value *v)
 {
     if (v->kind != STREAM_SERIES || v->time.steps != 1)
         return true;
-    if (v->start + 1 != s->n_steps)
+    if (v->start + 1 != s->n_steps * v->frames)
         return pass_stream_refuse(
             s, "takes step %lld alone, which is not the last",
             (long long)v->start);
@@ -299,6 +325,7 @@ static bool settle(struct streamer *s, struct stream_value *v)
         v->start = pass_stream_operand(s, 0)->start > 0
                        ? pass_stream_operand(s, 0)->start
                        : 0;
+    v->start /= v->frames;
     return true;
 }
 
@@ -312,7 +339,7 @@ static bool copy_op(struct streamer *s, enum stream_kind kind)
     struct ir_value **x = ir_alloc_array(
         &s->scratch, (size_t)old->n_operands + 1, sizeof(*x));
     for (int i = 0; i < old->n_operands; i++) {
-        x[i] = pass_stream_given(s, i, -1);
+        x[i] = pass_stream_given(s, i, -1, 1);
         if (!x[i])
             return false;
         start = pass_stream_operand(s, i)->start > start
@@ -322,7 +349,8 @@ static bool copy_op(struct streamer *s, enum stream_kind kind)
     struct ir_op *op = pass_stream_copy(s, old->n_operands, x, 0, NULL);
     for (int r = 0; op && r < old->n_results; r++)
         s->value[old->result[r].id] = (struct stream_value){
-            .kind = kind, .start = start, .step = &op->result[r]};
+            .kind = kind, .frames = 1, .start = start,
+            .step = &op->result[r]};
     return op != NULL;
 }
 
@@ -344,6 +372,8 @@ static bool add_op(struct streamer *s)
         return false;
     if (s->single && latest && op->kind == IR_OP_scan)
         return pass_stream_op(s, op);
+    if (pass_stream_is_mean(s))
+        return pass_stream_mean(s, pass_stream_operand(s, 0));
     if (!series)
         return copy_op(s, latest ? STREAM_LATEST : STREAM_STILL);
     if (latest)
@@ -373,22 +403,29 @@ static bool add_output(struct streamer *s, int o)
             s, "the output %.100s is made of another input", old->name);
     *time = (struct ir_time){ir_type_volume(&old->value->type), 0, 1};
     if (v->kind == STREAM_SERIES) {
-        *time = v->time;
+        const int64_t last = s->n_steps * v->frames;
         if (v->start < 0)
             return pass_stream_refuse(s,
                                       "the output %.100s begins %lld steps "
                                       "before the sequence",
                                       old->name, (long long)-v->start);
-        if (v->start + v->time.steps != s->n_steps)
+        if (v->start + v->time.steps != last)
             return pass_stream_refuse(
                 s,
-                v->start + v->time.steps > s->n_steps
+                v->start + v->time.steps > last
                     ? "the output %.100s looks %lld steps ahead"
                     : "the output %.100s ends %lld steps early",
                 old->name,
-                (long long)llabs(v->start + v->time.steps - s->n_steps));
+                (long long)llabs(v->start + v->time.steps - last));
+        if (v->start % v->frames)
+            return pass_stream_refuse(s,
+                                      "the output %.100s begins within a step",
+                                      old->name);
+        *time = (struct ir_time){v->time.outer, v->time.steps / v->frames,
+                                 v->time.inner * v->frames};
     }
-    s->stream->first_step[o] = v->start;
+    s->stream->first_step[o] =
+        v->kind == STREAM_SERIES ? v->start / v->frames : v->start;
     struct ir_output *out = ir_add_output(s->step, old->name, v->step);
     ir_set_labels(s->step, out, old->n_labels, old->labels);
     return true;
@@ -436,17 +473,26 @@ static bool add_time(struct streamer *s, const struct ir_op *input, int axis)
     const int64_t inner =
         s->single ? ir_type_volume(type) : pass_stream_inner(type, axis);
     int64_t dims[IR_MAX_RANK];
+    const int64_t steps = s->single ? 1 : type->dim[axis];
+    s->n_steps = steps / s->frames;
+    s->op = input;
+    if (steps % s->frames)
+        return pass_stream_refuse(
+            s,
+            "has %lld places along time, and a step takes %lld of them: give it "
+            "a multiple of that (--time, of a dim that is open)",
+            (long long)steps, (long long)s->frames);
     memcpy(dims, type->dim, sizeof(dims));
-    s->n_steps = s->single ? 1 : type->dim[axis];
     if (!s->single)
-        dims[axis] = 1;
+        dims[axis] = s->frames;
     *v = (struct stream_value){
         .kind = s->single ? STREAM_LATEST : STREAM_SERIES,
-        .time = {ir_type_volume(type) / (inner * s->n_steps), s->n_steps,
-                 inner}};
-    s->stream->row = v->time;
+        .time = {ir_type_volume(type) / (inner * steps), steps, inner},
+        .frames = s->frames};
+    s->stream->frames = s->frames;
+    s->stream->row = (struct ir_time){v->time.outer, s->n_steps,
+                                      inner * s->frames};
     s->stream->row_start = ir_column_offset(s->model, s->first_column);
-    s->op = input;
     v->step = add_input(s, s->n_columns == 1 ? column->name : "step",
                         type->dtype, type->rank, dims);
     pass_stream_start_new(s);
@@ -466,6 +512,7 @@ static struct ir_stream *attempt(struct streamer *s, const bool *needed,
                               sizeof(*s->value));
     s->kept = NULL;
     s->room = 0;
+    s->start = NULL;
     bool good = add_time(s, input, axis);
     for (*done = 0; good && *done < s->model->n_ops; ++*done) {
         s->op = s->model->ops[*done];
@@ -517,7 +564,13 @@ static struct ir_stream *try_axis(const struct ir_module *model,
     ir_text_init(&said);
     ir_diag_init(&s.diag);
     ir_arena_init(&s.scratch);
+    s.frames = 1;
     struct ir_stream *stream = attempt(&s, needed, input, axis, &done);
+    while (!stream && s.want_frames) {
+        s.frames = s.want_frames;
+        s.want_frames = 0;
+        stream = attempt(&s, needed, input, axis, &done);
+    }
     done = s.wrong_input ? 0 : 2 * done + !s.wrong_dim;
     if (!stream && done > *furthest) {
         *furthest = done;

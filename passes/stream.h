@@ -1,4 +1,4 @@
-/* stream.h: what the three files share that make a step of a model. Private to
+/* stream.h: what the files share that make a step of a model. Private to
  * this folder. */
 #ifndef TREENAIL_PASSES_STREAM_H
 #define TREENAIL_PASSES_STREAM_H
@@ -16,9 +16,11 @@ enum stream_kind {
 
 struct stream_value {
     enum stream_kind kind;
-    struct ir_time time; /* of a series */
-    int64_t start; /* the step of its first: below 0 where it was padded,
-                      above 0 where it takes some steps to begin */
+    struct ir_time time; /* of a series, whose steps are frames */
+    int64_t frames; /* of a series, that a step has */
+    int64_t start; /* the frame of its first: below 0 where it was padded, above
+                      0 where it takes some to begin; of the latest a step */
+    int64_t each, total; /* of a sum so far: of how many a step, and in all */
     double fill;   /* what is before step 0, where start is below 0 */
     struct ir_value *step;  /* what computes it in the step's module */
     struct ir_value *at_start; /* in that of the start, or NULL */
@@ -30,6 +32,8 @@ struct streamer {
     struct ir_module *step; /* stream->step */
     struct ir_module *start; /* becomes stream->start */
     int64_t n_steps;        /* of the whole sequence */
+    int64_t frames;         /* places along the input's dim that are a step */
+    int64_t want_frames;    /* there would be a step of so many, if not 0 */
     bool single; /* which is one, so that it is no dim: all is the latest */
     int first_column, n_columns; /* of the input that has steps */
     struct ir_arena scratch;
@@ -48,6 +52,8 @@ struct streamer {
 /* Says that there is no step since the op `what`...; returns false. */
 bool pass_stream_refuse(struct streamer *s, const char *what, ...)
     IR_PRINTF(2, 3);
+
+bool pass_stream_refuse_padding(struct streamer *s);
 
 /* Operand i of the op that is being looked at. */
 const struct stream_value *pass_stream_operand(const struct streamer *s, int i);
@@ -68,6 +74,13 @@ struct ir_value *pass_stream_view(struct streamer *s, struct ir_value *x,
 /* x, dense, in another shape. */
 struct ir_value *pass_stream_reshape(struct streamer *s, struct ir_value *x,
                                      int rank, const int64_t *dims);
+/* So many elements of x, dense, from one on. */
+struct ir_value *pass_stream_part(struct streamer *s, struct ir_value *x,
+                                  int rank, const int64_t *dims,
+                                  int64_t offset);
+/* a and then b, along the first dim. */
+struct ir_value *pass_stream_join(struct streamer *s, struct ir_value *a,
+                                  struct ir_value *b);
 struct ir_attr pass_stream_ints(struct streamer *s, const char *name, int n,
                                 const int64_t *numbers);
 
@@ -97,8 +110,9 @@ void pass_stream_start_new(struct streamer *s);
 bool pass_stream_start_op(struct streamer *s);
 /* What a step has of operand i, which is no series: of one that is other what
  * was made of it at the start. `axis`, when it has several places there that
- * are the same, one of them; else -1. NULL with `why`. */
-struct ir_value *pass_stream_given(struct streamer *s, int i, int axis);
+ * are the same, so many `frames` of them; else -1. NULL with `why`. */
+struct ir_value *pass_stream_given(struct streamer *s, int i, int axis,
+                                   int64_t frames);
 /* Has the memory start as a value that is other; where nothing is given as
  * what that is of zeros, when it has no `first`. */
 bool pass_stream_start_as(struct streamer *s, int memory,
@@ -114,5 +128,36 @@ bool pass_stream_start_finish(struct streamer *s);
 bool pass_stream_op(struct streamer *s, const struct ir_op *op);
 /* An op on what a sequence of one step gives. */
 bool pass_stream_single(struct streamer *s);
+/* The op on the first operand alone; its result is `time`, and starts where the
+ * operand does. */
+bool pass_stream_copy_one(struct streamer *s, const struct ir_time *time,
+                          int n_attrs, const struct ir_attr *attrs);
+
+/* ---------------------------------------------------- stream_windows.c -- */
+
+/* As pass_stream_op(), of one kind of op each. */
+bool pass_stream_pad(struct streamer *s);
+bool pass_stream_conv(struct streamer *s);
+bool pass_stream_pool(struct streamer *s);
+
+/* ---------------------------------------------------- stream_running.c -- */
+
+/* What is reduced over all of time: of each step [outer][each][inner]. */
+struct pass_stream_slices {
+    const char *kind; /* of the op reduce */
+    int64_t outer, each, inner;
+};
+
+/* The op is such a reduction: of all that there was so far. */
+bool pass_stream_running(struct streamer *s,
+                         const struct pass_stream_slices *slices);
+/* Whether the op divides a sum over all of time by how many it is of. */
+bool pass_stream_is_mean(struct streamer *s);
+/* Its result is the sum divided by how many there were so far. */
+bool pass_stream_mean(struct streamer *s, const struct stream_value *sum);
+/* `after`, but up to the step `start` `before`. */
+struct ir_value *pass_stream_begun(struct streamer *s, int64_t start,
+                                   struct ir_value *after,
+                                   struct ir_value *before);
 
 #endif

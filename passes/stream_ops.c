@@ -19,10 +19,8 @@ static int64_t last_dim(const struct ir_value *x)
     return x->type.dim[x->type.rank - 1];
 }
 
-/* The op on the first operand alone; its result is `time`, and starts where the
- * operand does. */
-static bool copy_one(struct streamer *s, const struct ir_time *time,
-                     int n_attrs, const struct ir_attr *attrs)
+bool pass_stream_copy_one(struct streamer *s, const struct ir_time *time,
+                          int n_attrs, const struct ir_attr *attrs)
 {
     struct stream_value *v = &s->value[s->op->result[0].id];
     const struct stream_value *x = pass_stream_operand(s, 0);
@@ -30,15 +28,10 @@ static bool copy_one(struct streamer *s, const struct ir_time *time,
     struct ir_op *op = pass_stream_copy(s, 1, &operand, n_attrs, attrs);
     v->time = *time;
     v->start = x->start;
+    v->frames = x->frames;
     if (op)
         v->step = &op->result[0];
     return op != NULL;
-}
-
-static bool refuse_padding(struct streamer *s)
-{
-    return pass_stream_refuse(s,
-                              "takes steps before the first, which pad made");
 }
 
 /* --------------------------------------------------------------- elements */
@@ -46,8 +39,8 @@ static bool refuse_padding(struct streamer *s)
 static bool same_elements(struct streamer *s)
 {
     const struct stream_value *x = pass_stream_operand(s, 0);
-    return x->start < 0 ? refuse_padding(s)
-                        : copy_one(s, &x->time, 0, NULL);
+    return x->start < 0 ? pass_stream_refuse_padding(s)
+                        : pass_stream_copy_one(s, &x->time, 0, NULL);
 }
 
 static bool take_rows(struct streamer *s)
@@ -56,22 +49,26 @@ static bool take_rows(struct streamer *s)
     const struct stream_value *x = pass_stream_operand(s, 0);
     struct ir_time time = x->time;
     time.inner *= ir_type_volume(&table->type) / table->type.dim[0];
-    return x->start < 0 ? refuse_padding(s) : copy_one(s, &time, 0, NULL);
+    return x->start < 0 ? pass_stream_refuse_padding(s) : pass_stream_copy_one(s, &time, 0, NULL);
 }
 
-/* Of a constant with several places along a dim: one of them, if they are all
+/* Of a constant with several places along a dim: so many of them, if they are all
  * the same. */
 static struct ir_value *one_place(struct streamer *s,
-                                  const struct ir_value *value, int axis)
+                                  const struct ir_value *value, int axis,
+                                  int64_t frames)
 {
     struct ir_type type = value->type;
     const int64_t inner = pass_stream_inner(&type, axis), n = type.dim[axis];
     const size_t bytes = (size_t)inner * ir_dtype_bytes(type.dtype);
     const int64_t outer = ir_type_volume(&type) / (inner * n);
     const uint8_t *from = pass_stream_evaluate(s, value);
-    uint8_t *to = ir_alloc_array(&s->step->arena, (size_t)outer, bytes);
+    uint8_t *to =
+        ir_alloc_array(&s->step->arena, (size_t)(outer * frames), bytes);
     for (int64_t o = 0; o < outer; o++) {
-        memcpy(to + (size_t)o * bytes, from + (size_t)(o * n) * bytes, bytes);
+        for (int64_t i = 0; i < frames; i++)
+            memcpy(to + (size_t)(o * frames + i) * bytes,
+                   from + (size_t)(o * n) * bytes, bytes);
         for (int64_t i = 1; i < n; i++)
             if (memcmp(from + (size_t)(o * n) * bytes,
                        from + (size_t)(o * n + i) * bytes, bytes)) {
@@ -81,7 +78,7 @@ static struct ir_value *one_place(struct streamer *s,
             }
     }
     struct ir_tensor *tensor = ir_alloc(&s->step->arena, sizeof(*tensor));
-    type.dim[axis] = 1;
+    type.dim[axis] = frames;
     *tensor = (struct ir_tensor){type, to};
     const struct ir_attr attr = ir_tensor_attr("value", tensor);
     struct ir_op *op = pass_stream_append(s, IR_OP_constant, 0, NULL, 1, &attr);
@@ -99,15 +96,17 @@ static struct ir_value *beside(struct streamer *s, int i, int from_end,
     const int axis = old->type.rank - from_end;
     if (x->kind == STREAM_SERIES) {
         if (pass_stream_axis(old, &x->time) == axis &&
-            x->start == like->start && x->time.steps == like->time.steps)
+            x->start == like->start && x->frames == like->frames &&
+            x->time.steps == like->time.steps)
             return x->step;
         pass_stream_refuse(s, "has operands of different steps");
         return NULL;
     }
     if (axis < 0 || old->type.dim[axis] == 1 || ir_type_volume(&old->type) == 1)
-        return pass_stream_given(s, i, -1);
-    return x->kind == STREAM_OTHER ? pass_stream_given(s, i, axis)
-                                   : one_place(s, old, axis);
+        return pass_stream_given(s, i, -1, 1);
+    return x->kind == STREAM_OTHER
+               ? pass_stream_given(s, i, axis, like->frames)
+               : one_place(s, old, axis, like->frames);
 }
 
 static const struct stream_value *first_series(const struct streamer *s,
@@ -138,6 +137,7 @@ static bool copy_beside(struct streamer *s, int from_end,
     v->time.outer =
         ir_type_volume(type) / (v->time.inner * v->time.steps);
     v->start = like->start;
+    v->frames = like->frames;
     v->step = &op->result[0];
     return true;
 }
@@ -150,7 +150,7 @@ static bool map_fill(struct streamer *s, const struct stream_value *x)
     const enum ir_dtype dtype = s->op->operand[0]->type.dtype;
     if (s->op->n_operands > 1 || s->op->result[0].type.dtype != dtype ||
         dtype == IR_U8)
-        return refuse_padding(s);
+        return pass_stream_refuse_padding(s);
     const int n = ir_program_parse(ir_attr_string(s->op, "program"), s->op,
                                    steps, &s->diag);
     v->fill = ir_program_eval(steps, n, &x->fill, dtype);
@@ -166,7 +166,7 @@ static bool map_steps(struct streamer *s)
     if (x->start < 0 && !map_fill(s, x))
         return false;
     if (op->n_operands == 1)
-        return copy_one(s, &x->time, 0, NULL);
+        return pass_stream_copy_one(s, &x->time, 0, NULL);
     const int axis = pass_stream_axis(old, &x->time);
     if (axis < 0)
         return pass_stream_refuse(s, "has its steps in several dims");
@@ -180,10 +180,27 @@ static bool concat_steps(struct streamer *s)
     const struct ir_value *old = s->op->operand[first];
     const int axis = pass_stream_axis(old, &x->time);
     if (x->start < 0)
-        return refuse_padding(s);
+        return pass_stream_refuse_padding(s);
     if (axis < 0 || ir_attr_int_or(s->op, "axis", 0) == axis)
         return pass_stream_refuse(s, "puts steps beside each other");
     return copy_beside(s, old->type.rank - axis, x);
+}
+
+/* A reduction of all steps of each slice, in their order. */
+static bool all_steps(struct streamer *s, const struct ir_slices *slices)
+{
+    const struct stream_value *x = pass_stream_operand(s, 0);
+    const struct ir_time *time = &x->time;
+    const char *kind = s->op->kind == IR_OP_reduce
+                           ? ir_attr_string(s->op, "kind") : "arg";
+    if (strncmp(kind, "arg", 3) == 0 || ir_find_attr(s->op, "sum_dtype") ||
+        time->inner * time->steps != slices->size * slices->inner ||
+        time->inner % slices->inner)
+        return pass_stream_refuse(s, "takes all steps together");
+    const struct pass_stream_slices step = {
+        kind, time->outer, time->inner / slices->inner * x->frames,
+        slices->inner};
+    return pass_stream_running(s, &step);
 }
 
 /* Softmax, argmax and reduce: steps are to lie apart from the slices. */
@@ -194,20 +211,20 @@ static bool slice_steps(struct streamer *s)
     struct ir_time time = x->time;
     int64_t inner = slices.inner;
     if (x->start < 0)
-        return refuse_padding(s);
+        return pass_stream_refuse_padding(s);
     if (time.inner % (slices.size * slices.inner) == 0) {
         if (s->op->kind != IR_OP_softmax)
             time.inner /= slices.size;
     } else if (inner % (time.inner * time.steps) == 0) {
-        inner /= time.steps;
+        inner = inner / time.steps * x->frames;
         if (s->op->kind != IR_OP_softmax)
             time.outer /= slices.size;
     } else {
-        return pass_stream_refuse(s, "takes all steps together");
+        return all_steps(s, &slices);
     }
     const struct ir_attr attrs[] = {ir_int("size", slices.size),
                                     ir_int("inner", inner)};
-    return copy_one(s, &time, 2, attrs);
+    return pass_stream_copy_one(s, &time, 2, attrs);
 }
 
 /* ---------------------------------------------------------------- products */
@@ -218,12 +235,12 @@ static bool gemm_steps(struct streamer *s)
     const int64_t k = last_dim(s->op->operand[0]);
     struct ir_time time = x->time;
     if (x->start < 0)
-        return refuse_padding(s);
+        return pass_stream_refuse_padding(s);
     s->wrong_dim = time.inner % k != 0;
     if (s->wrong_dim)
         return pass_stream_refuse(s, "takes all steps together");
     time.inner = time.inner / k * last_dim(&s->op->result[0]);
-    return copy_one(s, &time, 0, NULL);
+    return pass_stream_copy_one(s, &time, 0, NULL);
 }
 
 /* Rows of the one or columns of the other may be of different steps, or both
@@ -242,15 +259,16 @@ static bool matmul_steps(struct streamer *s)
                            : -1;
     const bool both = a->kind == b->kind;
     if (both ? a_axis < 0 || a_axis != b_axis || a_axis >= rank - 2 ||
-                   a->start != b->start || a->time.steps != b->time.steps
+                   a->start != b->start || a->frames != b->frames ||
+                   a->time.steps != b->time.steps
              : a_axis != rank - 2 && b_axis != rank - 1)
         return pass_stream_refuse(s, "takes several steps together");
     const struct stream_value *x = a_axis >= 0 ? a : b;
     if (x->start < 0)
-        return refuse_padding(s);
+        return pass_stream_refuse_padding(s);
     struct ir_value *pair[] = {
-        a->kind == STREAM_SERIES ? a->step : pass_stream_given(s, 0, -1),
-        b->kind == STREAM_SERIES ? b->step : pass_stream_given(s, 1, -1)};
+        a->kind == STREAM_SERIES ? a->step : pass_stream_given(s, 0, -1, 1),
+        b->kind == STREAM_SERIES ? b->step : pass_stream_given(s, 1, -1, 1)};
     struct ir_op *made =
         pair[0] && pair[1] ? pass_stream_copy(s, 2, pair, 0, NULL) : NULL;
     if (!made)
@@ -262,6 +280,7 @@ static bool matmul_steps(struct streamer *s)
     v->time.outer = ir_type_volume(&op->result[0].type) /
                     (v->time.inner * v->time.steps);
     v->start = x->start;
+    v->frames = x->frames;
     v->step = &made->result[0];
     return true;
 }
@@ -302,9 +321,10 @@ static int cut(struct part whole, const struct ir_time *t, struct part *part)
     return n;
 }
 
-static bool look_along(struct streamer *s, const struct ir_time *t, int dim,
-                       struct part whole, struct sight *sight)
+static bool look_along(struct streamer *s, const struct stream_value *x,
+                       int dim, struct part whole, struct sight *sight)
 {
+    const struct ir_time *t = &x->time;
     const int64_t span = t->inner * t->steps;
     struct part part[3];
     const int n = cut(whole, t, part);
@@ -319,6 +339,9 @@ static bool look_along(struct streamer *s, const struct ir_time *t, int dim,
             sight->time_dim = dim;
             sight->n = part[i].n;
             sight->below = sight->dims[dim];
+            if (x->frames > 1 && sight->dims[dim] == 1)
+                sight->strides[dim] = stride;
+            sight->dims[dim] *= x->frames;
             continue;
         }
         const bool high = stride % span == 0;
@@ -327,7 +350,8 @@ static bool look_along(struct streamer *s, const struct ir_time *t, int dim,
                 s, stride == -t->inner ? "goes from the last step to the first"
                                        : "takes steps that are apart");
         if (sight->dims[dim] == 1)
-            sight->strides[dim] = high ? stride / t->steps : stride;
+            sight->strides[dim] = high ? stride / t->steps * x->frames
+                                        : stride;
         sight->dims[dim] *= part[i].n;
         sight->low_from += !high && far < 0 ? far : 0;
         sight->low_to += !high && far > 0 ? far : 0;
@@ -347,7 +371,7 @@ static bool view_steps(struct streamer *s)
                           .first = offset / t->inner % t->steps,
                           .low = offset % t->inner, .time_dim = -1, .n = 1};
     for (int i = 0; i < type->rank; i++)
-        if (!look_along(s, t, i,
+        if (!look_along(s, x, i,
                         (struct part){type->dim[i], ints(op, "strides")[i]},
                         &sight))
             return false;
@@ -362,215 +386,20 @@ static bool view_steps(struct streamer *s)
         v->time.inner = pass_stream_inner(type, sight.time_dim) * sight.below;
         v->time.outer = ir_type_volume(type) / (v->time.inner * sight.n);
     }
-    v->step =
-        pass_stream_view(s, x->step, type->rank, sight.dims, sight.strides,
-                         sight.high * t->inner + sight.low);
-    return v->step != NULL;
-}
-
-/* ----------------------------------------------------------------- windows */
-
-static bool pad_steps(struct streamer *s)
-{
-    const struct ir_op *op = s->op;
-    const struct ir_value *old = op->operand[0];
-    const struct stream_value *x = pass_stream_operand(s, 0);
-    struct stream_value *v = &s->value[op->result[0].id];
-    const int axis = pass_stream_axis(old, &x->time), rank = old->type.rank;
-    const double fill = old->type.dtype == IR_F32
-                            ? (float)ir_attr_float(op, "value")
-                            : ir_attr_float(op, "value");
-    int64_t before[IR_MAX_RANK], after[IR_MAX_RANK];
-    if (axis < 0)
-        return pass_stream_refuse(s, "has its steps in several dims");
-    memcpy(before, ints(op, "before"), (size_t)rank * sizeof(*before));
-    memcpy(after, ints(op, "after"), (size_t)rank * sizeof(*after));
-    const int64_t front = before[axis], back = after[axis];
-    if (x->start > 0 && front > 0)
-        return pass_stream_refuse(s, "pads what begins after some steps");
-    if (x->start < 0 && memcmp(&x->fill, &fill, sizeof(fill)) != 0)
-        return refuse_padding(s);
-    before[axis] = after[axis] = 0;
-    struct ir_time time = x->time;
-    for (int i = axis + 1; i < rank; i++)
-        time.inner = (i == axis + 1 ? 1 : time.inner) *
-                     op->result[0].type.dim[i];
-    time.steps += front + back;
-    time.outer = ir_type_volume(&op->result[0].type) /
-                 (time.steps * time.inner);
-    const struct ir_attr attrs[] = {pass_stream_ints(s, "before", rank, before),
-                                    pass_stream_ints(s, "after", rank, after)};
-    if (!copy_one(s, &time, 2, attrs))
-        return false;
-    v->start = x->start - front;
-    v->fill = fill;
-    return true;
-}
-
-static bool pool_steps(struct streamer *s)
-{
-    const struct ir_op *op = s->op;
-    const struct stream_value *x = pass_stream_operand(s, 0);
-    const int axis = pass_stream_axis(op->operand[0], &x->time);
-    const int d = axis - 1, n = op->operand[0]->type.rank - 1;
-    if (x->start < 0)
-        return refuse_padding(s);
-    if (axis < 0)
-        return pass_stream_refuse(s, "has its steps in several dims");
-    if (d >= 0 &&
-        (ints(op, "kernel")[d] != 1 || ints(op, "strides")[d] != 1 ||
-         ints(op, "pads")[d] || ints(op, "pads")[n + d] ||
-         (ints(op, "extra") && ints(op, "extra")[d])))
-        return pass_stream_refuse(s, "pools over time");
-    struct ir_time time = x->time;
-    time.inner = pass_stream_inner(&op->result[0].type, axis);
-    return copy_one(s, &time, 0, NULL);
-}
-
-/* What a window over time remembers before the first step: [reach][each]
- * numbers, padding as the model has it. Of what comes before the padding no
- * result of the model is made. */
-static const void *first_window(struct streamer *s,
-                                const struct stream_value *x,
-                                enum ir_dtype dtype, int64_t reach,
-                                int64_t each)
-{
-    const size_t n = (size_t)(reach * each);
-    void *first =
-        ir_alloc_array(&s->step->arena, n, ir_dtype_bytes(dtype));
-    for (size_t i = 0; i < n; i++) {
-        const bool padded = (int64_t)i / each - reach >= x->start;
-        if (dtype == IR_F32)
-            ((float *)first)[i] = padded ? (float)x->fill : 0;
-        else
-            ((double *)first)[i] = padded ? x->fill : 0;
-    }
-    return first;
-}
-
-/* The step's x and what is remembered of those before, [reach + 1][d1]..[C]:
- * what the conv's window over time sees, the dim of time in front. */
-static struct ir_value *window_of(struct streamer *s, int axis, int64_t reach)
-{
-    const struct ir_type *type = &s->op->operand[0]->type;
-    const struct stream_value *x = pass_stream_operand(s, 0);
-    const int rank = type->rank;
-    int64_t dims[IR_MAX_RANK] = {1}, strides[IR_MAX_RANK] = {0}, each = 1;
-    int n = 1, memory;
-    for (int i = 1; i < rank; i++)
-        if (i != axis) {
-            dims[n] = type->dim[i];
-            strides[n++] = pass_stream_inner(&x->step->type, i);
-        }
-    dims[n] = type->dim[0];
-    strides[n++] = pass_stream_inner(&x->step->type, 0);
-    for (int i = 1; i < n; i++)
-        each *= dims[i];
-    if (!pass_stream_has_room(s, reach + 1, each))
-        return NULL;
-    struct ir_value *now = pass_stream_view(s, x->step, n, dims, strides, 0);
-    dims[0] = reach + 1;
-    struct ir_value *old =
-        now ? pass_stream_remember(
-                  s, type->dtype, n, dims,
-                  first_window(s, x, type->dtype, reach + 1, each), &memory)
-            : NULL;
-    dims[0] = reach;
-    for (int i = n; i-- > 0;)
-        strides[i] = i == n - 1 ? 1 : strides[i + 1] * dims[i + 1];
-    old = old ? pass_stream_view(s, old, n, dims, strides, each) : NULL;
-    const struct ir_attr attr = ir_int("axis", 0);
-    struct ir_value *parts[] = {old, now};
-    struct ir_op *op =
-        old ? pass_stream_append(s, IR_OP_concat, 2, parts, 1, &attr) : NULL;
-    if (!op)
-        return NULL;
-    s->kept[memory] = &op->result[0];
-    s->stream->memory[memory].steps = reach + 1;
-    return &op->result[0];
-}
-
-/* The conv of a window, which has time in front and channels last, as the model
- * has its dims: channels first, and time among the others. */
-static struct ir_value *conv_window(struct streamer *s, int axis,
-                                    int64_t reach, struct ir_value *window)
-{
-    const struct ir_op *old = s->op;
-    const int rank = old->operand[0]->type.rank, n = rank - 1;
-    int64_t dims[IR_MAX_RANK], strides[IR_MAX_RANK], pads[2 * IR_MAX_RANK];
-    /* Time goes to its place. */
-    for (int i = 0, from = 1; i < n; i++) {
-        const int at = i == axis - 1 ? 0 : from++;
-        dims[i] = at ? window->type.dim[at] : reach + 1;
-        strides[i] = pass_stream_inner(&window->type, at);
-    }
-    dims[n] = old->operand[0]->type.dim[0];
-    strides[n] = 1;
-    memcpy(pads, ints(old, "pads"), (size_t)(2 * n) * sizeof(*pads));
-    pads[axis - 1] = pads[n + axis - 1] = 0;
-    const struct ir_attr attrs[] = {pass_stream_ints(s, "pads", 2 * n, pads),
-                                    ir_int("channels_last", 1)};
-    struct ir_value *x = pass_stream_view(s, window, rank, dims, strides, 0);
-    struct ir_op *op = x ? pass_stream_copy(s, 1, &x, 2, attrs) : NULL;
-    if (!op)
-        return NULL;
-    struct ir_value *y = &op->result[0];
-    for (int i = 0; i < rank; i++) {
-        dims[i] = y->type.dim[i ? i - 1 : rank - 1];
-        strides[i] = i ? pass_stream_inner(&y->type, i - 1) : 1;
-    }
-    return pass_stream_view(s, y, rank, dims, strides, 0);
-}
-
-static bool conv_steps(struct streamer *s)
-{
-    const struct ir_op *op = s->op;
-    const struct stream_value *x = pass_stream_operand(s, 0);
-    struct stream_value *v = &s->value[op->result[0].id];
-    const int axis = pass_stream_axis(op->operand[0], &x->time), d = axis - 1;
-    const int n = op->operand[0]->type.rank - 1;
-    if (op->n_operands > 1 || ir_attr_int_or(op, "channels_last", 0))
-        return pass_stream_refuse(s, "is not as a model has it");
-    if (axis < 0)
-        return pass_stream_refuse(s, "has its steps in several dims");
-    s->wrong_dim = axis == 0;
-    if (axis == 0)
-        return pass_stream_refuse(s, "takes the steps for channels");
-    if (ints(op, "strides")[d] != 1 ||
-        (ints(op, "input_dilations") && ints(op, "input_dilations")[d] != 1))
-        return pass_stream_refuse(s, "gives more or fewer steps than it takes");
-    const int64_t front = ints(op, "pads")[d], back = ints(op, "pads")[n + d];
-    const int64_t taps = ir_attr_tensor(op, "weights")->type.dim[2 + d];
-    const int64_t reach = (taps - 1) * ints(op, "dilations")[d];
-    v->time = x->time;
-    v->time.steps += front + back - reach;
-    v->start = x->start - front + reach;
-    v->time.inner = pass_stream_inner(&op->result[0].type, axis);
-    v->time.outer = ir_type_volume(&op->result[0].type) /
-                    (v->time.inner * v->time.steps);
-    if (v->start < 0 || (x->start > 0 && front > 0))
-        return pass_stream_refuse(s, "begins before the first step");
-    if (reach == 0) {
-        struct ir_value *operand = x->step;
-        int64_t pads[2 * IR_MAX_RANK];
-        memcpy(pads, ints(op, "pads"), (size_t)(2 * n) * sizeof(*pads));
-        pads[n + d] = 0;
-        const struct ir_attr attr = pass_stream_ints(s, "pads", 2 * n, pads);
-        struct ir_op *made = pass_stream_copy(s, 1, &operand, 1, &attr);
-        v->step = made ? &made->result[0] : NULL;
-        return made != NULL;
-    }
-    if (op->operand[0]->type.dtype == IR_U8)
-        return pass_stream_refuse(s, "would remember bytes");
-    if (ir_find_attr(op, "winograd"))
-        return pass_stream_refuse(s, "takes several steps at once, by "
-                                     "Winograd's way");
-    struct ir_value *window = window_of(s, axis, reach);
-    v->step = window ? conv_window(s, axis, reach, window) : NULL;
+    const int64_t last = sight.time_dim < 0 ? x->frames - 1 : 0;
+    v->step = pass_stream_view(
+        s, x->step, type->rank, sight.dims, sight.strides,
+        (sight.high * x->frames + last) * t->inner + sight.low);
     return v->step != NULL;
 }
 
 /* -------------------------------------------------------------------- scan */
+
+static const char *less_of(struct streamer *s)
+{
+    return ir_sprintf(&s->step->arena, "x0 %lld sub",
+                      (long long)pass_stream_operand(s, 0)->frames);
+}
 
 /* Sequences may be shorter than the steps that there are: then a step has how
  * many are left, one less after each. Where nothing is given they have no end.
@@ -600,7 +429,7 @@ static bool length_left(struct streamer *s, int64_t steps,
     int memory;
     const int64_t one = 1;
     *left = pass_stream_remember(s, dtype, 1, &one, endless, &memory);
-    const struct ir_attr attrs[] = {ir_string("program", "x0 1 sub"),
+    const struct ir_attr attrs[] = {ir_string("program", less_of(s)),
                                     ir_string("dtype", ir_dtype_name(dtype))};
     struct ir_op *less =
         *left ? pass_stream_append(s, IR_OP_map, 1, left, 2, attrs) : NULL;
@@ -623,11 +452,12 @@ static bool goes_along(struct streamer *s, const struct ir_scan *scan)
         return pass_stream_refuse(s, "goes along a dim that is not time");
     if (scan->reverse)
         return pass_stream_refuse(s, "goes from the last step to the first");
-    if (x->time.steps + x->start > s->n_steps)
-        return pass_stream_refuse(
-            s, "takes what looks %lld steps ahead",
-            (long long)(x->time.steps + x->start - s->n_steps));
-    return (x->start == 0 && x->time.steps == s->n_steps) ||
+    const int64_t last = s->n_steps * x->frames;
+    if (x->time.steps + x->start > last)
+        return pass_stream_refuse(s, "takes what looks %lld steps ahead",
+                                  (long long)(x->time.steps + x->start -
+                                              last));
+    return (x->start == 0 && x->time.steps == last) ||
            pass_stream_refuse(s,
                               "does not go from the first step to the last");
 }
@@ -666,6 +496,7 @@ static bool scan_steps(struct streamer *s)
     s->kept[memory] = &made->result[1];
     s->value[op->result[0].id] = (struct stream_value){
         .kind = kind, .time = {1, scan.steps, scan.hidden},
+        .frames = x->frames,
         .step = &made->result[0]};
     s->value[op->result[1].id] = (struct stream_value){
         .kind = STREAM_LATEST, .step = &made->result[1]};
@@ -708,9 +539,9 @@ bool pass_stream_op(struct streamer *s, const struct ir_op *op)
     case IR_OP_gemm: return gemm_steps(s);
     case IR_OP_matmul: return matmul_steps(s);
     case IR_OP_view: return view_steps(s);
-    case IR_OP_pad: return pad_steps(s);
-    case IR_OP_pool: return pool_steps(s);
-    case IR_OP_conv: return conv_steps(s);
+    case IR_OP_pad: return pass_stream_pad(s);
+    case IR_OP_pool: return pass_stream_pool(s);
+    case IR_OP_conv: return pass_stream_conv(s);
     case IR_OP_scan: return scan_steps(s);
     default:
         if (ir_op_table[op->kind].program)

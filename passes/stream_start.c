@@ -160,9 +160,10 @@ static int32_t *trace(struct streamer *s, const struct ir_value *value,
     return from;
 }
 
-/* One place along a dim that has the same in all. */
+/* So many places along a dim that has the same in all. */
 static struct ir_value *one_place(struct streamer *s,
-                                  const struct ir_value *value, int axis)
+                                  const struct ir_value *value, int axis,
+                                  int64_t frames)
 {
     const int rank = value->type.rank;
     const int64_t inner = pass_stream_inner(&value->type, axis);
@@ -175,8 +176,9 @@ static struct ir_value *one_place(struct streamer *s,
             return NULL;
         }
     for (int i = 0; i < rank; i++) {
-        dims[i] = i == axis ? 1 : value->type.dim[i];
-        strides[i] = pass_stream_inner(&value->type, i);
+        dims[i] = i == axis ? frames : value->type.dim[i];
+        strides[i] = i == axis && frames > 1
+                         ? 0 : pass_stream_inner(&value->type, i);
     }
     const struct ir_attr attrs[] = {
         ir_tensor_attr("shape", ir_tensor_copy(s->start, IR_I64, rank, dims)),
@@ -188,12 +190,13 @@ static struct ir_value *one_place(struct streamer *s,
     return view ? stays(s, &view->result[0]) : NULL;
 }
 
-struct ir_value *pass_stream_given(struct streamer *s, int i, int axis)
+struct ir_value *pass_stream_given(struct streamer *s, int i, int axis,
+                                   int64_t frames)
 {
     const struct ir_value *value = s->op->operand[i];
     struct stream_value *v = &s->value[value->id];
     if (v->kind == STREAM_OTHER && axis >= 0)
-        return one_place(s, value, axis);
+        return one_place(s, value, axis, frames);
     if (v->kind == STREAM_OTHER && !v->step)
         v->step = stays(s, v->at_start);
     return v->step;
