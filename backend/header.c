@@ -78,10 +78,15 @@ static void describe_steps(const struct be_emitter *e, struct ir_text *text)
     const struct ir_stream *stream = e->stream;
     ir_text_printf(text,
                    " *\n * Streams: a time step is %lld of a row's numbers; a "
-                   "row has %lld steps.\n * State: %lld bytes. Scratch of a "
-                   "step: %lld bytes.\n",
+                   "row has %lld steps.\n",
                    (long long)be_step_elements(stream),
-                   (long long)stream->row.steps,
+                   (long long)stream->row.steps);
+    if (stream->frames > 1)
+        ir_text_printf(text,
+                       " * A step is %lld places along time, since the model "
+                       "goes in strides.\n", (long long)stream->frames);
+    ir_text_printf(text,
+                   " * State: %lld bytes. Scratch of a step: %lld bytes.\n",
                    (long long)be_state_bytes(stream),
                    (long long)be_step_scratch_bytes(e));
     if (stream->start)
@@ -176,6 +181,8 @@ static void macros(const struct be_emitter *e, struct ir_text *text,
                        (long long)be_state_bytes(e->stream));
         ir_text_printf(text, "#define %s_STEP_ELEMENTS %lld\n", name,
                        (long long)be_step_elements(e->stream));
+        ir_text_printf(text, "#define %s_STEP_FRAMES %lld\n", name,
+                       (long long)e->stream->frames);
         ir_text_printf(text, "#define %s_STEP_SCRATCH_BYTES %lld\n", name,
                        (long long)be_step_scratch_bytes(e));
         if (e->stream->start)

@@ -414,6 +414,8 @@ static void print_streaming(struct ir_module *m)
     if (stream)
         printf("streaming       a step of %" PRId64 " numbers, %d memories",
                stream->row.outer * stream->row.inner, stream->n_memories);
+    if (stream && stream->frames > 1)
+        printf(", %" PRId64 " places along time a step", stream->frames);
     if (start)
         printf(", a start of %" PRId64 " numbers", start);
     if (stream)

@@ -567,9 +567,11 @@ static struct ir_stream *try_axis(const struct ir_module *model,
     s.frames = 1;
     struct ir_stream *stream = attempt(&s, needed, input, axis, &done);
     while (!stream && s.want_frames) {
+        int more;
         s.frames = s.want_frames;
         s.want_frames = 0;
-        stream = attempt(&s, needed, input, axis, &done);
+        stream = attempt(&s, needed, input, axis, &more);
+        done = more > done ? more : done;
     }
     done = s.wrong_input ? 0 : 2 * done + !s.wrong_dim;
     if (!stream && done > *furthest) {

@@ -155,6 +155,15 @@ bool pass_stream_running(struct streamer *s,
 bool pass_stream_is_mean(struct streamer *s);
 /* Its result is the sum divided by how many there were so far. */
 bool pass_stream_mean(struct streamer *s, const struct stream_value *sum);
+struct ir_value *pass_stream_map(struct streamer *s, const char *program,
+                                 enum ir_dtype dtype, int n,
+                                 struct ir_value *const *x);
+/* Numbers that are remembered, [n] `first` before the first step, and what a
+ * program makes of them in each: what is there in the next. */
+struct ir_value *pass_stream_counter(struct streamer *s, enum ir_dtype dtype,
+                                     int64_t n, const double *first,
+                                     const char *program,
+                                     struct ir_value **next);
 /* `after`, but up to the step `start` `before`. */
 struct ir_value *pass_stream_begun(struct streamer *s, int64_t start,
                                    struct ir_value *after,

@@ -10,9 +10,9 @@
 
 /* -------------------------------------------------------------- beginnings */
 
-static struct ir_value *map(struct streamer *s, const char *program,
-                            enum ir_dtype dtype, int n,
-                            struct ir_value *const *x)
+struct ir_value *pass_stream_map(struct streamer *s, const char *program,
+                                 enum ir_dtype dtype, int n,
+                                 struct ir_value *const *x)
 {
     const struct ir_attr attrs[] = {ir_string("program", program),
                                     ir_string("dtype", ir_dtype_name(dtype))};
@@ -20,22 +20,21 @@ static struct ir_value *map(struct streamer *s, const char *program,
     return op ? &op->result[0] : NULL;
 }
 
-/* A number that is remembered, `first` before the first step, and what a program
- * makes of it in each. */
-static struct ir_value *counter(struct streamer *s, enum ir_dtype dtype,
-                                double first, const char *program,
-                                struct ir_value **next)
+struct ir_value *pass_stream_counter(struct streamer *s, enum ir_dtype dtype,
+                                     int64_t n, const double *first,
+                                     const char *program,
+                                     struct ir_value **next)
 {
-    const int64_t one = 1;
-    void *start = ir_alloc(&s->step->arena, 8);
+    void *start = ir_alloc_array(&s->step->arena, (size_t)n, 8);
     int memory;
-    if (dtype == IR_F32)
-        *(float *)start = (float)first;
-    else
-        *(double *)start = first;
+    for (int64_t i = 0; i < n; i++)
+        if (dtype == IR_F32)
+            ((float *)start)[i] = (float)first[i];
+        else
+            ((double *)start)[i] = first[i];
     struct ir_value *v =
-        pass_stream_remember(s, dtype, 1, &one, start, &memory);
-    *next = v ? map(s, program, dtype, 1, &v) : NULL;
+        pass_stream_remember(s, dtype, 1, &n, start, &memory);
+    *next = v ? pass_stream_map(s, program, dtype, 1, &v) : NULL;
     if (*next)
         s->kept[memory] = *next;
     return *next ? v : NULL;
@@ -45,11 +44,13 @@ struct ir_value *pass_stream_begun(struct streamer *s, int64_t start,
                                    struct ir_value *after,
                                    struct ir_value *before)
 {
+    const double first = (double)start;
+    const enum ir_dtype dtype = after->type.dtype;
     struct ir_value *next;
-    struct ir_value *left = counter(s, after->type.dtype, (double)start,
-                                    "x0 1 sub -1 max", &next);
+    struct ir_value *left =
+        pass_stream_counter(s, dtype, 1, &first, "x0 1 sub -1 max", &next);
     struct ir_value *x[] = {after, left, before};
-    return left ? map(s, "x1 0 lt x0 x2 where", after->type.dtype, 3, x)
+    return left ? pass_stream_map(s, "x1 0 lt x0 x2 where", dtype, 3, x)
                 : NULL;
 }
 
@@ -143,8 +144,9 @@ bool pass_stream_running(struct streamer *s,
     s->kept[memory] = &op->result[0];
     *v = (struct stream_value){
         .kind = STREAM_LATEST, .start = start, .frames = 1,
-        .step = &op->result[0], .each = slices->each,
-        .total = slices->each * x->time.steps / x->frames};
+        .step = &op->result[0], .each = slices->each};
+    if (!strcmp(slices->kind, "sum"))
+        v->total = slices->each * x->time.steps / x->frames;
     return true;
 }
 
@@ -154,17 +156,19 @@ bool pass_stream_mean(struct streamer *s, const struct stream_value *sum)
 {
     const enum ir_dtype dtype = sum->step->type.dtype;
     struct stream_value *v = &s->value[s->op->result[0].id];
+    const double first = -(double)(sum->start * sum->each);
     char grow[32];
     struct ir_value *count;
     snprintf(grow, sizeof(grow), "x0 %lld add", (long long)sum->each);
-    if (!counter(s, IR_F64, -(double)(sum->start * sum->each), grow, &count))
+    if (!pass_stream_counter(s, IR_F64, 1, &first, grow, &count))
         return false;
-    struct ir_value *x[] = {sum->step,
-                            dtype == IR_F64 ? count
-                                            : map(s, "x0", dtype, 1, &count)};
+    struct ir_value *x[] = {
+        sum->step, dtype == IR_F64
+                       ? count
+                       : pass_stream_map(s, "x0", dtype, 1, &count)};
     *v = (struct stream_value){.kind = STREAM_LATEST, .start = sum->start,
                                .frames = 1};
-    v->step = x[1] ? map(s, "x0 x1 div", dtype, 2, x) : NULL;
+    v->step = x[1] ? pass_stream_map(s, "x0 x1 div", dtype, 2, x) : NULL;
     return v->step != NULL;
 }
 

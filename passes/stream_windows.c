@@ -58,7 +58,10 @@ struct windows {
     int axis; /* of the operand, that is time */
     int64_t stride, reach, front; /* in frames of the operand */
     int64_t late; /* the newest frame is so many after the first of a stride */
-    bool edge; /* what is before the first frame is as that one */
+    /* What is before the first frame is as that one: of a max, which begins with
+     * the first element that is there, and a NaN stays then. */
+    bool edge;
+    bool counts; /* averages by how many elements are there */
 };
 
 static int64_t divide_up(int64_t a, int64_t b)
@@ -95,13 +98,15 @@ static bool place(struct streamer *s, struct windows *w)
     const int64_t newest = x->start - w->front + w->reach;
     if (!has_frames(s, x, w->stride))
         return false;
+    if (x->start > 0 && w->front > 0)
+        return pass_stream_refuse(s, "pads what begins after some steps");
     v->start = divide_up(newest - (w->stride - 1), w->stride);
     v->frames = x->frames / w->stride;
     w->late = newest - v->start * w->stride;
     v->time.steps = type->dim[w->axis];
     v->time.inner = pass_stream_inner(type, w->axis);
     v->time.outer = ir_type_volume(type) / (v->time.inner * v->time.steps);
-    return (v->start >= 0 && (x->start <= 0 || w->front == 0)) ||
+    return v->start >= 0 ||
            pass_stream_refuse(s, "begins before the first step");
 }
 
@@ -264,6 +269,56 @@ static struct ir_value *of_step(struct streamer *s, const struct windows *w,
     return x ? windows_of(s, w, x, false) : NULL;
 }
 
+/* ---------------------------------------------------------------- averages */
+
+/* How many elements there are in each of a step's windows, [n][1]. They grow in
+ * number until all are there. */
+static struct ir_value *counts_of(struct streamer *s, const struct windows *w,
+                                  int64_t n)
+{
+    const struct stream_value *x = pass_stream_operand(s, 0);
+    const enum ir_dtype dtype = x->step->type.dtype;
+    const int64_t dims[] = {n, 1};
+    double *first = ir_alloc_array(&s->scratch, (size_t)n, sizeof(*first));
+    struct ir_value *now;
+    for (int64_t i = 0; i < n; i++)
+        first[i] = (double)(i * w->stride + w->late + 1 - x->frames);
+    const char *program =
+        ir_sprintf(&s->step->arena, "x0 %lld add %lld min",
+                   (long long)x->frames, (long long)w->reach + 1);
+    return pass_stream_counter(s, dtype, n, first, program, &now)
+               ? pass_stream_reshape(s, now, 2, dims)
+               : NULL;
+}
+
+/* The averages of windows of which some begin before the first frame, [C][n]:
+ * sums over zeros, too, by how many elements there are. `window` is
+ * [frames][C]. */
+static struct ir_value *averages(struct streamer *s, const struct windows *w,
+                                 struct ir_value *window, int64_t first)
+{
+    const struct ir_type *type = &window->type;
+    const int64_t n = pass_stream_operand(s, 0)->frames / w->stride;
+    const int64_t taps = w->reach + 1, c = type->dim[1];
+    const int64_t dims[] = {n, taps, c}, strides[] = {w->stride * c, c, 1};
+    const int64_t flat[] = {n, c}, turned[] = {c, n}, turn[] = {1, c};
+    const struct ir_attr attrs[] = {ir_string("kind", "sum"),
+                                    ir_int("size", taps), ir_int("inner", c)};
+    struct ir_value *each =
+        pass_stream_view(s, window, 3, dims, strides, first * c);
+    struct ir_op *sum =
+        each ? pass_stream_append(s, IR_OP_reduce, 1, &each, 3, attrs) : NULL;
+    struct ir_value *x[] = {
+        sum ? pass_stream_reshape(s, &sum->result[0], 2, flat) : NULL,
+        sum ? counts_of(s, w, n) : NULL};
+    struct ir_value *y =
+        x[0] && x[1]
+            ? pass_stream_map(s, "x0 x1 div", type->dtype, 2, x) : NULL;
+    return y ? pass_stream_view(s, y, 2, turned, turn, 0) : NULL;
+}
+
+/* ------------------------------------------------------------------- steps */
+
 static bool build(struct streamer *s, const struct windows *w)
 {
     const struct stream_value *x = pass_stream_operand(s, 0);
@@ -279,9 +334,11 @@ static bool build(struct streamer *s, const struct windows *w)
         return pass_stream_refuse(s, "takes several steps at once, by "
                                      "Winograd's way");
     struct ir_value *window = window_of(s, w, old);
-    v->step = window ? of_window(s, w, window,
-                                 window->type.dim[0] - x->frames - old)
-                     : NULL;
+    if (window) {
+        const int64_t first = window->type.dim[0] - x->frames - old;
+        v->step = w->counts ? averages(s, w, window, first)
+                            : of_window(s, w, window, first);
+    }
     return v->step != NULL;
 }
 
@@ -310,8 +367,8 @@ bool pass_stream_conv(struct streamer *s)
 
 /* ------------------------------------------------------------------- pools */
 
-/* Averages of what is there, of a window that begins before the first frame:
- * how many that is differs from step to step. */
+/* Averages of what is there: of a window that begins before the first frame how
+ * many that is differs from step to step. */
 static bool counts(const struct ir_op *op)
 {
     return strcmp(ir_attr_string(op, "kind"), "average") == 0 &&
@@ -366,7 +423,11 @@ bool pass_stream_pool(struct streamer *s)
     w.edge = w.front > 0 && strcmp(ir_attr_string(op, "kind"), "max") == 0;
     if (w.front > 0 && x->start < 0)
         return pass_stream_refuse_padding(s);
-    if (w.front > 0 && counts(op))
+    w.counts = w.front > 0 && counts(op);
+    if (w.counts && op->operand[0]->type.rank > 2)
         return pass_stream_refuse(s, "averages over fewer steps at first");
+    if ((w.edge || w.counts) && ints(op, "dilations")[d] != 1)
+        return pass_stream_refuse(s, "takes steps before the first that are "
+                                     "apart");
     return place(s, &w) && build(s, &w);
 }

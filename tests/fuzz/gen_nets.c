@@ -685,6 +685,37 @@ static struct ir_value *add_causal(struct nets *v, struct ir_value *x)
     return turned(v, x);
 }
 
+/* Windows of stride 1 to 3 over time, of each channel alone. Byte 2 taps, dilation
+ * and stride, 3 what they do, 4 steps in front. */
+static struct ir_value *add_strided(struct nets *v, struct ir_value *x)
+{
+    if (x->type.rank != 2)
+        return x;
+    const int64_t steps = x->type.dim[0], channels = x->type.dim[1];
+    const int64_t taps = 1 + two_bits(v, 2, 0);
+    const int64_t apart = 1 + (two_bits(v, 2, 1) & 1);
+    const int64_t stride = 1 + two_bits(v, 2, 2) % 3;
+    const int64_t front = two_bits(v, 4, 0) % taps, back = two_bits(v, 4, 1);
+    const int64_t pads[] = {front, back < taps ? back : 0};
+    const int64_t dims[] = {channels, 1, taps};
+    if (steps + front < (taps - 1) * apart + 1)
+        return x;
+    x = turned(v, x);
+    if (byte(v, 3) & 1) {
+        const struct ir_attr attrs[] = {
+            ir_tensor_attr("weights", weights(v, 3, dims)),
+            ints(v, "strides", 1, &stride), ints(v, "pads", 2, pads),
+            ints(v, "dilations", 1, &apart), ir_int("groups", channels)};
+        return turned(v, op(v, IR_OP_conv, x, 5, attrs));
+    }
+    const struct ir_attr attrs[] = {
+        ir_string("kind", byte(v, 3) & 2 ? "max" : "average"),
+        ints(v, "kernel", 1, &taps), ints(v, "strides", 1, &stride),
+        ints(v, "pads", 2, pads), ints(v, "dilations", 1, &apart),
+        ir_int("count_padding", byte(v, 3) >> 2 & 1)};
+    return turned(v, op(v, IR_OP_pool, x, 6, attrs));
+}
+
 static struct ir_value *add_last(struct nets *v, struct ir_value *x)
 {
     const int64_t n = last_dim(x), one = 1;
@@ -704,7 +735,7 @@ static struct ir_value *add_record(struct nets *v)
                                                struct ir_value *) = {
         add_gemm, add_causal, add_scan, add_map, add_last, add_view,
         add_causal, add_concat, add_softmax, add_reduce, add_matmul, add_take,
-        add_argmax, add_gemm, add_causal, add_map};
+        add_argmax, add_strided, add_causal, add_map};
     v->code = byte(v, 0);
     struct ir_value *x = byte(v, 1) ? v->at[byte(v, 1) % (unsigned)v->n]
                                     : v->at[v->n - 1];
