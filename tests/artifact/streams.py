@@ -12,10 +12,11 @@ from artifact import CC, HERE, ROOT, TREENAIL, Case, compile_model, need, run
 
 NETS = ROOT / "tests/conformance/onnx_nets"
 # Layers of each cell, a norm at each step, causal windows of either make, rows
-# of f32 and words, an open dim of time.
+# of f32 and words, an open dim of time, windows in strides.
 STREAMS = ["torch_lstm", "torch_words", "RNN_plain", "GRU_after_clip",
            "stream_tcn", "stream_wavenet", "stream_tagger", "stream_heard",
-           "stream_open_tcn", "LSTM_given", "GRU_known", "GRU_one"]
+           "stream_open_tcn", "stream_spotter", "stream_pooled",
+           "stream_open_pooled", "LSTM_given", "GRU_known", "GRU_one"]
 
 # Time in the middle, padded in front with what is not 0.
 ODD = """treenail-ir 1
@@ -86,13 +87,33 @@ module "layer" {{
 """
 
 
+# Windows in strides, not padded, and of all of time the mean, the largest and the
+# sum; of {0} steps, which are {2} windows.
+POOLED = """treenail-ir 1
+module "pooled" {{
+  column "x" tensor {1}
+  %0 = input {{first = 0, count = 1, dtype = "f32", shape = i64[2]({0} 2)}}
+    : f32[{0},2]
+  %1 = view(%0) {{shape = i64[2](2 {0}), strides = i64[2](1 2), offset = 0}}
+    : f32[2,{0}]
+  %2 = conv(%1) {{weights = f32[1,2,3](1 -2 3 -0.4 5 0.6), strides = i64[1](2),
+    pads = i64[2](0 0), dilations = i64[1](1), groups = 1}} : f32[1,{2}]
+  %3 = reduce(%2) {{kind = "sum"}} : f32[1]
+  %4 = map(%3) {{program = "x0 {2} div", dtype = "f32"}} : f32[1]
+  %5 = reduce(%2) {{kind = "max"}} : f32[1]
+  %6 = concat(%3, %4, %5) : f32[3]
+  output "value" %6
+}}
+"""
+
+
 def layer(steps):
     weights = " ".join(str((i * 7 % 11 - 5) / 8) for i in range(24))
     return LAYER.format(steps, weights, 3 * steps)
 
 
 # Those that are compiled for other questions than the bits on this CPU.
-FEW = ["torch_lstm", "stream_tcn", "stream_tagger"]
+FEW = ["torch_lstm", "stream_tcn", "stream_tagger", "stream_pooled"]
 
 
 class Streams(Case):
@@ -146,7 +167,11 @@ class Streams(Case):
                 ("2x16", "conv 4 3 pad causal relu; conv 5 2 pad causal "
                  "dilation 4 batchnorm relu; laststep"),
                 ("16x2", "transpose; conv 6 3 pad causal tanh; transpose; "
-                 "gru 3")):
+                 "gru 3"),
+                ("2x16", "conv 5 3 stride 2 pad 1 relu; maxpool 2; "
+                 "conv 4 2 pad causal; avgpool 3 stride 1 pad causal; "
+                 "laststep"),
+                ("2x16", "conv 5 3 relu; avgpool global")):
             with self.subTest(layers, options=options):
                 model = self.train(shape, layers, *options)
                 run(self.program(self.archive(model), CC))
@@ -179,6 +204,30 @@ class Streams(Case):
                 at = ctypes.byref(x, 12 * t)
                 self.assertEqual(m.m_step_f32(0, state, at, got, None), 0)
                 self.assertEqual(bytes(got), bytes(want)[8 * t:8 * t + 8])
+
+    def test_shorter_is_a_sequence(self):
+        """Of what is made of all steps there is, after each, what the model has
+        at that length, with the same weights."""
+        draw = random.Random(4)
+        x = (ctypes.c_float * 32)(*(draw.gauss(0, 1) for _ in range(32)))
+        state = (ctypes.c_uint64 * 4096)()
+        got, want = (ctypes.c_float * 3)(), (ctypes.c_float * 3)()
+        whole = {}
+        for steps in (4, 8, 16):
+            path = self.folder / "pooled.tnir"
+            path.write_text(POOLED.format(steps, 2 * steps, steps // 2 - 1))
+            whole[steps] = ctypes.CDLL(str(compile_model(
+                path, self.folder / f"pooled{steps}.so", "--streaming",
+                "--name", "m")))
+        m = whole[16]
+        m.m_state_init(state)
+        for t in range(8):
+            at = ctypes.byref(x, 16 * t)
+            self.assertEqual(m.m_step_f32(0, state, at, got, None), 0)
+            if 2 * (t + 1) in whole:
+                one = whole[2 * (t + 1)].m_predict_one_f32
+                self.assertEqual(one(0, x, want, None), 0)
+                self.assertEqual(bytes(got), bytes(want))
 
     def test_start_refuses(self):
         m = self.library(4)

@@ -90,6 +90,40 @@ class Heard(nn.Module):
         return self.head(self.layer(y.transpose(1, 2))[0])
 
 
+class Spotter(nn.Module):
+    """Windows over time and frequency in strides, a recurrent layer, classes."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(1, 4, 3, stride=2, padding=1)
+        self.pool = nn.MaxPool2d((1, 2))
+        self.second = nn.Conv2d(4, 6, (2, 3), stride=(2, 1), padding=(0, 1))
+        self.layer = nn.GRU(18, 5, batch_first=True)
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, x):
+        y = self.pool(torch.relu(self.first(x)))
+        y = torch.relu(self.second(y)).transpose(1, 2).flatten(2)
+        return self.head(self.layer(y)[0])
+
+
+class Pooled(nn.Module):
+    """Windows in strides, and the mean and the largest over all of time."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv1d(3, 8, 3, stride=2, padding=1), nn.ReLU(),
+            nn.MaxPool1d(3, stride=2, padding=1), nn.Conv1d(8, 8, 2),
+            nn.BatchNorm1d(8), nn.ELU())
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, x):
+        y = self.body(x)
+        return self.head(torch.cat([F.adaptive_avg_pool1d(y, 1).flatten(1),
+                                    y.max(2).values], 1))
+
+
 def models():
     """Name, model, shape of a row, the dim of time if it is left open."""
     yield "tcn", LastStep(nn.Sequential(
@@ -101,6 +135,11 @@ def models():
     yield "open_gru", Tagger(nn.GRU), (8, 4), 1
     yield "open_tcn", nn.Sequential(Chomped(3, 6, 1), Chomped(6, 6, 2)), \
         (3, 8), 2
+    yield "spotter", Spotter(), (1, 16, 12), None
+    yield "pooled", Pooled(), (3, 24), None
+    yield "open_pooled", nn.Sequential(
+        nn.Conv1d(3, 6, 3, stride=2, padding=1), nn.ReLU(),
+        nn.AvgPool1d(2), nn.Conv1d(6, 2, 1)), (3, 8), 2
 
 
 def main():
