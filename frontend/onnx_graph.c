@@ -564,15 +564,34 @@ static bool build_op(struct fe_onnx *g)
                ? fe_onnx_fold(g, op->build) : op->build(g);
 }
 
+/* Ops that are made of the node say so in messages: "FILE: node N (..)". */
+static void name_ops(struct fe_onnx *g, int first)
+{
+    struct ir_text name;
+    ir_text_init(&name);
+    ir_text_printf(&name, "%s: ", g->module_path);
+    say_node(&name, g->node, g->node_index);
+    name.data[name.length - strlen(": ")] = '\0';
+    const struct ir_loc loc =
+        ir_loc_file(ir_strdup(&g->module->arena, name.data));
+    for (int i = first; i < g->module->n_ops; i++)
+        if (g->module->ops[i]->loc.file == g->module_path)
+            g->module->ops[i]->loc = loc;
+    ir_text_release(&name);
+}
+
 bool fe_onnx_build_node(struct fe_onnx *g, const Onnx__NodeProto *node,
                         size_t index)
 {
+    const int first = g->module->n_ops;
     const struct fe_onnx_place place = {g->within, g->node, g->node_index};
     if (g->node)
         g->within = &place;
     g->node = node;
     g->node_index = index;
     const bool good = build_op(g);
+    if (g->module->n_ops > first)
+        name_ops(g, first);
     g->within = place.outer;
     g->node = place.node;
     g->node_index = place.index;

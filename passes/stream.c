@@ -19,13 +19,41 @@
 
 /* ------------------------------------------------------------------ words */
 
+/* Of several columns the first and the last. */
+static void say_columns(struct ir_text *text, const struct ir_module *m,
+                        const struct ir_op *input)
+{
+    const int64_t first = ir_attr_int(input, "first");
+    const int64_t n = ir_attr_int(input, "count");
+    ir_text_printf(text, "%.80s", m->columns[first].name);
+    if (n > 1)
+        ir_text_printf(text, " to %.80s", m->columns[first + n - 1].name);
+}
+
+/* As the model's user knows it: a node of a graph, an input, or a value of the
+ * IR's text. */
+static void say_op(struct streamer *s)
+{
+    const char *file = s->op->loc.file;
+    const char *node = file ? strstr(file, ": node ") : NULL;
+    if (s->op->kind == IR_OP_input) {
+        ir_text_puts(s->why, "the input ");
+        say_columns(s->why, s->model, s->op);
+        ir_text_puts(s->why, " ");
+    } else if (node && s->op->loc.line == 0) {
+        ir_text_printf(s->why, "%s ", node + strlen(": "));
+    } else {
+        ir_text_printf(s->why, "the %s %%%d ", ir_op_table[s->op->kind].name,
+                       s->op->result[0].id);
+    }
+}
+
 bool pass_stream_refuse(struct streamer *s, const char *what, ...)
 {
     va_list args;
     s->why->length = 0;
     if (s->op)
-        ir_text_printf(s->why, "the %s %%%d ", ir_op_table[s->op->kind].name,
-                       s->op->result[0].id);
+        say_op(s);
     char text[256];
     va_start(args, what);
     vsnprintf(text, sizeof(text), what, args);
@@ -413,7 +441,8 @@ static bool add_output(struct streamer *s, int o)
             return pass_stream_refuse(
                 s,
                 v->start + v->time.steps > last
-                    ? "the output %.100s looks %lld steps ahead"
+                    ? "the output %.100s looks %lld steps ahead: windows "
+                      "over time are to be padded in front alone"
                     : "the output %.100s ends %lld steps early",
                 old->name,
                 (long long)llabs(v->start + v->time.steps - last));
@@ -551,6 +580,21 @@ static bool *find_needed(const struct ir_module *model,
 /* Inputs that are tried; models of columns have many. */
 enum { most_tried = 8 };
 
+/* Which dim of which input is taken for time. */
+static void say_time(struct ir_text *text, const struct ir_module *m,
+                     const struct ir_op *input, int axis)
+{
+    const struct ir_type *type = &input->result[0].type;
+    ir_text_puts(text, "with ");
+    if (axis >= 0)
+        ir_text_printf(text, "dim %d of ", axis);
+    say_columns(text, m, input);
+    for (int i = 0; i < type->rank; i++)
+        ir_text_printf(text, "%s%lld", i ? "," : " [",
+                       (long long)type->dim[i]);
+    ir_text_puts(text, axis < 0 ? "] as the only step, " : "] as time, ");
+}
+
 /* attempt() with what it works in; keeps the message of whoever got furthest.
  */
 static struct ir_stream *try_axis(const struct ir_module *model,
@@ -577,6 +621,7 @@ static struct ir_stream *try_axis(const struct ir_module *model,
     if (!stream && done > *furthest) {
         *furthest = done;
         why->length = 0;
+        say_time(why, model, input, axis);
         ir_text_puts(why, said.data);
     }
     ir_arena_release(&s.scratch);

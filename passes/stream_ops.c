@@ -454,7 +454,9 @@ static bool goes_along(struct streamer *s, const struct ir_scan *scan)
         return pass_stream_refuse(s, "goes from the last step to the first");
     const int64_t last = s->n_steps * x->frames;
     if (x->time.steps + x->start > last)
-        return pass_stream_refuse(s, "takes what looks %lld steps ahead",
+        return pass_stream_refuse(s, "takes what looks %lld steps ahead: "
+                                  "windows over time are to be padded in "
+                                  "front alone",
                                   (long long)(x->time.steps + x->start -
                                               last));
     return (x->start == 0 && x->time.steps == last) ||

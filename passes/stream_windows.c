@@ -6,6 +6,8 @@
  * see the frames of the step and, in a memory, those that came before. */
 #include "passes/stream.h"
 
+#include "ir/nets.h"
+
 #include <string.h>
 
 static const int64_t *ints(const struct ir_op *op, const char *name)
@@ -74,19 +76,14 @@ static int64_t divide_up(int64_t a, int64_t b)
 static bool has_frames(struct streamer *s, const struct stream_value *x,
                        int64_t stride)
 {
-    int64_t a = x->frames, b = stride;
-    while (b) {
-        const int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    if (a == stride)
+    const int64_t times = stride / ir_common_divisor(x->frames, stride);
+    if (times == 1)
         return true;
-    s->want_frames = stride / a <= s->n_steps / 2 ? s->frames * (stride / a)
-                                                  : 0;
-    return pass_stream_refuse(s, "takes strides of %lld of the %lld that there "
-                              "are of time", (long long)stride,
-                              (long long)(s->n_steps * x->frames));
+    s->want_frames = times <= s->n_steps / 2 ? s->frames * times : 0;
+    return pass_stream_refuse(
+        s, "goes in strides of %lld over %lld places along time, which makes "
+        "no two steps", (long long)stride,
+        (long long)(s->n_steps * x->frames));
 }
 
 /* Sets when its results are. */
