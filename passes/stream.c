@@ -508,8 +508,8 @@ static bool add_time(struct streamer *s, const struct ir_op *input, int axis)
     if (steps % s->frames)
         return pass_stream_refuse(
             s,
-            "has %lld places along time, and a step takes %lld of them: give it "
-            "a multiple of that (--time, of a dim that is open)",
+            "has %lld places along time, and a step takes %lld of them: give "
+            "it a multiple of that (--time, of a dim that is open)",
             (long long)steps, (long long)s->frames);
     memcpy(dims, type->dim, sizeof(dims));
     if (!s->single)

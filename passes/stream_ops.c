@@ -49,11 +49,12 @@ static bool take_rows(struct streamer *s)
     const struct stream_value *x = pass_stream_operand(s, 0);
     struct ir_time time = x->time;
     time.inner *= ir_type_volume(&table->type) / table->type.dim[0];
-    return x->start < 0 ? pass_stream_refuse_padding(s) : pass_stream_copy_one(s, &time, 0, NULL);
+    return x->start < 0 ? pass_stream_refuse_padding(s)
+                        : pass_stream_copy_one(s, &time, 0, NULL);
 }
 
-/* Of a constant with several places along a dim: so many of them, if they are all
- * the same. */
+/* Of a constant with several places along a dim: so many of them, if they are
+ * all the same. */
 static struct ir_value *one_place(struct streamer *s,
                                   const struct ir_value *value, int axis,
                                   int64_t frames)

@@ -1,9 +1,9 @@
 /* stream_running.c: reductions over all of time, one step after the other.
  *
- * What is remembered is the result so far; a step reduces it and its own frames,
- * in the order of the whole. So after each step there is the result of a sequence
- * that ends there. A mean is a sum and how many it is of, for which the model has
- * the number of the whole. */
+ * What is remembered is the result so far; a step reduces it and its own
+ * frames, in the order of the whole. So after each step there is the result of
+ * a sequence that ends there. A mean is a sum and how many it is of, for which
+ * the model has the number of the whole. */
 #include "passes/stream.h"
 
 #include <string.h>

@@ -2,8 +2,9 @@
  * convolutions and pools.
  *
  * Window u of a result reads the frames from `late` - `reach` to `late` after
- * frame u * stride, of which none is after those of its step. So a step's windows
- * see the frames of the step and, in a memory, those that came before. */
+ * frame u * stride, of which none is after those of its step. So a step's
+ * windows see the frames of the step and, in a memory, those that came before.
+ */
 #include "passes/stream.h"
 
 #include "ir/nets.h"
@@ -60,8 +61,8 @@ struct windows {
     int axis; /* of the operand, that is time */
     int64_t stride, reach, front; /* in frames of the operand */
     int64_t late; /* the newest frame is so many after the first of a stride */
-    /* What is before the first frame is as that one: of a max, which begins with
-     * the first element that is there, and a NaN stays then. */
+    /* What is before the first frame is as that one: of a max, which begins
+     * with the first element that is there, and a NaN stays then. */
     bool edge;
     bool counts; /* averages by how many elements are there */
 };

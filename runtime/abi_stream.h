@@ -20,7 +20,9 @@
  * Time steps. Of a row of the model, element (o, t, i) of row_outer x n_steps x
  * row_inner, from row_start on, belongs to time step t; a step's row is its
  * row_outer x row_inner numbers, end to end. n_steps is how many steps the
- * predict functions take; steps taken one by one have no end.
+ * predict functions take; steps taken one by one have no end. Of a model that
+ * goes in strides a step is NAME_STEP_FRAMES places along time, not one: these
+ * are side by side in what is inner here.
  *
  * Outputs. An output with n_steps > 0 has numbers of its own for each step:
  * element (o, i) of step t is what the predict functions have at (o, t -

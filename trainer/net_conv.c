@@ -460,7 +460,8 @@ static void backward_conv(struct tr_net *net, struct tr_layer *layer,
 
 const struct tr_layer_kind tr_kind_conv = {
     "conv",
-    "conv CHANNELS KERNEL [stride S] [pad P|same|causal] [dilation D] [groups G]",
+    "conv CHANNELS KERNEL [stride S] [pad P|same|causal] [dilation D] "
+    "[groups G]",
     parse_conv, shape_conv, init_conv, forward_conv, backward_conv,
     tr_build_conv};
 
@@ -530,7 +531,8 @@ static void backward_maxpool(struct tr_net *net, struct tr_layer *layer,
 }
 
 const struct tr_layer_kind tr_kind_maxpool = {
-    "maxpool", "maxpool KERNEL|global [stride S] [pad P|same|causal]", parse_pool,
+    "maxpool", "maxpool KERNEL|global [stride S] [pad P|same|causal]",
+    parse_pool,
     shape_pool, NULL, forward_maxpool, backward_maxpool, tr_build_pool};
 
 static tr_real window_share(const struct window *w)
@@ -580,5 +582,6 @@ static void backward_avgpool(struct tr_net *net, struct tr_layer *layer,
 }
 
 const struct tr_layer_kind tr_kind_avgpool = {
-    "avgpool", "avgpool KERNEL|global [stride S] [pad P|same|causal]", parse_pool,
+    "avgpool", "avgpool KERNEL|global [stride S] [pad P|same|causal]",
+    parse_pool,
     shape_pool, NULL, forward_avgpool, backward_avgpool, tr_build_pool};

@@ -260,6 +260,11 @@ class Streams(Case):
             self.assertTrue(found, name)
             if value is not None:
                 self.assertEqual(int(found[1]), value)
+        self.assertIn("#define M_STEP_FRAMES 1\n", header)
+        self.archive(NETS / "stream_pooled.onnx")
+        header = (self.folder / "m.h").read_text()
+        self.assertIn("#define M_STEP_FRAMES 4\n", header)
+        self.assertIn("A step is 4 places along time", header)
         source = self.folder / "use.c"
         source.write_text('#include "m.h"\nint main(void) { return 0; }\n')
         for compiler, standard in ((CC, "c99"), ("c++", "c++11")):
