@@ -65,11 +65,13 @@ unsigned cli_machines(const struct be_options *backend)
 
 /* The time step of a model that has one, else NULL: most have none. */
 static struct ir_stream *stream_of(struct ir_module *source,
+                                   const char *winograd,
                                    const struct pass_options *passes)
 {
     struct ir_diag diag;
     struct ir_stream *stream;
     ir_diag_init(&diag);
+    cli_choose_winograd(source, winograd, true);
     cli_stream(&stream, source, passes, &diag);
     ir_diag_release(&diag);
     return stream;
@@ -85,10 +87,16 @@ bool cli_winograd_fits(const struct cli_command *command, const char *winograd)
     return false;
 }
 
-void cli_choose_winograd(struct ir_module *module, const char *winograd)
+void cli_choose_winograd(struct ir_module *module, const char *winograd,
+                         bool streams)
 {
-    if (!winograd || strcmp(winograd, "off"))
-        pass_choose_winograd(module, winograd && !strcmp(winograd, "on"));
+    const bool on = winograd && !strcmp(winograd, "on");
+    if (winograd && !strcmp(winograd, "off"))
+        return;
+    if (streams)
+        pass_choose_winograd_of_steps(module, on);
+    else
+        pass_choose_winograd(module, on);
 }
 
 int cli_build_library(struct rt_library *library, struct ir_module *source,
@@ -103,9 +111,9 @@ int cli_build_library(struct rt_library *library, struct ir_module *source,
     cli_progress_init(&progress);
     cli_progress_stage(&progress, "compiling");
     struct ir_stream *stream =
-        build->streams ? stream_of(source, &passes) : NULL;
+        build->streams ? stream_of(source, build->winograd, &passes) : NULL;
     if (!stream)
-        cli_choose_winograd(source, build->winograd);
+        cli_choose_winograd(source, build->winograd, false);
     struct ir_module *module = ir_module_clone(source);
     struct be_artifact *artifact = NULL;
     backend.stream = stream;

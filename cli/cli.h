@@ -267,7 +267,9 @@ void cli_put_number(struct ir_text *text, enum ir_dtype dtype,
              "also where weights grow by much; off")
 /* Whether the option is one; else a message was printed. */
 bool cli_winograd_fits(const struct cli_command *command, const char *winograd);
-void cli_choose_winograd(struct ir_module *module, const char *winograd);
+/* Of a model that is to be taken step by step, where steps keep their bits. */
+void cli_choose_winograd(struct ir_module *module, const char *winograd,
+                         bool streams);
 
 struct cli_build {
     const char *cpus, *strategy, *row_strategy, *winograd; /* or NULL */

@@ -206,10 +206,6 @@ static int check_options(struct ir_arena *arena, const struct options *o)
     if (!cli_precision_fits(&cli_compile, &o->precision) ||
         !cli_winograd_fits(&cli_compile, o->winograd))
         return CLI_BAD_USAGE;
-    if (o->streaming && o->winograd && strcmp(o->winograd, "off"))
-        return cli_usage_error(&cli_compile, "--winograd %s does not go with "
-                               "--streaming, whose steps have the bits of the "
-                               "whole", o->winograd);
     return check_name(arena, o->name);
 }
 
@@ -304,8 +300,8 @@ static int compile(const char *path, const struct options *o,
         next_stage(clock, "precision");
         code = cli_lower_precision(source, &o->precision, diag);
     }
-    if (code == CLI_OK && !o->streaming)
-        cli_choose_winograd(source, o->winograd);
+    if (code == CLI_OK)
+        cli_choose_winograd(source, o->winograd, o->streaming);
     if (code == CLI_OK && o->tune) {
         next_stage(clock, "tuning");
         code = cli_tune(source, o->cpus, diag);

@@ -118,7 +118,7 @@ static int change(struct ir_module **at, const struct options *o,
     if (lowered != CLI_OK)
         return lowered;
     if (o->winograd)
-        cli_choose_winograd(module, o->winograd);
+        cli_choose_winograd(module, o->winograd, false);
     if ((o->step || o->start) && !take_step(at, o->start, diag))
         return CLI_BAD_USAGE;
     module = *at;

@@ -236,7 +236,7 @@ static int run(int argc, char **argv)
     if (code != CLI_OK)
         return cli_finish(&diag, code);
     if (source.module)
-        cli_choose_winograd(source.module, o.winograd);
+        cli_choose_winograd(source.module, o.winograd, false);
     code = predict(&source, line.argument[1], &o, &diag);
     cli_source_close(&source);
     return cli_finish(&diag, code);

@@ -249,8 +249,7 @@ static int open_library(struct rt_library *library,
     if (!o->library)
         return cli_build_library(library, module, &o->build, diag);
     if (rt_library_open(library, o->library)) {
-        if (!library->stream)
-            cli_choose_winograd(module, o->build.winograd);
+        cli_choose_winograd(module, o->build.winograd, library->stream);
         return CLI_OK;
     }
     ir_error(diag, ir_loc_file(NULL), "%s", library->error);

@@ -119,3 +119,37 @@ int pass_choose_winograd(struct ir_module *module, bool of_any_size)
     }
     return n;
 }
+
+/* Whether the model still has a step. */
+static bool has_step(struct ir_module *module)
+{
+    struct ir_text why;
+    ir_text_init(&why);
+    struct ir_stream *stream = pass_stream(module, &why);
+    pass_stream_free(stream);
+    ir_text_release(&why);
+    return stream != NULL;
+}
+
+int pass_choose_winograd_of_steps(struct ir_module *module, bool of_any_size)
+{
+    struct ir_module *chosen = ir_module_clone(module);
+    int n = 0;
+    if (pass_choose_winograd(chosen, of_any_size) > 0 && has_step(module))
+        for (int i = 0; i < module->n_ops; i++) {
+            struct ir_op *op = module->ops[i];
+            if (!ir_find_attr(chosen->ops[i], "winograd") ||
+                ir_find_attr(op, "winograd"))
+                continue;
+            const struct ir_tensor *tile =
+                ir_attr_tensor(chosen->ops[i], "winograd");
+            pass_set_tensor(module, op, "winograd", IR_I64, tile->type.dim[0],
+                            tile->data);
+            if (has_step(module))
+                n++;
+            else
+                pass_drop_attr(op, "winograd");
+        }
+    ir_module_free(chosen);
+    return n;
+}

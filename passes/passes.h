@@ -137,6 +137,9 @@ bool pass_lower_precision(struct ir_module *module,
  * Answers change by some roundings, so that it is no pass of the table: it runs
  * before them, on MODEL ops. */
 int pass_choose_winograd(struct ir_module *module, bool of_any_size);
+/* The same where the model keeps its step: convs that do not go over time. 0 of
+ * a model that has none. */
+int pass_choose_winograd_of_steps(struct ir_module *module, bool of_any_size);
 
 /* --------------------------------------------------------------- tile.c -- */
 /* Chooses tile_rows of the ops of nets. */
