@@ -172,7 +172,8 @@ static struct ir_value *one_place(struct streamer *s,
     int64_t dims[IR_MAX_RANK], strides[IR_MAX_RANK];
     for (int64_t i = 0; i < ir_type_volume(&value->type); i++)
         if (from[i] != from[i / span * span + i % inner]) {
-            pass_stream_refuse(s, "takes a second input that has steps");
+            pass_stream_refuse(s, "takes a second input that has steps: put "
+                                  "what both have of a step into one");
             return NULL;
         }
     for (int i = 0; i < rank; i++) {

@@ -327,7 +327,8 @@ static bool build(struct streamer *s, const struct windows *w)
         return v->step != NULL;
     }
     if (s->op->operand[0]->type.dtype == IR_U8)
-        return pass_stream_refuse(s, "would remember bytes");
+        return pass_stream_refuse(s, "would remember bytes: windows over "
+                                     "time are to be of plain numbers");
     if (ir_find_attr(s->op, "winograd"))
         return pass_stream_refuse(s, "takes several steps at once, by "
                                      "Winograd's way");
