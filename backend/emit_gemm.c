@@ -12,6 +12,7 @@
  *
  * Where weights are deep, all rows go through one block of k before the next,
  * so that a panel's part stays in a near cache; totals wait in the result.
+ * Meanwhile tiles fetch the weights of the next part, a line for each k.
  *
  * A sum waits some cycles for the one before: where a tile has few, several
  * blocks of k are summed at once. */
@@ -28,8 +29,10 @@ enum {
     chains = 8,        /* of sums that keep the units busy */
     least_sums = 6,    /* fewer are worse than totals out of registers */
     unrolled = 256,    /* multiply-adds of one row that stand in line */
+    in_turn = 16,      /* of a loop's turn, at least */
     emulated = 1,      /* the same where each is some 20 instructions */
-    least_part = 128   /* of k, that all rows go through at once */
+    least_part = 128,  /* of k, that all rows go through at once */
+    cache_line = 64    /* bytes */
 };
 
 /* ------------------------------------------------------------------- sizes */
@@ -151,6 +154,7 @@ struct tile {
     const struct strip *s;
     LLVMValueRef row; /* the first; i64 */
     int rows;
+    LLVMValueRef ahead; /* weights to fetch meanwhile, or NULL */
     LLVMValueRef sum[most_rows * most_vectors];
 };
 
@@ -201,6 +205,25 @@ static void step(const struct tile *t, LLVMValueRef x, LLVMValueRef w,
     }
 }
 
+/* How many weights a line of the cache has. */
+static int64_t line_weights(const struct product *p)
+{
+    return cache_line / (int64_t)ir_dtype_bytes(p->stored);
+}
+
+/* Fetches n lines: number k of those that this tile is to fetch, and so on. */
+static void fetch_ahead(const struct tile *t, LLVMValueRef k, int64_t n)
+{
+    struct be_emitter *e = t->p->e;
+    LLVMTypeRef type = t->p->weight_type;
+    if (!t->ahead)
+        return;
+    const int64_t line = line_weights(t->p);
+    LLVMValueRef at = be_at_times(e, type, t->ahead, k, line);
+    for (int64_t i = 0; i < n; i++)
+        be_prefetch(e, be_at(e, type, at, be_i64(e, i * line)), 2);
+}
+
 /* Sums over k in [0, length) of each of n_blocks blocks, from `sum` on. */
 static void chain(const struct tile *t, LLVMValueRef x, LLVMValueRef w,
                   int64_t length, int n_blocks, LLVMValueRef *sum)
@@ -217,7 +240,7 @@ static void chain(const struct tile *t, LLVMValueRef x, LLVMValueRef w,
     }
     /* Steps in line, so that the loop itself costs little. */
     int64_t in_line = 1;
-    while (in_line * n < (e->level->has_fma ? 16 : emulated) &&
+    while (in_line * n < (e->level->has_fma ? in_turn : emulated) &&
            length % (2 * in_line) == 0)
         in_line *= 2;
     struct be_loop loop;
@@ -229,6 +252,7 @@ static void chain(const struct tile *t, LLVMValueRef x, LLVMValueRef w,
     LLVMValueRef w_at = be_at(
         e, p->weight_type, w,
         LLVMBuildNSWMul(e->b, loop.index, be_i64(e, t->s->width), ""));
+    fetch_ahead(t, loop.index, in_line);
     for (int64_t k = 0; k < in_line; k++)
         step(t, x_at, w_at, k, n_blocks, sum);
     for (int i = 0; i < n; i++)
@@ -310,44 +334,73 @@ static LLVMValueRef minus_zero(const struct tile *t)
     return be_splat(p->e, be_real(p->e, p->dtype, -0.0), t->s->lanes);
 }
 
-/* Where vector v of the tile's row r is in the result: its number, its column
- * and how many lanes count. */
+/* Where vector v of the tile's row r is in the result: its address, its number,
+ * its column and how many lanes count. */
 struct place {
-    LLVMValueRef at, column;
+    LLVMValueRef at, number, column;
     int n;
 };
 
+/* The tile's first number is found once: what follows is at constant
+ * distances, which are part of an instruction. */
 static struct place place_in_result(const struct tile *t, int r, int v)
 {
     const struct product *p = t->p;
     const struct strip *s = t->s;
     struct be_emitter *e = p->e;
-    LLVMValueRef row = LLVMBuildNSWAdd(e->b, t->row, be_i64(e, r), "");
-    LLVMValueRef column = LLVMBuildNSWAdd(
-        e->b, s->column, be_i64(e, (int64_t)v * s->lanes), "");
-    LLVMValueRef at = LLVMBuildNSWAdd(
-        e->b, LLVMBuildNSWMul(e->b, row, be_i64(e, p->y_stride), ""), column,
-        "");
-    return (struct place){at, column,
-                          v + 1 < s->vectors ? s->lanes : s->last};
+    const int64_t within = (int64_t)v * s->lanes;
+    LLVMValueRef further = be_i64(e, r * p->y_stride + within);
+    LLVMValueRef first = LLVMBuildNSWAdd(
+        e->b, LLVMBuildNSWMul(e->b, t->row, be_i64(e, p->y_stride), ""),
+        s->column, "");
+    return (struct place){
+        be_at(e, p->type, be_at(e, p->type, p->y, first), further),
+        LLVMBuildNSWAdd(e->b, first, further, ""),
+        LLVMBuildNSWAdd(e->b, s->column, be_i64(e, within), ""),
+        v + 1 < s->vectors ? s->lanes : s->last};
 }
 
-/* One block of k: the total so far is in the result. */
+/* What a tile of all the rows that one can have is to fetch of the next part,
+ * a line for each k: tiles take turns. A part follows the one before, and the
+ * next panel the last one. */
+static LLVMValueRef lines_ahead(const struct tile *t)
+{
+    const struct product *p = t->p;
+    const struct strip *s = t->s;
+    struct be_emitter *e = p->e;
+    const int64_t line = line_weights(p);
+    const int64_t turns = (s->width + line - 1) / line;
+    if (!e->level->has_fma || t->rows < be_sum_rows(e, s->vectors))
+        return NULL;
+    LLVMValueRef next = be_at_times(
+        e, p->weight_type, s->weights,
+        LLVMBuildNSWAdd(e->b, s->part.k, be_i64(e, s->part.length), ""),
+        s->width);
+    LLVMValueRef tile = LLVMBuildUDiv(e->b, t->row, be_i64(e, t->rows), "");
+    return be_at_times(e, p->weight_type, next,
+                       LLVMBuildURem(e->b, tile, be_i64(e, turns), ""),
+                       s->part.length * line);
+}
+
+/* One block of k: the total so far is in the result. It is read when the sums
+ * are made, which want all registers. */
 static void sum_part(struct tile *t, const LLVMValueRef *bias)
 {
     const struct product *p = t->p;
     const struct part *part = &t->s->part;
-    for (int i = 0; i < t->rows * t->s->vectors; i++) {
-        const struct place place =
-            place_in_result(t, i / t->s->vectors, i % t->s->vectors);
-        t->sum[i] = part->first
-                        ? minus_zero(t)
-                        : be_load_part(p->e, p->type,
-                                       be_at(p->e, p->type, p->y, place.at),
-                                       t->s->lanes, place.n);
-    }
+    const int n = t->rows * t->s->vectors;
+    for (int i = 0; i < n; i++)
+        t->sum[i] = minus_zero(t);
+    t->ahead = lines_ahead(t);
     add_chains(t, part->k, part->length, 1, part->first ? bias : NULL,
                t->sum);
+    for (int i = 0; i < n && !part->first; i++) {
+        const struct place place =
+            place_in_result(t, i / t->s->vectors, i % t->s->vectors);
+        LLVMValueRef total = be_load_part(p->e, p->type, place.at,
+                                          t->s->lanes, place.n);
+        t->sum[i] = LLVMBuildFAdd(p->e->b, total, t->sum[i], "");
+    }
 }
 
 static void sum_tile(struct tile *t)
@@ -410,11 +463,9 @@ static void store_tile(struct tile *t)
             const struct place place = place_in_result(t, r, v);
             LLVMValueRef sum = t->sum[r * s->vectors + v];
             if (!s->part.k || s->part.last)
-                sum = be_epilogue_apply(e, p->epilogue, sum, place.at,
+                sum = be_epilogue_apply(e, p->epilogue, sum, place.number,
                                         place.column, s->lanes, place.n);
-            be_store_part(e, p->type, sum,
-                          be_at(e, p->type, p->y, place.at), s->lanes,
-                          place.n);
+            be_store_part(e, p->type, sum, place.at, s->lanes, place.n);
         }
 }
 
@@ -484,24 +535,26 @@ static void emit_rows(const struct product *p, const struct strip *s,
     }
 }
 
-/* The same, block by block where there are more than two large ones. */
+/* The same, block by block where these are large. */
 static void emit_strip(const struct product *p, struct strip *s,
                        LLVMValueRef n_rows)
 {
     struct be_emitter *e = p->e;
     const int64_t n = (p->depth + p->block - 1) / p->block;
-    if (LLVMIsAConstantInt(n_rows) || p->block < least_part || n <= 2) {
+    if (LLVMIsAConstantInt(n_rows) || p->block < least_part || n == 1) {
         emit_rows(p, s, n_rows);
         return;
     }
-    struct be_loop loop;
     s->part = (struct part){be_i64(e, 0), p->block, true, false};
     emit_rows(p, s, n_rows);
-    be_loop_begin(e, &loop, be_i64(e, p->block),
-                  be_i64(e, (n - 1) * p->block), p->block);
-    s->part = (struct part){loop.index, p->block, false, false};
-    emit_rows(p, s, n_rows);
-    be_loop_end(e, &loop);
+    if (n > 2) {
+        struct be_loop loop;
+        be_loop_begin(e, &loop, be_i64(e, p->block),
+                      be_i64(e, (n - 1) * p->block), p->block);
+        s->part = (struct part){loop.index, p->block, false, false};
+        emit_rows(p, s, n_rows);
+        be_loop_end(e, &loop);
+    }
     s->part = (struct part){be_i64(e, (n - 1) * p->block),
                             p->depth - (n - 1) * p->block, false, true};
     emit_rows(p, s, n_rows);
