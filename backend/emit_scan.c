@@ -9,7 +9,9 @@
  * has two passes.
  *
  * Every other step takes the units from the last to the first: the weights that
- * the step before read last are still in L1.
+ * the step before read last are still in L1. Of one row, whose weights come
+ * slower than they are multiplied, the cells of some units stand among the first
+ * products of the next ones.
  *
  * Weights stand in groups of 16 units, [k][gate][16]; the last group may be
  * narrower. Rows that say how long they are go through their steps alone. */
@@ -25,6 +27,7 @@ enum {
     most_gates = 4,
     most_sums = 32,
     at_once = 4, /* cells of rows, computed side by side */
+    among = 48,  /* products of one gate that have cells among them */
     l1_bytes = 32768
 };
 
@@ -197,19 +200,6 @@ static void store_state(const struct cells *c, LLVMValueRef base,
                       lanes_in(t, c->i));
 }
 
-/* Gate `gate` of the operand, for the step. */
-static LLVMValueRef load_gate(const struct tile *t, int gate, int r, int i)
-{
-    const struct scan *v = t->v;
-    struct be_emitter *e = v->e;
-    LLVMValueRef row = LLVMBuildNSWAdd(e->b, t->row, be_i64(e, r), "");
-    LLVMValueRef at = be_at_times(e, v->type, v->z, row, v->z_stride);
-    at = be_at(e, v->type, at, t->s->unit);
-    at = be_at(e, v->type, at,
-               be_i64(e, gate * v->s.hidden + (int64_t)i * t->s->lanes));
-    return be_load_part(e, v->type, at, t->s->lanes, lanes_in(t, i));
-}
-
 /* Vector i of row `gate` of a table of [gates][hidden]. */
 static LLVMValueRef load_table(const struct tile *t, LLVMValueRef table,
                                int gate, int i)
@@ -220,6 +210,16 @@ static LLVMValueRef load_table(const struct tile *t, LLVMValueRef table,
     at = be_at(e, v->type, at,
                be_i64(e, gate * v->s.hidden + (int64_t)i * t->s->lanes));
     return be_load_part(e, v->type, at, t->s->lanes, lanes_in(t, i));
+}
+
+/* Gate `gate` of the operand's row r, for the step. */
+static LLVMValueRef load_gate(const struct tile *t, int gate, int r, int i)
+{
+    const struct scan *v = t->v;
+    LLVMValueRef row =
+        LLVMBuildNSWAdd(v->e->b, t->row, be_i64(v->e, r), "");
+    return load_table(t, be_at_times(v->e, v->type, v->z, row, v->z_stride),
+                      gate, i);
 }
 
 /* --------------------------------------------------------------------- sums */
@@ -279,8 +279,8 @@ static void step(struct tile *t, const struct pass *pass, LLVMValueRef x,
     }
 }
 
-/* Adds what comes from the state to the gates, which start as they are. */
-static void add_state(struct tile *t, const struct pass *pass)
+/* Adds to the gates what comes from the state's numbers from `first` on. */
+static void add_state(struct tile *t, const struct pass *pass, int64_t first)
 {
     const struct scan *v = t->v;
     struct be_emitter *e = v->e;
@@ -291,7 +291,7 @@ static void add_state(struct tile *t, const struct pass *pass)
     while (in_line * n < 16 && v->s.hidden % (2 * in_line) == 0)
         in_line *= 2;
     struct be_loop loop;
-    be_loop_begin(e, &loop, be_i64(e, 0), be_i64(e, v->s.hidden), in_line);
+    be_loop_begin(e, &loop, be_i64(e, first), be_i64(e, v->s.hidden), in_line);
     int at = 0;
 #define EACH_SUM(what)                                                        \
     for (int g = pass->first; g < pass->first + pass->n; g++)                 \
@@ -315,7 +315,8 @@ static void add_state(struct tile *t, const struct pass *pass)
 #undef EACH_SUM
 }
 
-static void sum_gates(struct tile *t, const struct pass *pass)
+/* What the gates are before anything is added. */
+static void start_gates(struct tile *t, const struct pass *pass)
 {
     const struct scan *v = t->v;
     for (int g = pass->first; g < pass->first + pass->n; g++)
@@ -331,7 +332,6 @@ static void sum_gates(struct tile *t, const struct pass *pass)
                         LLVMConstNull(be_vector(v->type, t->s->lanes));
                 t->sum[g][r][i] = start;
             }
-    add_state(t, pass);
 }
 
 /* -------------------------------------------------------------------- cells */
@@ -491,7 +491,8 @@ static void emit_cells(const struct cells *c, int pass)
 static void emit_tile(struct tile *t, int number)
 {
     const struct pass pass = pass_of(t->v, number);
-    sum_gates(t, &pass);
+    start_gates(t, &pass);
+    add_state(t, &pass, 0);
     for (int i = 0; i < t->s->vectors; i++)
         for (int r = 0, n; r < t->rows; r += n) {
             n = 1; /* a lane alone is no vector to join */
@@ -505,11 +506,10 @@ static void emit_tile(struct tile *t, int number)
 /* -------------------------------------------------------------- rows, units */
 
 /* How many rows a tile has, of so many sums each. */
-static int rows_at_once(const struct be_emitter *e, int sums, int vectors)
+static int rows_at_once(const struct be_emitter *e, int sums)
 {
     const int spare = e->level->registers - sums - 2;
     const int n = spare / sums;
-    (void)vectors;
     if (!e->level->has_fma)
         return 1;
     return n < 1 ? 1 : n < most_rows ? n : most_rows;
@@ -524,7 +524,7 @@ static void emit_rows(const struct scan *v, const struct strip *s, int pass)
         return;
     }
     LLVMValueRef from = be_i64(e, 0);
-    int rows = rows_at_once(e, v->s.n_gates * s->vectors, s->vectors);
+    int rows = rows_at_once(e, v->s.n_gates * s->vectors);
     while (rows > 0) {
         struct be_loop loop;
         LLVMValueRef end =
@@ -562,6 +562,111 @@ static int vectors_at_once(const struct scan *v, int lanes, int gates)
     return n;
 }
 
+/* Whole strips of units, in groups of the same width. */
+struct units {
+    LLVMValueRef weights; /* of the first one */
+    int64_t first, n;     /* n is a multiple of `strip` */
+    int64_t strip;
+};
+
+/* The strip that begins at unit `index` of u, or as far from the end when the
+ * step goes backwards. */
+static void find_strip(const struct scan *v, const struct units *u,
+                       LLVMValueRef index, struct strip *s)
+{
+    struct be_emitter *e = v->e;
+    LLVMValueRef last = be_i64(e, u->n - u->strip);
+    LLVMValueRef at =
+        LLVMBuildSelect(e->b, v->backwards,
+                        LLVMBuildNSWSub(e->b, last, index, ""), index, "");
+    LLVMValueRef within = LLVMBuildAnd(e->b, at, be_i64(e, group - 1), "");
+    LLVMValueRef whole = LLVMBuildNSWSub(e->b, at, within, "");
+    s->weights = be_at(e, v->weight_type,
+                       be_at_times(e, v->weight_type, u->weights, whole,
+                                   v->s.hidden * v->s.n_gates),
+                       within);
+    s->unit = LLVMBuildNSWAdd(e->b, at, be_i64(e, u->first), "");
+}
+
+static void emit_each_strip(const struct scan *v, const struct units *u,
+                            struct strip *s, int pass)
+{
+    struct be_emitter *e = v->e;
+    struct be_loop loop;
+    be_loop_begin(e, &loop, be_i64(e, 0), be_i64(e, u->n), u->strip);
+    find_strip(v, u, loop.index, s);
+    emit_rows(v, s, pass);
+    be_loop_end(e, &loop);
+}
+
+/* How many of the state's numbers are multiplied with cells in between; 0:
+ * cells follow their products. That wants registers for both, and other units
+ * to come. */
+static int64_t products_among(const struct scan *v, const struct units *u)
+{
+    const int64_t n = v->s.hidden / 16 * 16 - 16;
+    if (!LLVMIsAConstantInt(v->n_rows) || !v->e->level->has_fma ||
+        v->e->level->registers <= 16 || has_two_passes(v) ||
+        u->n < 3 * u->strip)
+        return 0;
+    return n < among ? n : among;
+}
+
+/* The cells of `past`, and evenly between their instructions the first n
+ * products of `t`. LLVM leaves their order about as it is. */
+static void emit_among(struct tile *t, const struct tile *past, int64_t n)
+{
+    struct be_emitter *e = t->v->e;
+    const struct pass pass = pass_of(t->v, 0);
+    LLVMBasicBlockRef block = LLVMGetInsertBlock(e->b);
+    LLVMValueRef at = LLVMGetLastInstruction(block);
+    int64_t count = 0, done = 0;
+    for (int i = 0; i < t->s->vectors; i++)
+        emit_cells(&(struct cells){past, 0, 1, i}, 0);
+    at = LLVMGetNextInstruction(at);
+    for (LLVMValueRef i = at; i; i = LLVMGetNextInstruction(i))
+        count++;
+    for (int64_t k = 0; k < n; k++) {
+        for (; done < (k + 1) * count / (n + 1); done++)
+            at = LLVMGetNextInstruction(at);
+        LLVMPositionBuilderBefore(e->b, at);
+        step(t, &pass, pass.from, t->s->weights, k);
+    }
+    LLVMPositionBuilderAtEnd(e->b, block);
+}
+
+/* Of one row: the cells of each strip while the next one is summed. */
+static void emit_in_turns(const struct scan *v, const struct units *u,
+                          struct strip *s, int64_t n)
+{
+    struct be_emitter *e = v->e;
+    const struct pass pass = pass_of(v, 0);
+    struct strip before = *s;
+    struct tile t = {.v = v, .s = s, .row = be_i64(e, 0), .rows = 1};
+    struct tile past = {.v = v, .s = &before, .row = t.row, .rows = 1};
+    find_strip(v, u, be_i64(e, 0), s);
+    start_gates(&t, &pass);
+    add_state(&t, &pass, 0);
+    LLVMBasicBlockRef entry = LLVMGetInsertBlock(e->b);
+    struct be_loop loop;
+    be_loop_begin(e, &loop, be_i64(e, u->strip), be_i64(e, u->n), u->strip);
+    before.unit = be_carry(e, &loop, s->unit, entry);
+    for (int g = 0; g < pass.n; g++)
+        for (int i = 0; i < s->vectors; i++)
+            past.sum[g][0][i] = be_carry(e, &loop, t.sum[g][0][i], entry);
+    find_strip(v, u, loop.index, s);
+    start_gates(&t, &pass);
+    emit_among(&t, &past, n);
+    add_state(&t, &pass, n);
+    be_carried(e, before.unit, s->unit);
+    for (int g = 0; g < pass.n; g++)
+        for (int i = 0; i < s->vectors; i++)
+            be_carried(e, past.sum[g][0][i], t.sum[g][0][i]);
+    be_loop_end(e, &loop);
+    for (int i = 0; i < s->vectors; i++)
+        emit_cells(&(struct cells){&past, 0, 1, i}, 0);
+}
+
 /* Units [first, first + n), in groups of `width`. */
 static void emit_units(const struct scan *v, int64_t first, int64_t n,
                        int64_t width, int pass)
@@ -578,24 +683,12 @@ static void emit_units(const struct scan *v, int64_t first, int64_t n,
     const int64_t strip = (int64_t)most * s.lanes;
     s.vectors = most;
     s.last = s.lanes;
-    if (n >= strip) {
-        struct be_loop loop;
-        be_loop_begin(e, &loop, be_i64(e, 0), be_i64(e, n / strip * strip),
-                      strip);
-        LLVMValueRef last = be_i64(e, (n / strip - 1) * strip);
-        LLVMValueRef at = LLVMBuildSelect(
-            e->b, v->backwards, LLVMBuildNSWSub(e->b, last, loop.index, ""),
-            loop.index, "");
-        LLVMValueRef within =
-            LLVMBuildAnd(e->b, at, be_i64(e, group - 1), "");
-        LLVMValueRef whole = LLVMBuildNSWSub(e->b, at, within, "");
-        s.weights = be_at(e, v->weight_type,
-                          be_at_times(e, v->weight_type, weights, whole, each),
-                          within);
-        s.unit = LLVMBuildNSWAdd(e->b, at, be_i64(e, first), "");
-        emit_rows(v, &s, pass);
-        be_loop_end(e, &loop);
-    }
+    const struct units u = {weights, first, n / strip * strip, strip};
+    const int64_t products = products_among(v, &u);
+    if (products > 0)
+        emit_in_turns(v, &u, &s, products);
+    else if (u.n)
+        emit_each_strip(v, &u, &s, pass);
     const int64_t done = n / strip * strip, left = n - done;
     if (left == 0)
         return;
