@@ -2,80 +2,33 @@
  * other, for all rows of the tile at once.
  *
  * Units are in lanes. All gates of some vectors of units are summed together,
- * in registers, for some rows; then the cell's arithmetic follows there, and
- * what comes out is the next state. The state before the step is read until it
- * is done, so there are two, which take turns. Where a gate depends on what
- * another one made of the whole state (gru without linear_before_reset), a step
- * has two passes.
+ * in registers, for some rows; then the cell's arithmetic (scan_cells.c)
+ * follows there, and what comes out is the next state. The state before the
+ * step is read until it is done, so there are two, which take turns. Where a
+ * gate depends on what another one made of the whole state (gru without
+ * linear_before_reset), a step has two passes.
  *
  * Every other step takes the units from the last to the first: the weights that
  * the step before read last are still in L1. Of one row, whose weights come
- * slower than they are multiplied, the cells of some units stand among the first
- * products of the next ones.
+ * slower than they are multiplied, the cells of some units stand among the
+ * first products of the next ones.
  *
  * Weights stand in groups of 16 units, [k][gate][16]; the last group may be
  * narrower. Rows that say how long they are go through their steps alone. */
-#include "backend/llvm.h"
+#include "backend/scan.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum {
     group = 16,
-    most_rows = 8,
-    most_vectors = 4, /* of units */
-    most_gates = 4,
+    most_rows = BE_SCAN_ROWS,
+    most_vectors = BE_SCAN_VECTORS,
+    most_gates = BE_SCAN_GATES,
     most_sums = 32,
     at_once = 4, /* cells of rows, computed side by side */
     among = 48,  /* products of one gate that have cells among them */
     l1_bytes = 32768
-};
-
-struct activation {
-    struct ir_step steps[IR_MAX_STEPS];
-    int n;
-};
-
-struct scan {
-    struct be_emitter *e;
-    const struct ir_op *op;
-    struct ir_scan s;
-    enum ir_dtype dtype, stored; /* of x and y; of the weights */
-    LLVMTypeRef type, weight_type;
-    struct activation f, g, h; /* gate, candidate, output */
-    LLVMValueRef packed, bias, peephole;
-    /* Of the current step: the rows' gates and results, and how far apart those
-     * of two rows are; the state. */
-    LLVMValueRef z, y;
-    int64_t z_stride, y_stride;
-    LLVMValueRef old, new, c, update, rest; /* [rows][hidden] */
-    LLVMValueRef backwards; /* whether the step takes the last units first */
-    LLVMValueRef n_rows;
-};
-
-/* Vectors of units. */
-struct strip {
-    LLVMValueRef weights; /* [k][gate][width], of its first unit */
-    LLVMValueRef unit;
-    int64_t width;
-    int lanes, vectors, last;
-};
-
-struct tile {
-    const struct scan *v;
-    const struct strip *s;
-    LLVMValueRef row; /* the first */
-    int rows;
-    LLVMValueRef sum[most_gates][most_rows][most_vectors];
-};
-
-/* Vector i of some rows of a tile, whose cells are computed side by side, as
- * one vector of that many times the lanes. An activation is a chain of some 30
- * operations, each of which waits for the one before; so those of other rows
- * stand between them. */
-struct cells {
-    const struct tile *t;
-    int row, n, i;
 };
 
 int64_t be_scan_work(const struct ir_op *op, int64_t rows)
@@ -122,106 +75,6 @@ static LLVMValueRef pack(struct be_emitter *e, const struct ir_op *op,
     free(packed);
     return found;
 }
-
-/* ------------------------------------------------------------------- access */
-
-/* Element `unit` + vector i of row r, of [rows][hidden] at `base`. */
-static LLVMValueRef state_at(const struct tile *t, LLVMValueRef base, int r,
-                             int i)
-{
-    const struct scan *v = t->v;
-    struct be_emitter *e = v->e;
-    LLVMValueRef row = LLVMBuildNSWAdd(e->b, t->row, be_i64(e, r), "");
-    LLVMValueRef at = be_at_times(e, v->type, base, row, v->s.hidden);
-    at = be_at(e, v->type, at, t->s->unit);
-    return be_at(e, v->type, at, be_i64(e, (int64_t)i * t->s->lanes));
-}
-
-static int lanes_in(const struct tile *t, int i)
-{
-    return i + 1 < t->s->vectors ? t->s->lanes : t->s->last;
-}
-
-static int lanes_of(const struct cells *c)
-{
-    return c->n * c->t->s->lanes;
-}
-
-/* The vectors of c's rows, a power of 2 of them, as one. */
-static LLVMValueRef join(const struct cells *c, LLVMValueRef *part)
-{
-    struct be_emitter *e = c->t->v->e;
-    LLVMValueRef mask[most_rows * 16];
-    int lanes = c->t->s->lanes;
-    for (int k = 0; k < lanes_of(c); k++)
-        mask[k] = be_i32(e, k);
-    for (int n = c->n / 2; n > 0; n /= 2) {
-        lanes *= 2;
-        for (int k = 0; k < n; k++)
-            part[k] = LLVMBuildShuffleVector(
-                e->b, part[2 * k], part[2 * k + 1],
-                LLVMConstVector(mask, (unsigned)lanes), "");
-    }
-    return part[0];
-}
-
-/* Row number `row` of `all`. */
-static LLVMValueRef part_of(const struct cells *c, LLVMValueRef all, int row)
-{
-    struct be_emitter *e = c->t->v->e;
-    const int lanes = c->t->s->lanes;
-    LLVMValueRef mask[64];
-    if (c->n == 1)
-        return all;
-    for (int k = 0; k < lanes; k++)
-        mask[k] = be_i32(e, row * lanes + k);
-    return LLVMBuildShuffleVector(e->b, all, LLVMGetPoison(LLVMTypeOf(all)),
-                                  LLVMConstVector(mask, (unsigned)lanes), "");
-}
-
-static LLVMValueRef load_state(const struct cells *c, LLVMValueRef base)
-{
-    const struct tile *t = c->t;
-    LLVMValueRef part[most_rows];
-    for (int r = 0; r < c->n; r++)
-        part[r] = be_load_part(t->v->e, t->v->type,
-                               state_at(t, base, c->row + r, c->i),
-                               t->s->lanes, lanes_in(t, c->i));
-    return join(c, part);
-}
-
-static void store_state(const struct cells *c, LLVMValueRef base,
-                        LLVMValueRef value)
-{
-    const struct tile *t = c->t;
-    for (int r = 0; r < c->n; r++)
-        be_store_part(t->v->e, t->v->type, part_of(c, value, r),
-                      state_at(t, base, c->row + r, c->i), t->s->lanes,
-                      lanes_in(t, c->i));
-}
-
-/* Vector i of row `gate` of a table of [gates][hidden]. */
-static LLVMValueRef load_table(const struct tile *t, LLVMValueRef table,
-                               int gate, int i)
-{
-    const struct scan *v = t->v;
-    struct be_emitter *e = v->e;
-    LLVMValueRef at = be_at(e, v->type, table, t->s->unit);
-    at = be_at(e, v->type, at,
-               be_i64(e, gate * v->s.hidden + (int64_t)i * t->s->lanes));
-    return be_load_part(e, v->type, at, t->s->lanes, lanes_in(t, i));
-}
-
-/* Gate `gate` of the operand's row r, for the step. */
-static LLVMValueRef load_gate(const struct tile *t, int gate, int r, int i)
-{
-    const struct scan *v = t->v;
-    LLVMValueRef row =
-        LLVMBuildNSWAdd(v->e->b, t->row, be_i64(v->e, r), "");
-    return load_table(t, be_at_times(v->e, v->type, v->z, row, v->z_stride),
-                      gate, i);
-}
-
 /* --------------------------------------------------------------------- sums */
 
 /* The gates that one pass sums, and what numbers it multiplies. */
@@ -230,14 +83,9 @@ struct pass {
     LLVMValueRef from; /* [rows][hidden] */
 };
 
-static bool has_two_passes(const struct scan *v)
+static struct pass pass_of(const struct be_scan *v, int number)
 {
-    return v->s.cell == IR_GRU && !v->s.linear_before_reset;
-}
-
-static struct pass pass_of(const struct scan *v, int number)
-{
-    if (!has_two_passes(v))
+    if (!be_scan_two_passes(v))
         return (struct pass){0, v->s.n_gates, v->old};
     return number == 0 ? (struct pass){0, 2, v->old}
                        : (struct pass){2, 1, v->rest};
@@ -245,17 +93,18 @@ static struct pass pass_of(const struct scan *v, int number)
 
 /* Where the weights of vector i begin, from those of the strip on: groups
  * follow one another. */
-static int64_t place_of(const struct scan *v, const struct strip *s, int i)
+static int64_t place_of(const struct be_scan *v, const struct be_scan_strip *s,
+                        int i)
 {
     const int64_t unit = (int64_t)i * s->lanes;
     return unit / group * (group * v->s.hidden * v->s.n_gates) + unit % group;
 }
 
-static void step(struct tile *t, const struct pass *pass, LLVMValueRef x,
-                 LLVMValueRef w, int64_t k)
+static void step(struct be_scan_tile *t, const struct pass *pass,
+                 LLVMValueRef x, LLVMValueRef w, int64_t k)
 {
-    const struct scan *v = t->v;
-    const struct strip *s = t->s;
+    const struct be_scan *v = t->v;
+    const struct be_scan_strip *s = t->s;
     struct be_emitter *e = v->e;
     LLVMValueRef weight[most_gates][most_vectors];
     for (int g = 0; g < pass->n; g++)
@@ -280,9 +129,10 @@ static void step(struct tile *t, const struct pass *pass, LLVMValueRef x,
 }
 
 /* Adds to the gates what comes from the state's numbers from `first` on. */
-static void add_state(struct tile *t, const struct pass *pass, int64_t first)
+static void add_state(struct be_scan_tile *t, const struct pass *pass,
+                      int64_t first)
 {
-    const struct scan *v = t->v;
+    const struct be_scan *v = t->v;
     struct be_emitter *e = v->e;
     const int n = pass->n * t->rows * t->s->vectors;
     LLVMValueRef phi[most_sums];
@@ -316,179 +166,25 @@ static void add_state(struct tile *t, const struct pass *pass, int64_t first)
 }
 
 /* What the gates are before anything is added. */
-static void start_gates(struct tile *t, const struct pass *pass)
+static void start_gates(struct be_scan_tile *t, const struct pass *pass)
 {
-    const struct scan *v = t->v;
+    const struct be_scan *v = t->v;
     for (int g = pass->first; g < pass->first + pass->n; g++)
         for (int r = 0; r < t->rows; r++)
             for (int i = 0; i < t->s->vectors; i++) {
                 LLVMValueRef start;
                 if (g != 2 || !v->s.linear_before_reset)
-                    start = load_gate(t, g, r, i);
+                    start = be_scan_gate(t, g, r, i);
                 else if (v->bias)
-                    start = load_table(t, v->bias, 0, i);
+                    start = be_scan_table(t, v->bias, 0, i);
                 else
                     start =
                         LLVMConstNull(be_vector(v->type, t->s->lanes));
                 t->sum[g][r][i] = start;
             }
 }
-
-/* -------------------------------------------------------------------- cells */
-
-static LLVMValueRef sum_of(const struct cells *c, int gate)
-{
-    LLVMValueRef part[most_rows];
-    for (int r = 0; r < c->n; r++)
-        part[r] = c->t->sum[gate][c->row + r][c->i];
-    return join(c, part);
-}
-
-static LLVMValueRef activate(const struct cells *c, const struct activation *f,
-                             LLVMValueRef x)
-{
-    const struct scan *v = c->t->v;
-    return be_program(v->e, f->steps, f->n, v->dtype, lanes_of(c), &x);
-}
-
-static LLVMValueRef number(const struct cells *c, double x)
-{
-    const struct scan *v = c->t->v;
-    return be_splat(v->e, be_real(v->e, v->dtype, x), lanes_of(c));
-}
-
-/* Of a gate or candidate, which is first clipped. */
-static LLVMValueRef activate_gate(const struct cells *c,
-                                  const struct activation *f, LLVMValueRef x)
-{
-    struct be_emitter *e = c->t->v->e;
-    const double clip = c->t->v->s.clip;
-    if (clip < 1.0 / 0.0) {
-        LLVMValueRef low = number(c, -clip), high = number(c, clip);
-        LLVMValueRef above = LLVMBuildFCmp(e->b, LLVMRealOGT, x, high, "");
-        LLVMValueRef below = LLVMBuildFCmp(e->b, LLVMRealOLT, x, low, "");
-        LLVMValueRef least = LLVMBuildSelect(e->b, above, high, x, "");
-        x = LLVMBuildSelect(e->b, below, low, least, "");
-    }
-    return activate(c, f, x);
-}
-
-static LLVMValueRef multiply(const struct cells *c, LLVMValueRef a,
-                             LLVMValueRef b)
-{
-    return LLVMBuildFMul(c->t->v->e->b, a, b, "");
-}
-
-static LLVMValueRef add(const struct cells *c, LLVMValueRef a, LLVMValueRef b)
-{
-    return LLVMBuildFAdd(c->t->v->e->b, a, b, "");
-}
-
-static LLVMValueRef one_less(const struct cells *c, LLVMValueRef a)
-{
-    return LLVMBuildFSub(c->t->v->e->b, number(c, 1), a, "");
-}
-
-/* a, with what a gate sees of the cell's state. */
-static LLVMValueRef peep(const struct cells *c, int gate, LLVMValueRef a,
-                         LLVMValueRef state)
-{
-    const struct scan *v = c->t->v;
-    LLVMValueRef weight[most_rows];
-    if (!v->peephole)
-        return a;
-    weight[0] = load_table(c->t, v->peephole, gate, c->i);
-    for (int r = 1; r < c->n; r++)
-        weight[r] = weight[0];
-    return add(c, a, multiply(c, join(c, weight), state));
-}
-
-/* Gates i, o, f, c. */
-static LLVMValueRef lstm(const struct cells *c)
-{
-    const struct scan *v = c->t->v;
-    LLVMValueRef old = load_state(c, v->c);
-    LLVMValueRef in = activate_gate(c, &v->f, peep(c, 0, sum_of(c, 0), old));
-    LLVMValueRef forget =
-        v->s.input_forget
-            ? one_less(c, in)
-            : activate_gate(c, &v->f, peep(c, 2, sum_of(c, 2), old));
-    LLVMValueRef candidate = activate_gate(c, &v->g, sum_of(c, 3));
-    LLVMValueRef kept = multiply(c, forget, old);
-    LLVMValueRef state = add(c, kept, multiply(c, in, candidate));
-    store_state(c, v->c, state);
-    LLVMValueRef out =
-        activate_gate(c, &v->f, peep(c, 1, sum_of(c, 1), state));
-    return multiply(c, out, activate(c, &v->h, state));
-}
-
-/* The end of a gru's step: what is kept, and the candidate from x. */
-static LLVMValueRef blend(const struct cells *c, LLVMValueRef update,
-                          LLVMValueRef x)
-{
-    LLVMValueRef candidate = activate_gate(c, &c->t->v->g, x);
-    LLVMValueRef added = multiply(c, one_less(c, update), candidate);
-    LLVMValueRef kept = multiply(c, update, load_state(c, c->t->v->old));
-    return add(c, added, kept);
-}
-
-/* Gates z, r, h, all of one pass. */
-static LLVMValueRef gru(const struct cells *c)
-{
-    const struct scan *v = c->t->v;
-    LLVMValueRef from_x[most_rows];
-    LLVMValueRef update = activate_gate(c, &v->f, sum_of(c, 0));
-    LLVMValueRef reset = activate_gate(c, &v->f, sum_of(c, 1));
-    LLVMValueRef scaled = multiply(c, reset, sum_of(c, 2));
-    for (int r = 0; r < c->n; r++)
-        from_x[r] = load_gate(c->t, 2, c->row + r, c->i);
-    return blend(c, update, add(c, join(c, from_x), scaled));
-}
-
-/* The first of two passes: z, and r times the state. */
-static void gru_reset(const struct cells *c)
-{
-    const struct scan *v = c->t->v;
-    store_state(c, v->update, activate_gate(c, &v->f, sum_of(c, 0)));
-    LLVMValueRef reset = activate_gate(c, &v->f, sum_of(c, 1));
-    store_state(c, v->rest, multiply(c, reset, load_state(c, v->old)));
-}
-
-static void store_units(const struct cells *c, LLVMValueRef h)
-{
-    const struct tile *t = c->t;
-    const struct scan *v = t->v;
-    struct be_emitter *e = v->e;
-    store_state(c, v->new, h);
-    for (int r = 0; r < c->n && v->y; r++) {
-        LLVMValueRef row =
-            LLVMBuildNSWAdd(e->b, t->row, be_i64(e, c->row + r), "");
-        LLVMValueRef at = be_at_times(e, v->type, v->y, row, v->y_stride);
-        at = be_at(e, v->type, at, t->s->unit);
-        at = be_at(e, v->type, at, be_i64(e, (int64_t)c->i * t->s->lanes));
-        be_store_part(e, v->type, part_of(c, h, r), at, t->s->lanes,
-                      lanes_in(t, c->i));
-    }
-}
-
-static void emit_cells(const struct cells *c, int pass)
-{
-    const struct scan *v = c->t->v;
-    const bool twice = has_two_passes(v);
-    if (twice && pass == 0)
-        gru_reset(c);
-    else if (twice)
-        store_units(c, blend(c, load_state(c, v->update), sum_of(c, 2)));
-    else if (v->s.cell == IR_LSTM)
-        store_units(c, lstm(c));
-    else if (v->s.cell == IR_RNN)
-        store_units(c, activate_gate(c, &v->f, sum_of(c, 0)));
-    else
-        store_units(c, gru(c));
-}
-
 /* Pass `number` of a step, for a tile. */
-static void emit_tile(struct tile *t, int number)
+static void emit_tile(struct be_scan_tile *t, int number)
 {
     const struct pass pass = pass_of(t->v, number);
     start_gates(t, &pass);
@@ -499,7 +195,7 @@ static void emit_tile(struct tile *t, int number)
             while (t->s->lanes > 1 && 2 * n <= at_once &&
                    r + 2 * n <= t->rows)
                 n *= 2;
-            emit_cells(&(struct cells){t, r, n, i}, number);
+            be_scan_emit_cells(&(struct be_scan_cells){t, r, n, i}, number);
         }
 }
 
@@ -515,10 +211,11 @@ static int rows_at_once(const struct be_emitter *e, int sums)
     return n < 1 ? 1 : n < most_rows ? n : most_rows;
 }
 
-static void emit_rows(const struct scan *v, const struct strip *s, int pass)
+static void emit_rows(const struct be_scan *v, const struct be_scan_strip *s,
+                      int pass)
 {
     struct be_emitter *e = v->e;
-    struct tile t = {.v = v, .s = s, .rows = 1, .row = be_i64(e, 0)};
+    struct be_scan_tile t = {.v = v, .s = s, .rows = 1, .row = be_i64(e, 0)};
     if (LLVMIsAConstantInt(v->n_rows)) {
         emit_tile(&t, pass);
         return;
@@ -547,7 +244,7 @@ static void emit_rows(const struct scan *v, const struct strip *s, int pass)
  * the limit, and few are best: while their activations wait for each other, the
  * weights of the next ones come in. But weights stand in groups, and an fma
  * waits four cycles for the one before. */
-static int vectors_at_once(const struct scan *v, int lanes, int gates)
+static int vectors_at_once(const struct be_scan *v, int lanes, int gates)
 {
     const struct be_emitter *e = v->e;
     const int room = e->level->registers / 2 / v->s.n_gates;
@@ -571,8 +268,8 @@ struct units {
 
 /* The strip that begins at unit `index` of u, or as far from the end when the
  * step goes backwards. */
-static void find_strip(const struct scan *v, const struct units *u,
-                       LLVMValueRef index, struct strip *s)
+static void find_strip(const struct be_scan *v, const struct units *u,
+                       LLVMValueRef index, struct be_scan_strip *s)
 {
     struct be_emitter *e = v->e;
     LLVMValueRef last = be_i64(e, u->n - u->strip);
@@ -588,8 +285,8 @@ static void find_strip(const struct scan *v, const struct units *u,
     s->unit = LLVMBuildNSWAdd(e->b, at, be_i64(e, u->first), "");
 }
 
-static void emit_each_strip(const struct scan *v, const struct units *u,
-                            struct strip *s, int pass)
+static void emit_each_strip(const struct be_scan *v, const struct units *u,
+                            struct be_scan_strip *s, int pass)
 {
     struct be_emitter *e = v->e;
     struct be_loop loop;
@@ -602,11 +299,11 @@ static void emit_each_strip(const struct scan *v, const struct units *u,
 /* How many of the state's numbers are multiplied with cells in between; 0:
  * cells follow their products. That wants registers for both, and other units
  * to come. */
-static int64_t products_among(const struct scan *v, const struct units *u)
+static int64_t products_among(const struct be_scan *v, const struct units *u)
 {
     const int64_t n = v->s.hidden / 16 * 16 - 16;
     if (!LLVMIsAConstantInt(v->n_rows) || !v->e->level->has_fma ||
-        v->e->level->registers <= 16 || has_two_passes(v) ||
+        v->e->level->registers <= 16 || be_scan_two_passes(v) ||
         u->n < 3 * u->strip)
         return 0;
     return n < among ? n : among;
@@ -614,7 +311,8 @@ static int64_t products_among(const struct scan *v, const struct units *u)
 
 /* The cells of `past`, and evenly between their instructions the first n
  * products of `t`. LLVM leaves their order about as it is. */
-static void emit_among(struct tile *t, const struct tile *past, int64_t n)
+static void emit_among(struct be_scan_tile *t, const struct be_scan_tile *past,
+                       int64_t n)
 {
     struct be_emitter *e = t->v->e;
     const struct pass pass = pass_of(t->v, 0);
@@ -622,7 +320,7 @@ static void emit_among(struct tile *t, const struct tile *past, int64_t n)
     LLVMValueRef at = LLVMGetLastInstruction(block);
     int64_t count = 0, done = 0;
     for (int i = 0; i < t->s->vectors; i++)
-        emit_cells(&(struct cells){past, 0, 1, i}, 0);
+        be_scan_emit_cells(&(struct be_scan_cells){past, 0, 1, i}, 0);
     at = LLVMGetNextInstruction(at);
     for (LLVMValueRef i = at; i; i = LLVMGetNextInstruction(i))
         count++;
@@ -636,14 +334,14 @@ static void emit_among(struct tile *t, const struct tile *past, int64_t n)
 }
 
 /* Of one row: the cells of each strip while the next one is summed. */
-static void emit_in_turns(const struct scan *v, const struct units *u,
-                          struct strip *s, int64_t n)
+static void emit_in_turns(const struct be_scan *v, const struct units *u,
+                          struct be_scan_strip *s, int64_t n)
 {
     struct be_emitter *e = v->e;
     const struct pass pass = pass_of(v, 0);
-    struct strip before = *s;
-    struct tile t = {.v = v, .s = s, .row = be_i64(e, 0), .rows = 1};
-    struct tile past = {.v = v, .s = &before, .row = t.row, .rows = 1};
+    struct be_scan_strip before = *s;
+    struct be_scan_tile t = {.v = v, .s = s, .row = be_i64(e, 0), .rows = 1};
+    struct be_scan_tile past = {.v = v, .s = &before, .row = t.row, .rows = 1};
     find_strip(v, u, be_i64(e, 0), s);
     start_gates(&t, &pass);
     add_state(&t, &pass, 0);
@@ -664,16 +362,16 @@ static void emit_in_turns(const struct scan *v, const struct units *u,
             be_carried(e, past.sum[g][0][i], t.sum[g][0][i]);
     be_loop_end(e, &loop);
     for (int i = 0; i < s->vectors; i++)
-        emit_cells(&(struct cells){&past, 0, 1, i}, 0);
+        be_scan_emit_cells(&(struct be_scan_cells){&past, 0, 1, i}, 0);
 }
 
 /* Units [first, first + n), in groups of `width`. */
-static void emit_units(const struct scan *v, int64_t first, int64_t n,
+static void emit_units(const struct be_scan *v, int64_t first, int64_t n,
                        int64_t width, int pass)
 {
     struct be_emitter *e = v->e;
     const int64_t each = v->s.hidden * v->s.n_gates; /* numbers a unit */
-    struct strip s = {.width = width, .lanes = be_lanes(e, v->dtype)};
+    struct be_scan_strip s = {.width = width, .lanes = be_lanes(e, v->dtype)};
     s.lanes = s.lanes < width ? s.lanes : (int)width;
     LLVMValueRef weights =
         be_at(e, v->weight_type, v->packed, be_i64(e, first * each));
@@ -700,10 +398,10 @@ static void emit_units(const struct scan *v, int64_t first, int64_t n,
     emit_rows(v, &s, pass);
 }
 
-static void emit_step(const struct scan *v)
+static void emit_step(const struct be_scan *v)
 {
     const int64_t n = v->s.hidden, whole = n / group * group;
-    for (int pass = 0; pass < (has_two_passes(v) ? 2 : 1); pass++) {
+    for (int pass = 0; pass < (be_scan_two_passes(v) ? 2 : 1); pass++) {
         if (whole)
             emit_units(v, 0, whole, group, pass);
         if (n > whole)
@@ -714,8 +412,9 @@ static void emit_step(const struct scan *v)
 /* -------------------------------------------------------------------- steps */
 
 /* Copies [n_rows][n], rows x_stride and y_stride apart. */
-static void copy_rows(const struct scan *v, LLVMValueRef from, int64_t x_stride,
-                      LLVMValueRef to, int64_t y_stride, int64_t n)
+static void copy_rows(const struct be_scan *v, LLVMValueRef from,
+                      int64_t x_stride, LLVMValueRef to, int64_t y_stride,
+                      int64_t n)
 {
     struct be_emitter *e = v->e;
     struct be_loop row;
@@ -726,7 +425,7 @@ static void copy_rows(const struct scan *v, LLVMValueRef from, int64_t x_stride,
 }
 
 /* The v->n_rows rows from `x`, `state` and `y` on, through `steps` steps. */
-static void emit_steps(struct scan *v, const struct be_kernel *k,
+static void emit_steps(struct be_scan *v, const struct be_kernel *k,
                        LLVMValueRef x, LLVMValueRef state, LLVMValueRef y,
                        LLVMValueRef last, LLVMValueRef steps)
 {
@@ -767,7 +466,7 @@ static void emit_steps(struct scan *v, const struct be_kernel *k,
 }
 
 /* How many steps the row has; eval_nets.c says it. */
-static LLVMValueRef steps_of(struct be_emitter *e, const struct scan *v,
+static LLVMValueRef steps_of(struct be_emitter *e, const struct be_scan *v,
                              LLVMValueRef length, enum ir_dtype dtype)
 {
     LLVMValueRef n = be_convert(
@@ -781,7 +480,7 @@ static LLVMValueRef steps_of(struct be_emitter *e, const struct scan *v,
                            e->i64, "");
 }
 
-static void emit_each(struct scan *v, const struct be_kernel *k)
+static void emit_each(struct be_scan *v, const struct be_kernel *k)
 {
     struct be_emitter *e = v->e;
     const enum ir_dtype dtype = k->op->operand[2]->type.dtype;
@@ -807,7 +506,7 @@ static void emit_each(struct scan *v, const struct be_kernel *k)
     be_loop_end(e, &row);
 }
 
-static void parse(const char *program, struct activation *f)
+static void parse(const char *program, struct be_activation *f)
 {
     struct ir_diag diag;
     ir_diag_init(&diag);
@@ -818,7 +517,7 @@ static void parse(const char *program, struct activation *f)
 static void scan_body(struct be_kernel *k)
 {
     struct be_emitter *e = k->e;
-    struct scan *v = ir_alloc(&e->arena, sizeof(*v));
+    struct be_scan *v = ir_alloc(&e->arena, sizeof(*v));
     v->e = e;
     v->op = k->op;
     ir_scan_view(k->op, &v->s);
