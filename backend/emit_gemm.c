@@ -32,7 +32,8 @@ enum {
     in_turn = 16,      /* of a loop's turn, at least */
     emulated = 1,      /* the same where each is some 20 instructions */
     least_part = 128,  /* of k, that all rows go through at once */
-    cache_line = 64    /* bytes */
+    cache_line = 64,   /* bytes */
+    page = 4096
 };
 
 /* ------------------------------------------------------------------- sizes */
@@ -360,9 +361,32 @@ static struct place place_in_result(const struct tile *t, int r, int v)
         v + 1 < s->vectors ? s->lanes : s->last};
 }
 
-/* What a tile of all the rows that one can have is to fetch of the next part,
- * a line for each k: tiles take turns. A part follows the one before, and the
+/* Where the next part's weights begin: a part follows the one before, and the
  * next panel the last one. */
+static LLVMValueRef next_part(const struct tile *t)
+{
+    const struct product *p = t->p;
+    const struct part *part = &t->s->part;
+    struct be_emitter *e = p->e;
+    return be_at_times(
+        e, p->weight_type, t->s->weights,
+        LLVMBuildNSWAdd(e->b, part->k, be_i64(e, part->length), ""),
+        t->s->width);
+}
+
+/* A line of each of its pages, so that page tables are walked side by side and
+ * not whenever fetching comes to a new page. */
+static void fetch_pages(const struct tile *t, LLVMValueRef next)
+{
+    const struct product *p = t->p;
+    const int64_t bytes = t->s->part.length * t->s->width *
+                          (int64_t)ir_dtype_bytes(p->stored);
+    for (int64_t at = 0; at < bytes; at += page)
+        be_prefetch(p->e, be_offset(p->e, next, be_i64(p->e, at)), 2);
+}
+
+/* What this tile is to fetch of the next part, a line for each k: tiles take
+ * turns. NULL: nothing, as it has not all the rows that one can have. */
 static LLVMValueRef lines_ahead(const struct tile *t)
 {
     const struct product *p = t->p;
@@ -372,10 +396,8 @@ static LLVMValueRef lines_ahead(const struct tile *t)
     const int64_t turns = (s->width + line - 1) / line;
     if (!e->level->has_fma || t->rows < be_sum_rows(e, s->vectors))
         return NULL;
-    LLVMValueRef next = be_at_times(
-        e, p->weight_type, s->weights,
-        LLVMBuildNSWAdd(e->b, s->part.k, be_i64(e, s->part.length), ""),
-        s->width);
+    LLVMValueRef next = next_part(t);
+    fetch_pages(t, next);
     LLVMValueRef tile = LLVMBuildUDiv(e->b, t->row, be_i64(e, t->rows), "");
     return be_at_times(e, p->weight_type, next,
                        LLVMBuildURem(e->b, tile, be_i64(e, turns), ""),
