@@ -211,9 +211,11 @@ SCANS = [
     ("lstm", 3, 20, False, {"reverse": 1, "clip": 0.7, "peephole": True}),
     ("lstm", 2, 64, False, {}),
     ("lstm", 4, 37, True, {"input_forget": 1}),
+    ("lstm", 2, 52, True, {"clip": 0.7, "peephole": True}),
     ("gru", 4, 5, False, {}),
     ("gru", 3, 20, False, {"linear_before_reset": 1, "recurrent_bias": True}),
     ("gru", 4, 33, True, {"linear_before_reset": 1, "reverse": 1}),
+    ("gru", 3, 50, False, {"linear_before_reset": 1, "recurrent_bias": True}),
     ("rnn", 5, 6, False, {}),
     ("rnn", 3, 48, True, {"reverse": 1}),
     ("rnn", 3, 1, False, {"clip": 1}),
@@ -337,7 +339,7 @@ def gemms(dtype):
     m = Builder([4, 5, 17], dtype)
     for shape, offset, n, block, bias in (
             ([340], 0, 5, 8, True), ([340], 0, 130, 32, True),
-            ([340], 0, 70, 130, True),
+            ([340], 0, 70, 130, True), ([340], 0, 70, 256, True),
             ([4, 5, 17], 0, 70, 5, True), ([4, 5, 17], 0, 3, 8, False),
             ([2, 17], 17, 33, 256, True), ([1, 340], 0, 1, 8, True)):
         y = m.gemm(m.view(m.x, shape, None, offset), shape, n, block, bias)
