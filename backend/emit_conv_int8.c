@@ -22,6 +22,7 @@ struct conv {
     int64_t far[IR_MAX_SPACE];   /* bytes from place to place */
     enum ir_dtype from, to; /* of x and y */
     LLVMValueRef image, x, y;
+    LLVMValueRef zero; /* operand 1 of the row, or NULL */
     struct be_epilogue epilogue;
 };
 
@@ -70,14 +71,19 @@ static int64_t image_bytes(const struct conv *v)
     return (places(v) * v->w.channels + past + 63) / 64 * 64;
 }
 
+static bool is_padded(const struct conv *v)
+{
+    for (int i = 0; i < IR_MAX_SPACE; i++)
+        if (v->w.dim[i].before || v->w.dim[i].after)
+            return true;
+    return false;
+}
+
 /* Whether the operand is the image: numbers already, with channels last and no
  * padding, of which the last run reads no more than there are. */
 static bool is_in_place(const struct conv *v)
 {
-    for (int i = 0; i < IR_MAX_SPACE; i++)
-        if (v->w.dim[i].before || v->w.dim[i].after)
-            return false;
-    return v->from == IR_U8 && (v->last || v->w.channels == 1) &&
+    return v->from == IR_U8 && !is_padded(v) && (v->last || v->w.channels == 1) &&
            v->channels % 4 == 0;
 }
 
@@ -216,6 +222,8 @@ static void emit_tile(const struct conv *v, const struct be_dot *dot,
     for (int p = 0; p < tile.rows; p++)
         tile.skip[p] = p / t->across * d[1].stride * v->far[1] +
                        p % t->across * d[2].stride * v->far[2];
+    for (int p = 0; p < tile.rows; p++)
+        tile.zero[p] = v->zero;
     be_dot_sum(dot, s, &tile, y);
     for (int p = 0; p < tile.rows; p++)
         store(v, s, t, p, y + p * s->vectors);
@@ -272,6 +280,13 @@ static void emit_places(void *of, const struct be_dot *dot,
 
 /* ------------------------------------------------------------------- the op */
 
+/* The number that 0 is, all over the image. */
+static void fill_image(const struct conv *v, LLVMValueRef zero)
+{
+    be_fill(v->e, IR_U8, zero, v->image,
+            places(v) * v->w.channels + past);
+}
+
 void be_conv_int8(struct be_kernel *k)
 {
     struct be_emitter *e = k->e;
@@ -284,11 +299,10 @@ void be_conv_int8(struct be_kernel *k)
     be_dot_init(e, &dot, k->op);
     const bool in_place = is_in_place(&v);
     v.image = k->work;
+    const bool has_zeros = ir_has_zero_operand(k->op);
     if (!in_place)
-        be_fill(e, IR_U8,
-                LLVMConstInt(e->i8,
-                             (uint64_t)ir_attr_int(k->op, "input_zero"), 0),
-                v.image, places(&v) * v.w.channels + past);
+        fill_image(&v, LLVMConstInt(
+            e->i8, (uint64_t)ir_attr_int_or(k->op, "input_zero", 0), 0));
     be_loop_begin(e, &row, be_i64(e, 0), k->n_rows, 1);
     LLVMValueRef y =
         be_at_times(e, be_type(e, v.to), k->y[0], row.index, n);
@@ -296,9 +310,12 @@ void be_conv_int8(struct be_kernel *k)
                                  row.index, k->x[0].stride);
     v.epilogue = epilogue;
     be_epilogue_skip(e, &v.epilogue, row.index);
+    v.zero = be_dot_zero(k, row.index);
     if (in_place)
         v.image = x;
-    else
+    else if (has_zeros && is_padded(&v))
+        fill_image(&v, LLVMBuildTrunc(e->b, v.zero, e->i8, ""));
+    if (!in_place)
         quantise_image(&v, x);
     v.y = !is_turned(&v) ? y
           : be_offset(e, k->work,

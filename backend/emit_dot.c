@@ -16,7 +16,8 @@
  * The numbers of a sum lie in runs side by side: one of a gemm, one of a conv for
  * each row of a window, say. The last four of a run may have fewer, and reads on
  * past it: the weights there are zeros. Since 0 is the number `zero`, sums start
- * at -zero times all weights of the column, or at 128 - zero times. */
+ * at -zero times all weights of the column, or at 128 - zero times; where
+ * operand 1 is that number, each row has its own. */
 #include "backend/llvm.h"
 
 #include <stdlib.h>
@@ -94,42 +95,47 @@ static bool is_by_fours(const struct be_emitter *e)
     return e->level->dot == BE_DOT_FOURS || is_signed(e);
 }
 
-/* What sums start at. `zero` is the number that 0 is. */
-static LLVMValueRef starts(struct be_emitter *e, const struct be_dot *d,
-                           const int8_t *w, int64_t zero, const char *symbol)
+/* Of each column: `times` the sum of its weights, plus `given`, which may be
+ * NULL. */
+static LLVMValueRef column_sums(struct be_emitter *e, const struct be_dot *d,
+                                int64_t times, const int32_t *given,
+                                const char *symbol)
 {
     const int64_t n = d->groups * d->columns;
-    const struct ir_tensor *t = ir_attr_tensor(d->op, "start");
-    const int32_t *given = t ? t->data : NULL;
-    int32_t *start = ir_alloc_array(&e->arena, (size_t)n, sizeof(*start));
+    const int8_t *w = ir_attr_tensor(d->op, "weights")->data;
+    LLVMValueRef found = LLVMGetNamedGlobal(e->llvm, symbol);
+    if (found)
+        return found;
+    int32_t *sums = ir_alloc_array(&e->arena, (size_t)n, sizeof(*sums));
     for (int64_t c = 0; c < n; c++) {
         int64_t sum = 0;
         for (int64_t i = 0; i < d->runs * d->length; i++)
             sum += w[c * d->column_step + d->order[i] * d->term_step];
-        start[c] = (int32_t)(-zero * sum + (given ? given[c] : 0));
+        sums[c] = (int32_t)(times * sum + (given ? given[c] : 0));
     }
-    return be_bytes(e, symbol, start, (size_t)n * sizeof(*start), 4);
+    return be_bytes(e, symbol, sums, (size_t)n * sizeof(*sums), 4);
 }
 
 void be_dot_init(struct be_emitter *e, struct be_dot *d,
                  const struct ir_op *op)
 {
     const int8_t *w = ir_attr_tensor(op, "weights")->data;
+    const struct ir_tensor *start = ir_attr_tensor(op, "start");
     const int number = be_op_number(e, op);
-    char symbol[2][64];
+    const int64_t zero = ir_attr_int_or(op, "input_zero", 0);
+    char symbol[3][64];
     d->e = e;
     snprintf(symbol[0], sizeof(symbol[0]), "panels_%d", number);
     snprintf(symbol[1], sizeof(symbol[1]), "starts_%s%d",
              is_signed(e) ? "signed_" : "", number);
+    snprintf(symbol[2], sizeof(symbol[2]), "sums_%d", number);
     d->packed = LLVMGetNamedGlobal(e->llvm, symbol[0]);
-    d->start = LLVMGetNamedGlobal(e->llvm, symbol[1]);
     if (!d->packed)
         d->packed = pack_all(e, d, w, symbol[0]);
-    if (!d->start)
-        d->start = starts(e, d, w,
-                          ir_attr_int(op, "input_zero") -
-                              (is_signed(e) ? 128 : 0),
-                          symbol[1]);
+    d->start = column_sums(e, d, (is_signed(e) ? 128 : 0) - zero,
+                           start ? start->data : NULL, symbol[1]);
+    d->sum = ir_has_zero_operand(op) ? column_sums(e, d, 1, NULL, symbol[2])
+                                     : NULL;
     d->scale = be_attr_table(e, op, "scale");
     d->bias = ir_find_attr(op, "bias") ? be_attr_table(e, op, "bias") : NULL;
 }
@@ -460,6 +466,33 @@ static LLVMValueRef of_columns(const struct sums *a, LLVMTypeRef type,
                         v + 1 < s->vectors ? s->lanes : s->last);
 }
 
+LLVMValueRef be_dot_zero(const struct be_kernel *k, LLVMValueRef row)
+{
+    struct be_emitter *e = k->e;
+    if (!ir_has_zero_operand(k->op))
+        return NULL;
+    LLVMValueRef at =
+        be_at_times(e, e->i8, k->x[1].base, row, k->x[1].stride);
+    return LLVMBuildZExt(e->b, be_load(e, e->i8, at), e->i32, "");
+}
+
+/* What sum i starts at: its column's start, less the sum of the column's weights
+ * for each step that the row's zero is from 0. */
+static LLVMValueRef start_of(const struct sums *a, int i)
+{
+    struct be_emitter *e = a->d->e;
+    const struct be_dot_strip *s = a->s;
+    const int v = i % s->vectors;
+    LLVMValueRef start = of_columns(a, e->i32, a->d->start, v);
+    if (!a->d->sum)
+        return start;
+    LLVMValueRef zero =
+        be_splat(e, a->t->zero[i / s->vectors], s->lanes);
+    return LLVMBuildSub(
+        e->b, start,
+        LLVMBuildMul(e->b, zero, of_columns(a, e->i32, a->d->sum, v), ""), "");
+}
+
 void be_dot_sum(const struct be_dot *d, const struct be_dot_strip *s,
                 const struct be_dot_tile *t, LLVMValueRef *y)
 {
@@ -471,9 +504,9 @@ void be_dot_sum(const struct be_dot *d, const struct be_dot_strip *s,
            fours_of(d) >= 2 * a->chains)
         a->chains *= 2;
     for (int i = 0; i < a->n * a->chains; i++)
-        a->sum[i] = i < s->vectors ? of_columns(a, e->i32, d->start, i)
-                    : i < a->n ? a->sum[i - s->vectors]
-                               : LLVMConstNull(words(e, s->lanes));
+        a->sum[i] = i >= a->n ? LLVMConstNull(words(e, s->lanes))
+                    : i < s->vectors || d->sum ? start_of(a, i)
+                                               : a->sum[i - s->vectors];
     add_runs(a);
     for (int i = a->n; i < a->n * a->chains; i++)
         a->sum[i % a->n] =

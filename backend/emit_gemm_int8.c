@@ -10,6 +10,8 @@ struct product {
     enum ir_dtype to;
     int64_t pitch, columns; /* bytes from row to row; numbers of a result */
     const struct be_epilogue *epilogue;
+    bool by_row; /* rows have numbers of their own that it reads, and zeros; */
+    LLVMValueRef zero; /* else all rows have this, or NULL */
 };
 
 /* Bytes of a row. */
@@ -43,10 +45,18 @@ static void emit_tile(const struct product *p, const struct be_dot *d,
 {
     struct be_emitter *e = d->e;
     LLVMValueRef y[BE_DOT_SUMS];
+    struct be_epilogue *own =
+        ir_alloc_array(&e->arena, (size_t)rows, sizeof(*own));
     struct be_dot_tile t = {.x = be_at_times(e, e->i8, p->x, row, p->pitch),
                             .rows = rows};
     for (int r = 0; r < rows; r++)
         t.skip[r] = r * p->pitch;
+    for (int r = 0; r < rows; r++) {
+        LLVMValueRef at = LLVMBuildNSWAdd(e->b, row, be_i64(e, r), "");
+        t.zero[r] = p->zero ? p->zero : be_dot_zero(p->k, at);
+        own[r] = p->by_row ? be_epilogue_of_row(e, p->epilogue, at)
+                           : *p->epilogue;
+    }
     be_dot_sum(d, s, &t, y);
     for (int i = 0; i < rows * s->vectors; i++) {
         const int r = i / s->vectors, v = i % s->vectors;
@@ -57,7 +67,7 @@ static void emit_tile(const struct product *p, const struct be_dot *d,
             e->b, LLVMBuildNSWAdd(e->b, row, be_i64(e, r), ""),
             be_i64(e, p->columns), "");
         at = LLVMBuildNSWAdd(e->b, at, column, "");
-        y[i] = be_epilogue_apply(e, p->epilogue, y[i], at, column, s->lanes,
+        y[i] = be_epilogue_apply(e, &own[r], y[i], at, column, s->lanes,
                                  n);
         LLVMTypeRef to = be_type(e, p->to);
         be_store_part(e, to, y[i], be_at(e, to, p->y, at), s->lanes, n);
@@ -140,7 +150,12 @@ void be_gemm_int8(struct be_kernel *k)
                         .pitch = pitch_of(k->op), .columns = columns,
                         .epilogue = &epilogue,
                         .to = k->op->result[0].type.dtype};
-    if (epilogue.flat && (rows == 1 || k->x[0].stride == rows * depth)) {
+    const bool has_zeros = ir_has_zero_operand(k->op) && k->x[1].stride != 0;
+    if (rows == 1 ? epilogue.flat_by_row
+                  : epilogue.flat && !has_zeros &&
+                        k->x[0].stride == rows * depth) {
+        p.by_row = rows == 1 && (has_zeros || !epilogue.flat);
+        p.zero = p.by_row ? NULL : be_dot_zero(k, be_i64(e, 0));
         p.n_rows = LLVMIsAConstantInt(k->n_rows)
                        ? be_i64(e, rows)
                        : LLVMBuildNSWMul(e->b, k->n_rows, be_i64(e, rows),
@@ -157,6 +172,7 @@ void be_gemm_int8(struct be_kernel *k)
                       rows * columns);
     epilogue = all;
     be_epilogue_skip(e, &epilogue, loop.index);
+    p.zero = be_dot_zero(k, loop.index);
     emit_product(&p, &d,
                  be_at_times(e, be_type(e, k->op->operand[0]->type.dtype),
                              k->x[0].base, loop.index, k->x[0].stride),

@@ -19,6 +19,7 @@ struct reduce {
     struct ir_slices s;
     enum ir_dtype in, sum, out;
     bool adds, multiplies, largest, finds, last;
+    bool from_zero; /* 0 is one of the elements that it is the largest of */
     LLVMValueRef x, y; /* of this row, or of the slices that are reduced */
 };
 
@@ -53,13 +54,19 @@ static enum ir_dtype kept_dtype(const struct reduce *r)
     return is_total(r) ? r->sum : r->in;
 }
 
-/* Before any element; of what is no total, with the first, v, being one. */
+/* Whether it starts from a number, and not from the first element. */
+static bool has_start(const struct reduce *r)
+{
+    return is_total(r) || r->from_zero;
+}
+
+/* Before any element; or, without a start, with the first, v, being one. */
 static struct so_far before_all(const struct reduce *r, LLVMValueRef v,
                                 int lanes)
 {
     struct be_emitter *e = r->e;
     LLVMValueRef one = be_real(e, kept_dtype(r), r->multiplies ? 1 : 0);
-    return (struct so_far){is_total(r) ? be_splat(e, one, lanes) : v,
+    return (struct so_far){has_start(r) ? be_splat(e, one, lanes) : v,
                            LLVMConstNull(be_vector(e->i32, lanes))};
 }
 
@@ -132,7 +139,7 @@ static void reduce_lanes(const struct reduce *r, LLVMValueRef index, int lanes)
     LLVMValueRef x = be_at(e, element, r->x, index);
     struct elements l;
     elements_begin(r, &l, before_all(r, be_load(e, vector, x), lanes),
-                   is_total(r) ? 0 : 1, r->s.size, 1);
+                   has_start(r) ? 0 : 1, r->s.size, 1);
     LLVMValueRef v = be_load(
         e, vector, be_at_times(e, element, x, l.loop.index, r->s.inner));
     l.now = with(r, l.now, v, l.loop.index, lanes);
@@ -167,7 +174,7 @@ static void reduce_block(const struct reduce *r, int lanes)
     LLVMTypeRef element = be_type(e, r->in);
     const int64_t whole = r->s.size / lanes * lanes;
     LLVMValueRef v = LLVMGetPoison(be_vector(element, lanes));
-    for (int i = 0; i < lanes && !is_total(r); i++)
+    for (int i = 0; i < lanes && !has_start(r); i++)
         v = LLVMBuildInsertElement(
             e->b, v,
             be_load(e, element,
@@ -186,6 +193,81 @@ static void reduce_block(const struct reduce *r, int lanes)
     store_reduced(r, &s, be_i64(e, 0));
 }
 
+/* The farther of two numbers in each lane; from_zero: neither is a NaN or -0,
+ * so that any order will do. */
+static LLVMValueRef farther(const struct reduce *r, LLVMValueRef a,
+                            LLVMValueRef b, int lanes)
+{
+    return with(r, (struct so_far){a, NULL}, b, NULL, lanes).best;
+}
+
+/* Lane i + n of v in lane i. */
+static LLVMValueRef moved_down(struct be_emitter *e, LLVMValueRef v, int n,
+                               int lanes)
+{
+    LLVMValueRef mask[64];
+    for (int i = 0; i < lanes; i++)
+        mask[i] = be_i32(e, (i + n) % lanes);
+    return LLVMBuildShuffleVector(e->b, v, LLVMGetPoison(LLVMTypeOf(v)),
+                                  LLVMConstVector(mask, (unsigned)lanes), "");
+}
+
+/* The slice at r->x, from zero: its elements are in lanes, of some registers
+ * that do not wait for each other. */
+static void reduce_along(const struct reduce *r)
+{
+    enum { chains = 4 };
+    struct be_emitter *e = r->e;
+    LLVMTypeRef element = be_type(e, r->in);
+    const int lanes = be_lanes(e, r->in), step = chains * lanes;
+    const int64_t whole = r->s.size / step * step;
+    LLVMValueRef best[chains], phi[chains];
+    for (int i = 0; i < chains; i++)
+        best[i] = before_all(r, NULL, lanes).best;
+    if (whole) {
+        struct be_loop loop;
+        LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
+        be_loop_begin(e, &loop, be_i64(e, 0), be_i64(e, whole), step);
+        for (int i = 0; i < chains; i++)
+            phi[i] = be_carry(e, &loop, best[i], before);
+        LLVMValueRef x = be_at(e, element, r->x, loop.index);
+        for (int i = 0; i < chains; i++)
+            be_carried(e, phi[i],
+                       farther(r, phi[i],
+                               be_load(e, be_vector(element, lanes),
+                                       be_at(e, element, x,
+                                             be_i64(e, i * lanes))), lanes));
+        be_loop_end(e, &loop);
+        memcpy(best, phi, sizeof(best));
+    }
+    for (int64_t at = whole; at < r->s.size; at += lanes) {
+        const int64_t left = r->s.size - at;
+        best[0] = farther(
+            r, best[0],
+            be_load_part(e, element, be_at(e, element, r->x, be_i64(e, at)),
+                         lanes, left < lanes ? (int)left : lanes), lanes);
+    }
+    for (int i = 1; i < chains; i++)
+        best[0] = farther(r, best[0], best[i], lanes);
+    for (int n = lanes / 2; n > 0; n /= 2)
+        best[0] = farther(r, best[0], moved_down(e, best[0], n, lanes), lanes);
+    const struct so_far all = {
+        LLVMBuildExtractElement(e->b, best[0], be_i32(e, 0), ""), NULL};
+    store_reduced(r, &all, be_i64(e, 0));
+}
+
+static void reduce_all_along(const struct reduce *r, LLVMValueRef n)
+{
+    struct be_emitter *e = r->e;
+    struct be_loop loop;
+    struct reduce one = *r;
+    be_loop_begin(e, &loop, be_i64(e, 0), n, 1);
+    one.x = be_at_times(e, be_type(e, r->in), r->x, loop.index, r->s.size);
+    one.y = be_at(e, be_type(e, r->out), r->y, loop.index);
+    reduce_along(&one);
+    be_loop_end(e, &loop);
+}
+
 /* n slices, an i64, one after the other: as many at once as a register has
  * lanes, then four, then one. */
 static void reduce_adjacent(const struct reduce *r, LLVMValueRef n)
@@ -194,6 +276,10 @@ static void reduce_adjacent(const struct reduce *r, LLVMValueRef n)
     const bool known = LLVMIsAConstantInt(n);
     int64_t left = known ? LLVMConstIntGetSExtValue(n) : INT64_MAX;
     LLVMValueRef from = be_i64(e, 0);
+    if (r->from_zero && r->s.size >= be_lanes(e, r->in)) {
+        reduce_all_along(r, n);
+        return;
+    }
     for (int lanes = be_lanes(e, r->in); lanes > 0;
          lanes = lanes > 4 ? 4 : lanes > 1 ? 1 : 0) {
         struct be_loop loop;
@@ -250,7 +336,9 @@ static void reduce_body(struct be_kernel *k)
         .e = e, .s = ir_slices_of(k->op), .in = x->dtype, .out = y->dtype,
         .sum = ir_sum_dtype(k->op, x->dtype), .adds = !strcmp(kind, "sum"),
         .multiplies = !strcmp(kind, "prod"),
-        .largest = !strcmp(kind, "max") || !strcmp(kind, "argmax"),
+        .largest = !strcmp(kind, "max") || !strcmp(kind, "argmax") ||
+                   !strcmp(kind, "high"),
+        .from_zero = !strcmp(kind, "high") || !strcmp(kind, "low"),
         .finds = !strncmp(kind, "arg", 3),
         .last = ir_attr_int_or(k->op, "last", 0)};
     LLVMTypeRef in = be_type(e, r.in), out = be_type(e, r.out);

@@ -605,7 +605,7 @@ struct be_epilogue be_epilogue_of(const struct be_kernel *k)
 {
     struct be_epilogue ep = {.dtype = ir_compute_dtype(k->op),
                              .to = k->op->result[0].type.dtype,
-                             .flat = true};
+                             .flat = true, .flat_by_row = true};
     const struct ir_attr *program = ir_find_attr(k->op, "epilogue");
     const int64_t all = ir_type_volume(&k->op->result[0].type);
     struct ir_diag diag;
@@ -619,10 +619,24 @@ struct be_epilogue be_epilogue_of(const struct be_kernel *k)
         ep.x[i] = k->x[i];
         ep.of[i] = k->op->operand[i]->type.dtype;
         ep.kind[i] = n == 1 ? BE_SINGLE : n == all ? BE_EACH : BE_COLUMN;
-        if (k->x[i].stride != (ep.kind[i] == BE_EACH ? all : 0))
-            ep.flat = false;
+        if (k->x[i].stride == (ep.kind[i] == BE_EACH ? all : 0))
+            continue;
+        ep.flat = false;
+        ep.flat_by_row = ep.flat_by_row && ep.kind[i] == BE_SINGLE;
     }
     return ep;
+}
+
+struct be_epilogue be_epilogue_of_row(struct be_emitter *e,
+                                      const struct be_epilogue *epilogue,
+                                      LLVMValueRef row)
+{
+    struct be_epilogue own = *epilogue;
+    for (int i = 1; i < BE_KERNEL_OPERANDS; i++)
+        if (own.x[i].base && own.kind[i] == BE_SINGLE)
+            own.x[i].base = be_at_times(e, be_type(e, own.of[i]),
+                                        own.x[i].base, row, own.x[i].stride);
+    return own;
 }
 
 void be_epilogue_skip(struct be_emitter *e, struct be_epilogue *epilogue,

@@ -340,9 +340,15 @@ struct be_epilogue {
     /* Of x1..: all of the result's elements, one a column, or one. */
     enum { BE_EACH, BE_COLUMN, BE_SINGLE } kind[BE_KERNEL_OPERANDS];
     struct be_dense x[BE_KERNEL_OPERANDS];
-    bool flat; /* all elements of all rows can be counted in one */
+    /* All elements of all rows can be counted in one; and the same, but for
+     * numbers that each row has one of. */
+    bool flat, flat_by_row;
 };
 struct be_epilogue be_epilogue_of(const struct be_kernel *k);
+/* With those numbers that row `row` has one of. */
+struct be_epilogue be_epilogue_of_row(struct be_emitter *e,
+                                      const struct be_epilogue *epilogue,
+                                      LLVMValueRef row);
 /* From now on elements are counted from the start of row `row` on. */
 void be_epilogue_skip(struct be_emitter *e, struct be_epilogue *epilogue,
                       LLVMValueRef row);
@@ -382,8 +388,10 @@ struct be_dot {
     const int64_t *skip, *order;
     int64_t groups, columns; /* columns of a group */
     int64_t column_step, term_step; /* weights from one to the next */
-    /* By be_dot_init(); those after the first by column of all groups. */
-    LLVMValueRef packed, start, scale, bias;
+    /* By be_dot_init(); those after the first by column of all groups. `sum`
+     * is that of the weights, where operand 1 is the zero; else NULL, as bias
+     * may be. */
+    LLVMValueRef packed, start, scale, bias, sum;
 };
 enum { BE_DOT_ROWS = 14, BE_DOT_VECTORS = 8, BE_DOT_SUMS = 128 };
 /* Some columns of one panel, or of two side by side. */
@@ -398,6 +406,7 @@ struct be_dot_tile {
     LLVMValueRef x;
     int rows;
     int64_t skip[BE_DOT_ROWS];
+    LLVMValueRef zero[BE_DOT_ROWS]; /* operand 1 of each, as an i32 */
 };
 /* Emits the tables. All but what it fills in is set. */
 void be_dot_init(struct be_emitter *e, struct be_dot *dot,
@@ -410,6 +419,9 @@ void be_dot_quantise(struct be_emitter *e, const struct ir_op *op,
 /* Vectors of columns and rows of a tile. */
 int be_dot_vectors(const struct be_emitter *e, bool one_row);
 int be_dot_rows(const struct be_emitter *e, int vectors);
+/* Operand 1 of row `row`, the number that 0 is, as an i32; NULL when the op's
+ * attribute says so. */
+LLVMValueRef be_dot_zero(const struct be_kernel *k, LLVMValueRef row);
 /* y[row * vectors + vector], f32 with scale and bias. */
 void be_dot_sum(const struct be_dot *dot, const struct be_dot_strip *strip,
                 const struct be_dot_tile *tile, LLVMValueRef *y);

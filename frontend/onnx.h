@@ -145,11 +145,15 @@ struct fe_onnx_linear {
     /* a sum of products, or of these what is above 0; or NULL. */
     const struct fe_onnx_sum *sum;
     bool is_relu;
+    /* Of whole numbers: the f32 next to them; or NULL. */
+    struct ir_value *real;
 };
 /* Sums of products of whole numbers, as gemm and conv have them: the byte that
- * 0 is; what sums start at, or NULL; a scale for each column. */
+ * 0 is, if no operand says so; what sums start at, or
+ * NULL; a scale for each column. */
 struct fe_onnx_whole {
     int64_t zero;
+    struct ir_value *zero_operand;
     const double *start;
     const float *scale;
 };
@@ -264,6 +268,8 @@ bool fe_onnx_give_like(struct fe_onnx *g, size_t i, int type,
                        const struct fe_onnx_value *like);
 /* Whether nothing but the node uses its input i: no other node, no output. */
 bool fe_onnx_is_only_use(const struct fe_onnx *g, size_t i);
+/* Whether nothing uses the node's output 0 but casts to FLOAT. */
+bool fe_onnx_is_only_cast(const struct fe_onnx *g);
 
 /* Gives output 0: a constant; false, without a message, for NULL. */
 bool fe_onnx_give_constant(struct fe_onnx *g, const struct fe_onnx_tensor *t);
@@ -653,6 +659,15 @@ bool fe_onnx_sum_linear(struct fe_onnx *g, bool is_conv, bool by_row,
 struct fe_onnx_places {
     size_t x, x_zero, w, w_zero, x_scale, w_scale, y_scale, y_zero, bias;
 };
+/* What a product is of: numbers and weights, and their zeros or NULL. */
+struct fe_onnx_factors {
+    const struct fe_onnx_value *x, *x_zero, *w, *w_zero;
+};
+/* Their sums, rounded to f32: *done as above. */
+bool fe_onnx_sum_factors(struct fe_onnx *g, const struct fe_onnx_factors *f,
+                         struct fe_onnx_value *y, bool *done);
+/* Gives output 0: those of inputs 0 to 3, as whole numbers. */
+bool fe_onnx_sum_integers(struct fe_onnx *g, bool is_conv, bool *done);
 bool fe_onnx_sum_scaled(struct fe_onnx *g, const struct fe_onnx_places *at,
                         bool is_conv, bool by_row, bool *done);
 /* Gives output 0: bytes as whole numbers of a type of 8 bits. */
@@ -669,6 +684,13 @@ bool fe_onnx_know_relu(struct fe_onnx *g);
 bool fe_onnx_know_average(struct fe_onnx *g, int64_t size);
 bool fe_onnx_know_constant(struct fe_onnx *g, int axis);
 void fe_onnx_keep_linear(struct fe_onnx_value *value);
+
+/* -------------------------------------------------------- onnx_quant.c -- */
+
+/* DynamicQuantizeLinear of x: bytes, their scale and zero, of UINT8, FLOAT and
+ * UINT8. */
+bool fe_onnx_quantize_range(struct fe_onnx *g, const struct fe_onnx_value *x,
+                            struct fe_onnx_value y[3]);
 
 /* ------------------------------------- onnx_tree.c, onnx_tree_{v3,v5}.c -- */
 
@@ -804,7 +826,8 @@ fe_onnx_builder fe_onnx_quantize, fe_onnx_dequantize,
 /* onnx_microsoft.c */
 fe_onnx_builder fe_onnx_qgemm, fe_onnx_qlinear_binary, fe_onnx_qlinear_unary,
     fe_onnx_qlinear_global_pool, fe_onnx_qlinear_average_pool,
-    fe_onnx_qlinear_softmax, fe_onnx_qlinear_concat;
+    fe_onnx_qlinear_softmax, fe_onnx_qlinear_concat,
+    fe_onnx_matmul_scaled, fe_onnx_dynamic_matmul;
 
 /* onnx_if.c, onnx_loop.c */
 fe_onnx_builder fe_onnx_if, fe_onnx_loop_op, fe_onnx_scan_op;

@@ -48,7 +48,10 @@ static struct ir_value *conv_item(struct fe_onnx *g, struct ir_value *x,
                                   const void *context)
 {
     const struct conv *c = context;
-    return fe_onnx_op(g, IR_OP_conv, 1, &x, c->n_attrs, c->attrs);
+    struct ir_value *const operands[] = {
+        x, c->whole ? c->whole->zero_operand : NULL};
+    return fe_onnx_op(g, IR_OP_conv, operands[1] ? 2 : 1, operands, c->n_attrs,
+                      c->attrs);
 }
 
 /* The result of a convolution of x, with x's batch in front. */

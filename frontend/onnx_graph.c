@@ -121,10 +121,10 @@ void fe_onnx_open_scope(struct fe_onnx *g, struct fe_onnx_scope *scope,
     g->scope = scope;
 }
 
-/* How often the graph asks for a name. */
+/* How often the graph asks for a name, and how often to cast it to FLOAT. */
 struct fe_onnx_use {
     const char *name;
-    size_t n;
+    size_t n, n_casts;
 };
 
 static struct fe_onnx_use *use_of(const struct fe_onnx *g, const char *name)
@@ -135,11 +135,22 @@ static struct fe_onnx_use *use_of(const struct fe_onnx *g, const char *name)
     return &g->uses[i];
 }
 
-static void add_uses(struct fe_onnx *g, const char *name, size_t n)
+static void add_uses(struct fe_onnx *g, const char *name, size_t n,
+                     bool is_cast)
 {
     struct fe_onnx_use *use = use_of(g, name);
     use->name = name;
     use->n += n;
+    use->n_casts += is_cast ? n : 0;
+}
+
+static bool is_cast_to_float(const Onnx__NodeProto *node)
+{
+    bool to_float = false;
+    for (size_t k = 0; k < node->n_attribute; k++)
+        if (!strcmp(text_of(node->attribute[k]->name), "to"))
+            to_float = node->attribute[k]->i == FE_ONNX_FLOAT;
+    return to_float && !strcmp(text_of(node->op_type), "Cast");
 }
 
 /* Names that the graph's nodes ask for, with those of subgraphs. */
@@ -163,13 +174,13 @@ static void add_graph_uses(struct fe_onnx *g, const Onnx__GraphProto *graph,
     for (size_t i = 0; i < graph->n_node; i++) {
         const Onnx__NodeProto *node = graph->node[i];
         for (size_t k = 0; k < node->n_input; k++)
-            add_uses(g, node->input[k], times);
+            add_uses(g, node->input[k], times, is_cast_to_float(node));
         for (size_t k = 0; k < node->n_attribute; k++)
             if (node->attribute[k]->g)
                 add_graph_uses(g, node->attribute[k]->g, 2);
     }
     for (size_t i = 0; i < graph->n_output; i++)
-        add_uses(g, text_of(graph->output[i]->name), times);
+        add_uses(g, text_of(graph->output[i]->name), times, false);
 }
 
 static void count_uses(struct fe_onnx *g)
@@ -184,6 +195,14 @@ static void count_uses(struct fe_onnx *g)
 bool fe_onnx_is_only_use(const struct fe_onnx *g, size_t i)
 {
     return use_of(g, g->node->input[i])->n == 1;
+}
+
+bool fe_onnx_is_only_cast(const struct fe_onnx *g)
+{
+    if (!g->node->n_output || !*g->node->output[0])
+        return true;
+    const struct fe_onnx_use *use = use_of(g, g->node->output[0]);
+    return use->n == use->n_casts;
 }
 
 bool fe_onnx_define_initializers(struct fe_onnx *g,

@@ -24,7 +24,8 @@ struct fe_onnx_sum {
     bool is_conv;
     int64_t size; /* not 0: the average of so many, without weights */
     struct fe_onnx_value x; /* its rows are bytes */
-    int64_t zero;           /* the byte that 0 is */
+    int64_t zero;           /* the byte that 0 is; or, if not NULL, */
+    struct ir_value *zero_operand;
     struct fe_onnx_tensor *weights; /* [M][C / groups].. or [K][N], of i8 */
     double *start;          /* of each column, or NULL */
     int64_t columns;
@@ -97,6 +98,11 @@ static bool is_scale(double scale)
 static bool has_zero_of(struct fe_onnx *g, size_t i, int type)
 {
     return !fe_onnx_has_input(g, i) || fe_onnx_input(g, i)->type == type;
+}
+
+static const struct fe_onnx_value *input_or_none(struct fe_onnx *g, size_t i)
+{
+    return fe_onnx_has_input(g, i) ? fe_onnx_input(g, i) : NULL;
 }
 
 /* ---------------------------------------------------------------- linear -- */
@@ -202,7 +208,8 @@ int fe_onnx_whole_attrs(struct fe_onnx *g, const struct fe_onnx_whole *whole,
                         int64_t n, struct ir_attr *attrs)
 {
     int many = 0;
-    attrs[many++] = ir_int("input_zero", whole->zero);
+    attrs[many++] = whole->zero_operand ? ir_int("zero_operand", 1)
+                                        : ir_int("input_zero", whole->zero);
     if (whole->start)
         attrs[many++] = ir_tensor_attr(
             "start", fe_onnx_tensor(g, IR_I32, 1, &n, whole->start));
@@ -258,13 +265,21 @@ static bool convolve_thin(struct fe_onnx *g, const struct fe_onnx_sum *s,
                           const float *scale, struct fe_onnx_value *y)
 {
     struct fe_onnx_value x = s->x;
+    bool is_scaled = false;
     double *numbers =
         ir_alloc_array(&g->scratch, (size_t)s->columns, sizeof *numbers);
-    for (int64_t i = 0; i < s->columns; i++)
+    for (int64_t i = 0; i < s->columns; i++) {
         numbers[i] = (double)scale[i];
-    x.rows = plus(g, x.rows, -s->zero, IR_F32);
+        is_scaled = is_scaled || numbers[i] != 1;
+    }
+    x.rows = s->zero_operand
+                 ? fe_onnx_map(g, "x0 x1 sub", IR_F32, x.rows,
+                               s->zero_operand, NULL)
+                 : plus(g, x.rows, -s->zero, IR_F32);
     if (!x.rows || !fe_onnx_convolve(g, &x, s->weights, s->start, NULL, y))
         return false;
+    if (!is_scaled)
+        return true;
     int64_t dim[IR_MAX_RANK] = {s->columns, 1, 1, 1, 1, 1};
     struct fe_onnx_shape shape = fe_onnx_shape_of(y);
     struct ir_value *factor =
@@ -282,7 +297,8 @@ static bool build_sum(struct fe_onnx *g, const struct fe_onnx_sum *s,
                       struct fe_onnx_value *y)
 {
     const Onnx__NodeProto *node = g->node;
-    const struct fe_onnx_whole whole = {s->zero, s->start, scale};
+    const struct fe_onnx_whole whole = {s->zero, s->zero_operand, s->start,
+                                        scale};
     g->node = s->node;
     if (s->size) {
         y->rows = fe_onnx_sum_bytes(g, s->x.rows, (double)s->zero, s->size,
@@ -549,47 +565,71 @@ bool fe_onnx_quantize_bytes(struct fe_onnx *g, bool *done)
 
 /* ------------------------------------------- QLinearConv, QLinearMatMul -- */
 
-bool fe_onnx_sum_scaled(struct fe_onnx *g, const struct fe_onnx_places *at,
-                        bool is_conv, bool by_row, bool *done)
+/* The byte that 0 is, of numbers of x's type: known, or known when it runs. */
+static bool read_zero(struct fe_onnx *g, const struct fe_onnx_value *zero,
+                      struct fe_onnx_sum *s)
 {
-    struct fe_onnx_sum *s = ir_alloc(&g->scratch, sizeof *s);
-    const struct fe_onnx_value *w = fe_onnx_input(g, at->w), *ws, *wz, *b, *z;
-    double x_scale, step = 0, zero = 0, y_zero = 0;
-    *done = false;
-    *s = (struct fe_onnx_sum){.node = g->node, .is_conv = is_conv};
-    if (!w || !w->constant || !w->constant->whole || !is_byte(w->type) ||
-        w->n < 1 || !(ws = fe_onnx_input(g, at->w_scale)) || !ws->constant)
-        return g->diag->n_messages == g->n_messages;
-    wz = fe_onnx_has_input(g, at->w_zero) ? fe_onnx_input(g, at->w_zero)
-                                          : NULL;
-    const bool to_bytes = fe_onnx_has_input(g, at->y_scale);
-    if ((wz && !wz->constant) || !read_number(g, at->x_scale, &x_scale) ||
-        (fe_onnx_has_input(g, at->x_zero) &&
-         !read_number(g, at->x_zero, &zero)) ||
-        (to_bytes &&
-         (!read_number(g, at->y_scale, &step) || !is_scale(step))) ||
-        (fe_onnx_has_input(g, at->y_zero) &&
-         !read_number(g, at->y_zero, &y_zero)) ||
-        !read_bytes(g, at->x, &s->x) ||
-        !has_zero_of(g, at->x_zero, s->x.type) ||
-        !has_zero_of(g, at->w_zero, w->type))
-        return g->diag->n_messages == g->n_messages;
+    const int64_t low = low_of(s->x.type);
+    s->zero = -low;
+    if (!zero)
+        return true;
+    if (zero->type != s->x.type || zero->n != 1 || zero->batched)
+        return false;
+    if (zero->constant)
+        s->zero = (int64_t)zero->constant->real[0] - low;
+    else
+        s->zero_operand = bytes_of(g, zero);
+    return zero->constant || s->zero_operand;
+}
+
+/* What a product of bytes sums up; false, without a message, when it does not
+ * fit. */
+static bool read_factors(struct fe_onnx *g, const struct fe_onnx_factors *f,
+                         bool is_conv, bool by_row, struct fe_onnx_sum *s)
+{
+    const struct fe_onnx_value *x = f->x, *w = f->w, *wz = f->w_zero;
     const int axis = is_conv || by_row ? 0 : 1;
-    const struct fe_onnx_value *x = &s->x;
+    *s = (struct fe_onnx_sum){.node = g->node, .is_conv = is_conv};
+    if (!x || !w || x->constant || !is_byte(x->type) || !w->constant ||
+        !w->constant->whole || !is_byte(w->type) || w->n < 1 ||
+        (wz && (!wz->constant || wz->type != w->type)))
+        return false;
     if (is_conv ? w->rank != x->rank || w->rank < 3
                 : w->rank != 2 || x->rank < 1 ||
                       (x->batched && x->batch == x->rank - 1) ||
                       w->dim[!axis] != x->dim[x->rank - 1])
-        return true;
-    s->zero = (int64_t)zero - low_of(x->type);
+        return false;
+    s->x = *x;
+    s->x.rows = bytes_of(g, x);
     s->columns = w->dim[axis];
+    return s->x.rows && read_zero(g, f->x_zero, s) &&
+           (!wz || fits(wz->constant, s->columns)) &&
+           take_weights(g, s, w->constant, wz ? wz->constant : NULL, by_row) &&
+           split_weights(g, s);
+}
+
+bool fe_onnx_sum_scaled(struct fe_onnx *g, const struct fe_onnx_places *at,
+                        bool is_conv, bool by_row, bool *done)
+{
+    struct fe_onnx_sum *s = ir_alloc(&g->scratch, sizeof *s);
+    const struct fe_onnx_value *ws = fe_onnx_input(g, at->w_scale), *b, *z;
+    const struct fe_onnx_factors f = {
+        input_or_none(g, at->x), input_or_none(g, at->x_zero),
+        input_or_none(g, at->w), input_or_none(g, at->w_zero)};
+    double x_scale, step = 0, y_zero = 0;
+    *done = false;
+    const bool to_bytes = fe_onnx_has_input(g, at->y_scale);
+    if (g->diag->n_messages > g->n_messages || !ws || !ws->constant ||
+        !read_number(g, at->x_scale, &x_scale) ||
+        (to_bytes &&
+         (!read_number(g, at->y_scale, &step) || !is_scale(step))) ||
+        (fe_onnx_has_input(g, at->y_zero) &&
+         !read_number(g, at->y_zero, &y_zero)) ||
+        !read_factors(g, &f, is_conv, by_row, s))
+        return g->diag->n_messages == g->n_messages;
     if (!fits(ws->constant, s->columns) ||
-        (wz && !fits(wz->constant, s->columns)) ||
         !(s->scale = scales_of(g, s->columns, (float)x_scale, ws->constant)))
         return true;
-    if (!take_weights(g, s, w->constant, wz ? wz->constant : NULL, by_row) ||
-        !split_weights(g, s))
-        return g->diag->n_messages == g->n_messages;
     if (at->bias && fe_onnx_has_input(g, at->bias)) {
         b = fe_onnx_input(g, at->bias);
         if (!b || !b->constant || !b->constant->whole || b->n != s->columns)
@@ -614,4 +654,64 @@ bool fe_onnx_sum_scaled(struct fe_onnx *g, const struct fe_onnx_places *at,
         return fe_onnx_error(g, "a scale is out of range");
     const struct fe_onnx_shape shape = fe_onnx_shape_of(&y);
     return fe_onnx_give_bytes(g, type, bytes, &shape);
+}
+
+/* ---------------------------------------- MatMulInteger and ConvInteger -- */
+
+/* Sums of whole numbers as they are, rounded to f32. */
+static bool build_plain(struct fe_onnx *g, const struct fe_onnx_sum *s,
+                        struct fe_onnx_value *y)
+{
+    float *ones = ir_alloc_array(&g->scratch, (size_t)s->columns, sizeof *ones);
+    for (int64_t i = 0; i < s->columns; i++)
+        ones[i] = 1;
+    return build_sum(g, s, ones, NULL, y);
+}
+
+/* Whether no sum of bytes is rounded, whichever they are. */
+static bool is_exact(const struct fe_onnx_sum *s)
+{
+    const struct fe_onnx_tensor *w = s->weights;
+    const int64_t terms = w->n / s->columns;
+    for (int64_t c = 0; c < s->columns; c++) {
+        double most = 0;
+        for (int64_t i = 0; i < terms; i++)
+            most += fabs(w->real[s->is_conv ? c * terms + i
+                                            : i * s->columns + c]);
+        if (most * 255 > exact_in_f32)
+            return false;
+    }
+    return true;
+}
+
+bool fe_onnx_sum_factors(struct fe_onnx *g, const struct fe_onnx_factors *f,
+                         struct fe_onnx_value *y, bool *done)
+{
+    struct fe_onnx_sum s;
+    *done = false;
+    if (!read_factors(g, f, false, false, &s) || !is_bounded(&s))
+        return g->diag->n_messages == g->n_messages;
+    *done = true;
+    return build_plain(g, &s, y);
+}
+
+bool fe_onnx_sum_integers(struct fe_onnx *g, bool is_conv, bool *done)
+{
+    const struct fe_onnx_factors f = {
+        input_or_none(g, 0), input_or_none(g, 2), input_or_none(g, 1),
+        input_or_none(g, 3)};
+    struct fe_onnx_sum s;
+    struct fe_onnx_value y;
+    *done = false;
+    if (g->diag->n_messages > g->n_messages ||
+        !read_factors(g, &f, is_conv, false, &s) || !is_bounded(&s) ||
+        (!is_exact(&s) && !fe_onnx_is_only_cast(g)))
+        return g->diag->n_messages == g->n_messages;
+    *done = true;
+    if (!build_plain(g, &s, &y))
+        return false;
+    const struct fe_onnx_linear known = {.real = y.rows};
+    y.type = FE_ONNX_INT32;
+    y.rows = fe_onnx_convert(g, y.rows, IR_F64);
+    return y.rows && fe_onnx_give(g, 0, &y) && know(g, known);
 }

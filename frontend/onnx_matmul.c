@@ -20,6 +20,8 @@ struct ir_value *fe_onnx_gemm_op(struct fe_onnx *g, struct ir_value *x,
     if (!x)
         return NULL;
     const enum ir_dtype dtype = whole ? IR_F32 : x->type.dtype;
+    struct ir_value *const operands[] = {x,
+                                         whole ? whole->zero_operand : NULL};
     struct ir_attr attrs[6] = {
         ir_tensor_attr("weights", fe_onnx_tensor(g, whole ? IR_I8 : dtype, 2,
                                                  dim, weights)),
@@ -30,7 +32,8 @@ struct ir_value *fe_onnx_gemm_op(struct fe_onnx *g, struct ir_value *x,
             "bias", fe_onnx_tensor(g, dtype, 1, &n, bias));
     if (whole)
         n_attrs += fe_onnx_whole_attrs(g, whole, n, attrs + n_attrs);
-    return fe_onnx_op(g, IR_OP_gemm, 1, &x, n_attrs, attrs);
+    return fe_onnx_op(g, IR_OP_gemm, operands[1] ? 2 : 1, operands, n_attrs,
+                      attrs);
 }
 
 static bool is_real_type(int type)

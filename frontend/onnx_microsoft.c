@@ -93,6 +93,67 @@ bool fe_onnx_qgemm(struct fe_onnx *g)
                                   "no constants, or do not fit"));
 }
 
+/* The sums of f, times the scales of both, plus a bias: each of the last one
+ * number or one for each column. */
+static bool give_scaled(struct fe_onnx *g, const struct fe_onnx_factors *f,
+                        const struct fe_onnx_value *x_scale,
+                        const struct fe_onnx_value *w_scale, size_t bias)
+{
+    struct fe_onnx_value y;
+    const struct fe_onnx_value *b = NULL;
+    bool done;
+    if (!w_scale || !x_scale ||
+        (fe_onnx_has_input(g, bias) && !(b = fe_onnx_number_input(g, bias))) ||
+        !fe_onnx_sum_factors(g, f, &y, &done))
+        return false;
+    const int64_t n = done ? y.dim[y.rank - 1] : 0;
+    if (!done || x_scale->n != 1 || w_scale->rank > 1 || x_scale->batched ||
+        w_scale->batched || x_scale->type != FE_ONNX_FLOAT ||
+        w_scale->type != FE_ONNX_FLOAT || (w_scale->n != 1 && w_scale->n != n) ||
+        (b && (b->type != FE_ONNX_FLOAT || b->rank != 1 || b->n != n ||
+               b->batched)))
+        return fe_onnx_error(g, "its weights are no constant matrix of 8 bits, "
+                             "or its zero points, scales or bias do not fit");
+    const struct fe_onnx_shape shape = fe_onnx_shape_of(&y);
+    struct ir_value *scale =
+        fe_onnx_map(g, "x0 x1 mul", IR_F32, fe_onnx_numbers(g, w_scale),
+                    fe_onnx_numbers(g, x_scale), NULL);
+    struct ir_value *rows = fe_onnx_map(
+        g, "x0 x1 mul", IR_F32, fe_onnx_spread(g, &shape, &y, IR_F32), scale,
+        NULL);
+    if (b)
+        rows = fe_onnx_map(g, "x0 x1 add", IR_F32, rows,
+                           fe_onnx_numbers(g, b), NULL);
+    return fe_onnx_give_shape(g, 0, FE_ONNX_FLOAT, rows, &shape);
+}
+
+/* Input i, or NULL when there is none; also after a message. */
+static const struct fe_onnx_value *optional(struct fe_onnx *g, size_t i)
+{
+    return fe_onnx_has_input(g, i) ? fe_onnx_input(g, i) : NULL;
+}
+
+/* MatMulIntegerToFloat. */
+bool fe_onnx_matmul_scaled(struct fe_onnx *g)
+{
+    const struct fe_onnx_factors f = {fe_onnx_input(g, 0), optional(g, 4),
+                                      fe_onnx_input(g, 1), optional(g, 5)};
+    return give_scaled(g, &f, fe_onnx_number_input(g, 2),
+                       fe_onnx_number_input(g, 3), 6);
+}
+
+/* DynamicQuantizeMatMul. */
+bool fe_onnx_dynamic_matmul(struct fe_onnx *g)
+{
+    struct fe_onnx_value y[3];
+    const struct fe_onnx_value *x = fe_onnx_number_input(g, 0);
+    if (!x || !fe_onnx_quantize_range(g, x, y))
+        return false;
+    const struct fe_onnx_factors f = {&y[0], &y[2], fe_onnx_input(g, 1),
+                                      optional(g, 3)};
+    return give_scaled(g, &f, &y[1], fe_onnx_number_input(g, 2), 4);
+}
+
 /* QLinearAdd and QLinearMul. */
 bool fe_onnx_qlinear_binary(struct fe_onnx *g)
 {

@@ -246,6 +246,8 @@ static const struct fe_onnx_op_info microsoft[] = {
     {"QuantizeLinear", false, 2, 3, 1, fe_onnx_quantize, "axis:i"},
     {"DequantizeLinear", false, 2, 3, 1, fe_onnx_dequantize, "axis:i"},
     {"QGemm", false, 6, 9, 1, fe_onnx_qgemm, "alpha:f transA:i transB:i"},
+    {"MatMulIntegerToFloat", false, 4, 7, 1, fe_onnx_matmul_scaled, ""},
+    {"DynamicQuantizeMatMul", false, 3, 5, 1, fe_onnx_dynamic_matmul, ""},
     {"QLinearAdd", false, 7, 8, 1, fe_onnx_qlinear_binary, ""},
     {"QLinearMul", false, 7, 8, 1, fe_onnx_qlinear_binary, ""},
     {"QLinearSigmoid", false, 4, 5, 1, fe_onnx_qlinear_unary, ""},

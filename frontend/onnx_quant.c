@@ -1,6 +1,7 @@
 /* onnx_quant.c: whole numbers that stand for reals: q = round(x / scale) +
- * zero. Products of them are summed as f64, which is exact as long as a sum stays
- * below 2^53; scales are f32, as the standard has them.
+ * zero. Products that onnx_integer.c does not have are summed as f64, which is
+ * exact as long as a sum stays below 2^53; scales are f32, as the standard has
+ * them.
  */
 #include "frontend/onnx.h"
 
@@ -161,31 +162,40 @@ bool fe_onnx_dequantize(struct fe_onnx *g)
 }
 
 /* To uint8, by the smallest and largest of all numbers and 0: of a row, so that
- * it is as a batch of one has it. */
-bool fe_onnx_dynamic_quantize(struct fe_onnx *g)
+ * it is as a batch of one has it. Of zeros alone the scale is 1, as ONNX
+ * Runtime has it. */
+bool fe_onnx_quantize_range(struct fe_onnx *g, const struct fe_onnx_value *x,
+                            struct fe_onnx_value y[3])
 {
-    const struct fe_onnx_value *x = fe_onnx_number_input(g, 0);
-    if (!x)
-        return false;
     if (x->type != FE_ONNX_FLOAT)
         return fe_onnx_error(g, "its input is of type %s",
                              fe_onnx_type_name(x->type));
-    struct ir_value *low = fe_onnx_map(
-        g, "x0 0 min", IR_F32, fe_onnx_reduce(g, x->rows, "min"), NULL, NULL);
-    struct ir_value *high = fe_onnx_map(
-        g, "x0 0 max", IR_F32, fe_onnx_reduce(g, x->rows, "max"), NULL, NULL);
+    struct ir_value *rows = fe_onnx_numbers(g, x);
+    struct ir_value *low = fe_onnx_reduce(g, rows, "low");
+    struct ir_value *high = fe_onnx_reduce(g, rows, "high");
     struct ir_value *scale =
-        fe_onnx_map(g, "x1 x0 sub 255 div", IR_F32, low, high, NULL);
-    struct ir_value *zero = fe_onnx_map(
-        g, "0 x0 x1 div sub 0 max 255 min rint", IR_F32, low, scale, NULL);
-    struct ir_value *y = fe_onnx_map(g, "x0 x1 div rint x2 add 0 max 255 min",
-                                     IR_F32, x->rows, scale, zero);
-    const struct fe_onnx_shape whole = fe_onnx_shape_of(x), one = {.n = 1};
-    return fe_onnx_give_shape(g, 0, FE_ONNX_UINT8,
-                              fe_onnx_convert(g, y, IR_F64), &whole) &&
-           fe_onnx_give_shape(g, 1, FE_ONNX_FLOAT, scale, &one) &&
-           fe_onnx_give_shape(g, 2, FE_ONNX_UINT8,
-                              fe_onnx_convert(g, zero, IR_F64), &one);
+        fe_onnx_map(g, "x0 x1 eq 1 x1 x0 sub 255 div where", IR_F32, low,
+                    high, NULL);
+    struct ir_value *zero =
+        fe_onnx_map(g, "0 x0 x1 div sub", IR_U8, low, scale, NULL);
+    struct ir_value *bytes = fe_onnx_map(g, "x0 x1 div rint x2 add", IR_U8,
+                                         rows, scale, zero);
+    y[0] = *x;
+    y[0].type = FE_ONNX_UINT8;
+    y[0].constant = NULL;
+    y[0].rows = fe_onnx_convert(g, bytes, IR_F64);
+    y[1] = (struct fe_onnx_value){.type = FE_ONNX_FLOAT, .n = 1, .rows = scale};
+    y[2] = (struct fe_onnx_value){.type = FE_ONNX_UINT8, .n = 1,
+                                  .rows = fe_onnx_convert(g, zero, IR_F64)};
+    return y[0].rows && y[2].rows;
+}
+
+bool fe_onnx_dynamic_quantize(struct fe_onnx *g)
+{
+    const struct fe_onnx_value *x = fe_onnx_number_input(g, 0);
+    struct fe_onnx_value y[3];
+    return x && fe_onnx_quantize_range(g, x, y) && fe_onnx_give(g, 0, &y[0]) &&
+           fe_onnx_give(g, 1, &y[1]) && fe_onnx_give(g, 2, &y[2]);
 }
 
 /* -------------------------------------------------------------- products -- */
@@ -285,6 +295,9 @@ static bool convolve(struct fe_onnx *g, const struct fe_onnx_places *at,
 bool fe_onnx_conv_integer(struct fe_onnx *g)
 {
     struct fe_onnx_value y;
+    bool done;
+    if (!fe_onnx_sum_integers(g, true, &done) || done)
+        return done && g->diag->n_messages == g->n_messages;
     if (!convolve(g, &plain, &y))
         return false;
     y.type = FE_ONNX_INT32;
@@ -322,6 +335,9 @@ static bool multiply(struct fe_onnx *g, const struct fe_onnx_places *at,
 bool fe_onnx_matmul_integer(struct fe_onnx *g)
 {
     struct fe_onnx_value y;
+    bool done;
+    if (!fe_onnx_sum_integers(g, false, &done) || done)
+        return done && g->diag->n_messages == g->n_messages;
     if (!multiply(g, &plain, &y))
         return false;
     y.type = FE_ONNX_INT32;

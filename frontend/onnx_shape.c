@@ -150,6 +150,9 @@ static struct fe_onnx_tensor *cast_tensor(struct fe_onnx *g,
 static struct ir_value *cast_rows(struct fe_onnx *g,
                                   const struct fe_onnx_value *x, int to)
 {
+    const struct fe_onnx_linear *known = fe_onnx_linear_of(x);
+    if (known && known->real && to == FE_ONNX_FLOAT)
+        return known->real;
     struct ir_value *rows = fe_onnx_numbers(g, x);
     if (!rows)
         return NULL;

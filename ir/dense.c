@@ -24,7 +24,8 @@ bool ir_reads_dense(const struct ir_op *op)
         const char *kind = ir_attr_string(op, "kind");
         return ir_find_attr(op, "size") || ir_find_attr(op, "inner") ||
                ir_find_attr(op, "last") || !strcmp(kind, "prod") ||
-               !strcmp(kind, "argmin");
+               !strcmp(kind, "argmin") || !strcmp(kind, "low") ||
+               !strcmp(kind, "high");
     }
     default:
         return false;
@@ -48,4 +49,10 @@ bool ir_is_int8(const struct ir_op *op)
 {
     return (op->kind == IR_OP_gemm || op->kind == IR_OP_conv) &&
            ir_attr_tensor(op, "weights")->type.dtype == IR_I8;
+}
+
+bool ir_has_zero_operand(const struct ir_op *op)
+{
+    return (op->kind == IR_OP_gemm || op->kind == IR_OP_conv) &&
+           ir_attr_int_or(op, "zero_operand", 0);
 }

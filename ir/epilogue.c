@@ -23,8 +23,6 @@ bool ir_check_epilogue(const struct ir_op *op, int first, struct ir_diag *diag)
         return op->n_operands == first ||
                ir_op_error(op, diag, "%d operands without an epilogue",
                            op->n_operands);
-    if (first > 1)
-        return ir_op_error(op, diag, "it has no epilogue");
     for (int o = first; o < op->n_operands; o++) {
         const struct ir_type *x = &op->operand[o]->type;
         const int64_t n = ir_type_volume(x);
@@ -78,22 +76,22 @@ static void *room(const struct ir_type *type, size_t bytes)
     return ir_realloc_array(NULL, (size_t)ir_type_volume(type), bytes);
 }
 
-void ir_eval_turned(const struct ir_op *op, const void *x, void *y,
-                    size_t bytes,
-                    void eval(const struct ir_op *, const void *, void *))
+void ir_eval_turned(struct ir_eval_context *c, const struct ir_op *op,
+                    void *y, size_t bytes, ir_eval_image *eval)
 {
+    const void *x = ir_eval_data(c, op->operand[0]);
     const struct ir_type *in = &op->operand[0]->type;
     const struct ir_type *out = &op->result[0].type;
     const size_t x_bytes = ir_dtype_bytes(in->dtype);
     if (!ir_attr_int_or(op, "channels_last", 0)) {
-        eval(op, x, y);
+        eval(c, op, x, y);
         return;
     }
     const int64_t channels = in->dim[in->rank - 1];
     const int64_t results = out->dim[out->rank - 1];
     void *turned = room(in, x_bytes), *result = room(out, bytes);
     turn(x, turned, channels, ir_type_volume(in) / channels, x_bytes);
-    eval(op, turned, result);
+    eval(c, op, turned, result);
     turn(result, y, ir_type_volume(out) / results, results, bytes);
     free(turned);
     free(result);

@@ -353,6 +353,19 @@ void ir_eval_softmax(struct ir_eval_context *c, const struct ir_op *op)
     }
 }
 
+/* The largest or the least of +0 and a slice's elements. */
+static double farthest(struct ir_eval_context *c, const struct slice *x,
+                       bool high)
+{
+    double most = 0;
+    for (int64_t i = 0; i < x->n; i++) {
+        const double v = get(c, x, i);
+        if (high ? v > most : v < most)
+            most = v;
+    }
+    return most;
+}
+
 /* What a reduce of this kind, or an argmax, gives for a slice. */
 static double reduced(struct ir_eval_context *c, const struct ir_op *op,
                       const char *kind, const struct slice *x)
@@ -362,6 +375,8 @@ static double reduced(struct ir_eval_context *c, const struct ir_op *op,
         return total_of(c, op, x, !strcmp(kind, "prod"));
     if (!strncmp(kind, "arg", 3))
         return (double)extreme(c, x, !strcmp(kind, "argmax"), last);
+    if (!strcmp(kind, "high") || !strcmp(kind, "low"))
+        return farthest(c, x, !strcmp(kind, "high"));
     return get(c, x, extreme(c, x, !strcmp(kind, "max"), false));
 }
 

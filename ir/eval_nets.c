@@ -252,11 +252,19 @@ static double quantise(float v, float scale, float zero)
     return (double)(above < 255 ? above : 255) - (double)zero;
 }
 
+/* The whole number that 0 is. */
+static float zero_of(struct ir_eval_context *c, const struct ir_op *op)
+{
+    return ir_has_zero_operand(op)
+               ? (float)*(const uint8_t *)ir_eval_data(c, op->operand[1])
+               : (float)ir_attr_int(op, "input_zero");
+}
+
 /* An op on f32 or u8 with weights of i8, by product(context, op, x, y), its
  * loops for f64: sums of so many whole numbers are exact there. Column i / each
  * % n of element i has its own start, scale and bias. */
-static void by_int8(void *context, const struct ir_op *op, const void *x,
-                    float *y, int64_t n, int64_t each,
+static void by_int8(void *context, const struct ir_op *op, float zero,
+                    const void *x, float *y, int64_t n, int64_t each,
                     void product(void *, const struct ir_op *, const void *,
                                  void *))
 {
@@ -265,7 +273,6 @@ static void by_int8(void *context, const struct ir_op *op, const void *x,
     const bool is_u8 = op->operand[0]->type.dtype == IR_U8;
     const float scale =
         is_u8 ? 1 : (float)ir_find_attr(op, "input_scale")->f;
-    const float zero = (float)ir_attr_int(op, "input_zero");
     const int32_t *start = data_of(op, "start");
     const float *scales = ir_attr_tensor(op, "scale")->data;
     const struct ir_tensor *bias = ir_attr_tensor(op, "bias");
@@ -305,7 +312,7 @@ void ir_eval_gemm(struct ir_eval_context *c, const struct ir_op *op)
     const void *x = ir_eval_data(c, op->operand[0]);
     void *y = room_to_make(c, op), *work = room_for(g.n);
     if (is_int8(op)) {
-        by_int8(work, op, x, y, g.n, 1, gemm_int8);
+        by_int8(work, op, zero_of(c, op), x, y, g.n, 1, gemm_int8);
     } else {
         const struct weights w = read_weights(ir_attr_tensor(op, "weights"));
         (is_f32(op) ? gemm_f32 : gemm_f64)(&g, x, w.data, data_of(op, "bias"),
@@ -355,7 +362,8 @@ static void conv_int8(void *taps, const struct ir_op *op, const void *x,
     free(w.own);
 }
 
-static void eval_conv(const struct ir_op *op, const void *x, void *y)
+static void eval_conv(struct ir_eval_context *c, const struct ir_op *op,
+                      const void *x, void *y)
 {
     if (ir_find_attr(op, "winograd")) {
         ir_eval_winograd(op, x, y);
@@ -364,7 +372,8 @@ static void eval_conv(const struct ir_op *op, const void *x, void *y)
     const struct conv v = conv_of(op);
     struct tap *taps = room_for(2 * v.window.dim[IR_MAX_SPACE - 1].out);
     if (is_int8(op)) {
-        by_int8(taps, op, x, y, v.m, volume_out(&v.window), conv_int8);
+        by_int8(taps, op, zero_of(c, op), x, y, v.m, volume_out(&v.window),
+                conv_int8);
     } else {
         const struct weights w = read_weights(ir_attr_tensor(op, "weights"));
         (is_f32(op) ? conv_f32 : conv_f64)(&v, x, w.data,
@@ -377,8 +386,7 @@ static void eval_conv(const struct ir_op *op, const void *x, void *y)
 void ir_eval_conv(struct ir_eval_context *c, const struct ir_op *op)
 {
     void *y = room_to_make(c, op);
-    ir_eval_turned(op, ir_eval_data(c, op->operand[0]), y,
-                   ir_dtype_bytes(ir_compute_dtype(op)), eval_conv);
+    ir_eval_turned(c, op, y, ir_dtype_bytes(ir_compute_dtype(op)), eval_conv);
     finish(c, op, y);
 }
 
@@ -398,8 +406,10 @@ static void pool_u8(const struct ir_op *op, const struct pool *p,
     free(to);
 }
 
-static void eval_pool(const struct ir_op *op, const void *x, void *y)
+static void eval_pool(struct ir_eval_context *c, const struct ir_op *op,
+                      const void *x, void *y)
 {
+    (void)c;
     struct pool p;
     ir_window_view(op, &p.window);
     p.max = !strcmp(ir_attr_string(op, "kind"), "max");
@@ -412,8 +422,7 @@ static void eval_pool(const struct ir_op *op, const void *x, void *y)
 
 void ir_eval_pool(struct ir_eval_context *c, const struct ir_op *op)
 {
-    ir_eval_turned(op, ir_eval_data(c, op->operand[0]),
-                   ir_eval_data(c, &op->result[0]),
+    ir_eval_turned(c, op, ir_eval_data(c, &op->result[0]),
                    ir_dtype_bytes(op->result[0].type.dtype), eval_pool);
 }
 

@@ -300,23 +300,25 @@ bool ir_infer_map(const struct ir_module *module, struct ir_op *op,
 bool ir_infer_reduce(const struct ir_module *module, struct ir_op *op,
                      struct ir_diag *diag)
 {
-    static const char *const kinds[] = {"max", "min", "sum", "prod", "argmax",
-                                        "argmin"};
+    static const char *const kinds[] = {"max", "min", "high", "low", "sum",
+                                        "prod", "argmax", "argmin"};
+    enum { n_kinds = sizeof(kinds) / sizeof(*kinds), first_index = 6 };
     const char *kind = ir_attr_string(op, "kind");
     int k = 0;
     (void)module;
-    while (k < 6 && strcmp(kind, kinds[k]) != 0)
+    while (k < n_kinds && strcmp(kind, kinds[k]) != 0)
         k++;
     if (!ir_check_reals(op, diag))
         return false;
-    if (k == 6)
+    if (k == n_kinds)
         return ir_error(diag, op->loc, "reduce: kind is '%s', not 'max', "
-                        "'min', 'sum', 'prod', 'argmax' or 'argmin'", kind);
+                        "'min', 'high', 'low', 'sum', 'prod', 'argmax' or "
+                        "'argmin'", kind);
     if (!check_sum_dtype(op, diag) || !ir_check_slices(op, diag) ||
-        !check_last(op, k >= 4, diag))
+        !check_last(op, k >= first_index, diag))
         return false;
-    op->result[0].type =
-        slices_type(op, k >= 4 ? IR_I32 : op->operand[0]->type.dtype);
+    op->result[0].type = slices_type(
+        op, k >= first_index ? IR_I32 : op->operand[0]->type.dtype);
     return true;
 }
 

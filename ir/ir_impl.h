@@ -93,11 +93,12 @@ bool ir_check_epilogue(const struct ir_op *op, int first,
                        struct ir_diag *diag);
 void ir_eval_epilogue(struct ir_eval_context *c, const struct ir_op *op,
                       const void *made);
-/* eval(op, x, y), which has channels first, for an op that may have them last;
- * numbers of y take `bytes`. */
-void ir_eval_turned(const struct ir_op *op, const void *x, void *y,
-                    size_t bytes,
-                    void eval(const struct ir_op *, const void *, void *));
+/* eval(c, op, x, y), which has channels first, for an op that may have them
+ * last, of its operand 0; numbers of y take `bytes`. */
+typedef void ir_eval_image(struct ir_eval_context *c, const struct ir_op *op,
+                           const void *x, void *y);
+void ir_eval_turned(struct ir_eval_context *c, const struct ir_op *op,
+                    void *y, size_t bytes, ir_eval_image *eval);
 
 /* The attribute `winograd` of a conv fits; what such a conv computes, channels
  * first. */

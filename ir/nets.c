@@ -129,16 +129,34 @@ static bool check_start(const struct ir_op *op, int64_t terms, int64_t n,
     return true;
 }
 
+/* An operand that says which byte 0 is. */
+static bool check_zero_operand(const struct ir_op *op, struct ir_diag *diag)
+{
+    if (!check_flag(op, "zero_operand", diag))
+        return false;
+    if (!ir_has_zero_operand(op))
+        return true;
+    if (op->operand[0]->type.dtype != IR_U8 || ir_find_attr(op, "input_zero"))
+        return bad(op, diag, "zero_operand goes with an operand of u8 and "
+                   "without input_zero");
+    return (op->n_operands > 1 && op->operand[1]->type.dtype == IR_U8 &&
+            ir_type_volume(&op->operand[1]->type) == 1) ||
+           bad(op, diag, "operand 1 is no number of u8, as zero_operand says");
+}
+
 /* The attributes of weights of i8, of n columns of so many terms, are there
  * when the weights are such. */
 static bool check_int8(const struct ir_op *op, int64_t terms, int64_t n,
                        struct ir_diag *diag)
 {
-    static const char *const names[] = {"input_zero", "scale", "input_scale"};
+    static const char *const names[] = {"scale", "input_zero", "input_scale"};
     const bool is_int8 =
         ir_attr_tensor(op, "weights")->type.dtype == IR_I8;
     const bool is_u8 = op->operand[0]->type.dtype == IR_U8;
-    for (int i = 0; i < (is_u8 ? 2 : 3); i++)
+    const int n_names = !is_u8 ? 3 : ir_has_zero_operand(op) ? 1 : 2;
+    if (!check_zero_operand(op, diag))
+        return false;
+    for (int i = 0; i < n_names; i++)
         if (!ir_find_attr(op, names[i]) == is_int8)
             return bad(op, diag, "weights of i8 and %s go together", names[i]);
     if (!is_int8)
@@ -147,7 +165,7 @@ static bool check_int8(const struct ir_op *op, int64_t terms, int64_t n,
     if (is_u8 && ir_find_attr(op, "input_scale"))
         return bad(op, diag, "an operand of u8 has no input_scale");
     const double scale = is_u8 ? 1 : ir_find_attr(op, "input_scale")->f;
-    const int64_t zero = ir_attr_int(op, "input_zero");
+    const int64_t zero = ir_attr_int_or(op, "input_zero", 0);
     if (!(scale > 0) || !isfinite(scale) || (double)(float)scale != scale)
         return bad(op, diag, "input_scale is %g, no positive f32", scale);
     if (zero < 0 || zero > 255)
@@ -203,7 +221,7 @@ bool ir_verify_gemm(const struct ir_module *module, const struct ir_op *op,
                     struct ir_diag *diag)
 {
     (void)module;
-    return ir_check_epilogue(op, 1, diag);
+    return ir_check_epilogue(op, ir_has_zero_operand(op) ? 2 : 1, diag);
 }
 
 /* ------------------------------------------------------------------ matmul */
@@ -407,10 +425,11 @@ bool ir_verify_conv(const struct ir_module *module, const struct ir_op *op,
                     struct ir_diag *diag)
 {
     (void)module;
-    if (op->n_operands > 1 && !ir_attr_int_or(op, "channels_last", 0))
-        return bad(op, diag, "%d operands (it takes 1, but for an epilogue "
-                   "with channels_last)", op->n_operands);
-    return ir_check_epilogue(op, 1, diag);
+    const int own = ir_has_zero_operand(op) ? 2 : 1;
+    if (op->n_operands > own && !ir_attr_int_or(op, "channels_last", 0))
+        return bad(op, diag, "%d operands (it takes %d, but for an epilogue "
+                   "with channels_last)", op->n_operands, own);
+    return ir_check_epilogue(op, own, diag);
 }
 
 bool ir_infer_pool(const struct ir_module *module, struct ir_op *op,

@@ -9,12 +9,12 @@
 #include "ir/ir.h"
 
 /* Of gemm and conv with weights of i8: what takes their operand to whole
- * numbers from 0 to 255, if it is not of u8; which of these is 0; what sums of
- * products start at; what takes them back; and the result's dtype, if that is
- * u8. */
+ * numbers from 0 to 255, if it is not of u8; which of these is 0, or that
+ * operand 1 says so; what sums of products start at; what takes them back; and
+ * the result's dtype, if that is u8. */
 #define IR_INT8_ATTRS                                                         \
-    "input_scale:float? input_zero:int? start:tensor? scale:tensor? "         \
-    "dtype:string? "
+    "input_scale:float? input_zero:int? zero_operand:int? start:tensor? "     \
+    "scale:tensor? dtype:string? "
 /* What passes add to gemm and conv: a map's program, in which x0 is an element
  * of the result and x1.. are the further operands, each of all the result's
  * elements, of one a column of its last dim, or of one; and the rows of a
@@ -125,6 +125,8 @@ bool ir_is_plain_concat(const struct ir_op *op);
 bool ir_reads_dense(const struct ir_op *op);
 /* Whether it is a gemm or conv with weights of i8. */
 bool ir_is_int8(const struct ir_op *op);
+/* Whether it is one whose operand 1 is the whole number that 0 is. */
+bool ir_has_zero_operand(const struct ir_op *op);
 /* Whether the op is a view whose elements lie in memory as its operand's do, so
  * that it has no buffer. */
 bool ir_is_alias(const struct ir_op *op);

@@ -95,10 +95,14 @@ static struct ir_op *copy(struct turner *t, struct ir_value *const *x,
     return append(t, t->old->kind, t->old->n_operands, x, kept, attrs);
 }
 
+/* A conv's second operand, if it has one, is a number. */
 static bool rewrite_windows(struct turner *t)
 {
-    struct ir_value *x = last_of(t, t->old->operand[0]);
-    return x && become_last(t, copy(t, &x, ir_int("channels_last", 1)));
+    struct ir_value *x[] = {last_of(t, t->old->operand[0]), NULL};
+    if (t->old->n_operands > 1 &&
+        !(x[1] = first_of(t, t->old->operand[1])))
+        return false;
+    return x[0] && become_last(t, copy(t, x, ir_int("channels_last", 1)));
 }
 
 /* An operand as the map of images with channels last has it: turned, one
@@ -172,12 +176,32 @@ static bool rewrite_turned(struct turner *t, struct ir_attr more, bool is_map)
     return become_last(t, copy(t, x, more));
 }
 
+/* A reduce of all elements that asks for no order of them. */
+static bool is_without_order(const struct ir_op *op)
+{
+    const char *kind = ir_attr_string(op, "kind");
+    return (!strcmp(kind, "low") || !strcmp(kind, "high")) &&
+           !ir_find_attr(op, "size") && !ir_find_attr(op, "inner");
+}
+
+static bool rewrite_reduce(struct turner *t)
+{
+    struct ir_value *x = t->last[t->old->operand[0]->id];
+    if (!x)
+        x = first_of(t, t->old->operand[0]);
+    struct ir_op *op = x ? copy(t, &x, ir_int("", 0)) : NULL;
+    if (op)
+        t->first[t->old->result[0].id] = &op->result[0];
+    return op != NULL;
+}
+
 static bool rewrite_op(struct turner *t)
 {
     const struct ir_op *op = t->old;
     switch (op->kind) {
     case IR_OP_conv:
-        if (!ir_attr_int_or(op, "channels_last", 0) && op->n_operands == 1)
+        if (!ir_attr_int_or(op, "channels_last", 0) &&
+            op->n_operands == 1 + ir_has_zero_operand(op))
             return rewrite_windows(t);
         break;
     case IR_OP_pool:
@@ -188,6 +212,10 @@ static bool rewrite_op(struct turner *t)
     case IR_OP_map:
         if (is_image_map(t))
             return rewrite_turned(t, ir_int("", 0), true);
+        break;
+    case IR_OP_reduce:
+        if (is_without_order(op))
+            return rewrite_reduce(t);
         break;
     case IR_OP_concat:
         if (is_image_concat(t))

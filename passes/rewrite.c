@@ -151,10 +151,10 @@ static bool is_cheap(const char *word, size_t length)
 
 bool pass_may_take_in(const char *program, int i, const char *inner)
 {
-    enum { most_words = 6 };
+    enum { most_words = 6, most_uses = 4 };
     const int uses = pass_count_operand(program, i);
     int n = 0;
-    if (uses != 2)
+    if (uses < 2 || uses > most_uses)
         return uses == 1;
     for (const char *word = inner; *word; n++) {
         const size_t length = strcspn(word, " ");

@@ -53,9 +53,9 @@ bool pass_has_code_tiles(const char *strategy);
  * are "x<wanted>"; whether all of it is a program. */
 int pass_operand_number(const char *word, size_t length);
 int pass_count_operand(const char *program, int wanted);
-/* Whether `inner` may stand for operand i of `program`: once, or twice where it
- * is some cheap steps, as of a clip after a relu; compiled code does what is
- * repeated once. */
+/* Whether `inner` may stand for operand i of `program`: once, or up to four
+ * times where it is some cheap steps, as of a relu after a bias; compiled code
+ * does what is repeated once. */
 bool pass_may_take_in(const char *program, int i, const char *inner);
 /* Whether a program is not too long, nor of so many functions that their code,
  * which stands in line, would be more than one op should be. */

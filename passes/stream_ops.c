@@ -237,6 +237,8 @@ static bool gemm_steps(struct streamer *s)
     struct ir_time time = x->time;
     if (x->start < 0)
         return pass_stream_refuse_padding(s);
+    if (s->op->n_operands > 1)
+        return pass_stream_refuse(s, "is not as a model has it");
     s->wrong_dim = time.inner % k != 0;
     if (s->wrong_dim)
         return pass_stream_refuse(s, "takes all steps together");

@@ -170,6 +170,12 @@ static struct ir_attr starts(struct nets *v, int64_t n)
                           ir_tensor_copy(v->module, IR_I32, n, data));
 }
 
+/* Whether the byte that 0 is comes as an operand. */
+static bool has_zero_operand(const struct nets *v)
+{
+    return has_bytes(v) && byte(v, 7) & 8;
+}
+
 /* What goes with weights of i8, of so many columns; how many attributes. */
 static int int8_attrs(struct nets *v, int64_t columns, struct ir_attr *attrs)
 {
@@ -180,7 +186,9 @@ static int int8_attrs(struct nets *v, int64_t columns, struct ir_attr *attrs)
     int n = 0;
     if (!has_bytes(v))
         attrs[n++] = ir_float("input_scale", scales[byte(v, 7) >> 5]);
-    attrs[n++] = ir_int("input_zero", (int64_t)byte(v, 6) * 7 % 256);
+    attrs[n++] = has_zero_operand(v)
+                     ? ir_int("zero_operand", 1)
+                     : ir_int("input_zero", (int64_t)byte(v, 6) * 7 % 256);
     attrs[n++] = ir_tensor_attr("scale", weights(v, 1, &columns));
     if (has_bytes(v) || byte(v, 7) & 4)
         attrs[n++] = starts(v, columns);
@@ -198,6 +206,30 @@ static struct ir_value *op(struct nets *v, enum ir_op_kind kind,
                            const struct ir_attr *attrs)
 {
     return gen_op(v->module, kind, 1, &x, n_attrs, attrs, v->diag);
+}
+
+/* A gemm or conv of x, which becomes bytes for it and is made of them again;
+ * its zero, where it is an operand, goes by the elements, or is known. */
+static struct ir_value *product(struct nets *v, enum ir_op_kind kind,
+                                struct ir_value *x, int n_attrs,
+                                const struct ir_attr *attrs)
+{
+    struct ir_value *pair[] = {to_bytes(v, x), NULL};
+    const struct ir_attr far =
+        ir_string("kind", byte(v, 7) & 16 ? "low" : "high");
+    const int64_t one = 1;
+    if (has_zero_operand(v)) {
+        const struct ir_attr value =
+            ir_tensor_attr("value", weights(v, 1, &one));
+        pair[1] = byte(v, 7) & 32
+                      ? gen_op(v->module, IR_OP_constant, 0, NULL, 1, &value,
+                               v->diag)
+                      : op(v, IR_OP_reduce, x, 1, &far);
+        pair[1] = to_bytes(v, pair[1]);
+    }
+    x = gen_op(v->module, kind, pair[1] ? 2 : 1, pair, n_attrs, attrs,
+               v->diag);
+    return from_bytes(v, to_bytes(v, x));
 }
 
 /* ---------------------------------------------------------------- views -- */
@@ -308,8 +340,7 @@ static struct ir_value *gemm(struct nets *v, struct ir_value *x, int64_t n,
     int n_attrs = 2 + int8_attrs(v, n, attrs + 2);
     if (biased)
         attrs[n_attrs++] = ir_tensor_attr("bias", weights(v, 1, &n));
-    x = op(v, IR_OP_gemm, to_bytes(v, x), n_attrs, attrs);
-    return from_bytes(v, to_bytes(v, x));
+    return product(v, IR_OP_gemm, x, n_attrs, attrs);
 }
 
 static struct ir_value *add_gemm(struct nets *v, struct ir_value *x)
@@ -423,8 +454,7 @@ static struct ir_value *add_conv(struct nets *v, struct ir_value *x)
     if (byte(v, 6) & 0x20)
         attrs[n++] = ir_tensor_attr("bias", weights(v, 1, &m));
     n += winograd_attr(v, &w, x, attrs + n);
-    x = op(v, IR_OP_conv, to_bytes(v, x), n, attrs);
-    return from_bytes(v, to_bytes(v, x));
+    return product(v, IR_OP_conv, x, n, attrs);
 }
 
 static struct ir_value *add_pool(struct nets *v, struct ir_value *x)
@@ -584,14 +614,15 @@ static struct ir_value *add_softmax(struct nets *v, struct ir_value *x)
 static struct ir_value *add_reduce(struct nets *v, struct ir_value *x)
 {
     static const char *const kinds[] = {"sum", "max", "min", "prod",
-                                        "argmax", "argmin"};
+                                        "argmax", "argmin", "low", "high"};
     struct ir_attr attrs[5];
     int n = slices(v, x, attrs);
-    const unsigned kind = byte(v, 3) % 6;
+    const unsigned kind = byte(v, 3) % 8;
+    const bool finds = kind == 4 || kind == 5;
     attrs[n++] = ir_string("kind", kinds[kind]);
-    if (kind < 4 && byte(v, 4) & 1)
+    if (!finds && byte(v, 4) & 1)
         attrs[n++] = ir_string("sum_dtype", byte(v, 4) & 2 ? "f32" : "f64");
-    if (kind >= 4)
+    if (finds)
         attrs[n++] = ir_int("last", byte(v, 4) & 1);
     return op(v, IR_OP_reduce, x, n, attrs);
 }
