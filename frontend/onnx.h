@@ -828,6 +828,8 @@ fe_onnx_builder fe_onnx_qgemm, fe_onnx_qlinear_binary, fe_onnx_qlinear_unary,
     fe_onnx_qlinear_global_pool, fe_onnx_qlinear_average_pool,
     fe_onnx_qlinear_softmax, fe_onnx_qlinear_concat,
     fe_onnx_matmul_scaled, fe_onnx_dynamic_matmul;
+/* onnx_recurrent.c as well */
+fe_onnx_builder fe_onnx_dynamic_lstm;
 
 /* onnx_if.c, onnx_loop.c */
 fe_onnx_builder fe_onnx_if, fe_onnx_loop_op, fe_onnx_scan_op;

@@ -248,6 +248,9 @@ static const struct fe_onnx_op_info microsoft[] = {
     {"QGemm", false, 6, 9, 1, fe_onnx_qgemm, "alpha:f transA:i transB:i"},
     {"MatMulIntegerToFloat", false, 4, 7, 1, fe_onnx_matmul_scaled, ""},
     {"DynamicQuantizeMatMul", false, 3, 5, 1, fe_onnx_dynamic_matmul, ""},
+    {"DynamicQuantizeLSTM", false, 12, 12, 3, fe_onnx_dynamic_lstm,
+     "activation_alpha:F activation_beta:F activations:S clip:f direction:s "
+     "hidden_size:i input_forget:i"},
     {"QLinearAdd", false, 7, 8, 1, fe_onnx_qlinear_binary, ""},
     {"QLinearMul", false, 7, 8, 1, fe_onnx_qlinear_binary, ""},
     {"QLinearSigmoid", false, 4, 5, 1, fe_onnx_qlinear_unary, ""},

@@ -23,6 +23,7 @@ struct layer {
     const char *program[2][MAX_PROGRAMS];
     double clip; /* 0: none */
     bool reset_after, input_forget;
+    bool is_quantised; /* W and R are of 8 bits */
 };
 
 /* ----------------------------------------------------------- activations -- */
@@ -94,6 +95,52 @@ static const double *read_weights(struct fe_onnx *g, size_t i, int rank,
                             (long long)dim[0], (long long)dim[1],
                             rank == 3 ? (long long)dim[2] : 1);
     return *ok ? t->real : NULL;
+}
+
+/* Constant input i, [D][k][n] of 8 bits, as [D][n][k] of what it stands for; its
+ * scales and zero points are [D], or [D][n]. NULL with a message. */
+static const double *dequantised(struct fe_onnx *g, size_t i, size_t scale,
+                                 int64_t d, int64_t n, int64_t k)
+{
+    const struct fe_onnx_tensor *t = fe_onnx_constant_input(g, i);
+    const struct fe_onnx_tensor *s =
+        t ? fe_onnx_constant_input(g, scale) : NULL;
+    const struct fe_onnx_tensor *z =
+        s ? fe_onnx_constant_input(g, scale + 1) : NULL;
+    if (!z)
+        return NULL;
+    if (!t->whole || fe_onnx_bits(t->type) != 8 || t->rank != 3 ||
+        t->dim[0] != d || t->dim[1] != k || t->dim[2] != n || !s->real ||
+        (s->n != d && s->n != d * n) || z->type != t->type || z->n != s->n) {
+        fe_onnx_error(g, "input %zu is not %lld x %lld x %lld of 8 bits, or "
+                      "its scales or zero points do not fit", i, (long long)d,
+                      (long long)k, (long long)n);
+        return NULL;
+    }
+    if (!fe_onnx_take_elements(g, t->n))
+        return NULL;
+    double *w = ir_alloc_array(&g->scratch, (size_t)t->n, sizeof *w);
+    for (int64_t at = 0; at < t->n; at++) {
+        const int64_t column = at / (n * k) * n + at % n, row = at / n % k;
+        const int64_t of = s->n == d ? column / n : column;
+        w[column * k + row] =
+            (double)((float)(t->real[at] - z->real[of]) * (float)s->real[of]);
+    }
+    return w;
+}
+
+/* X as bytes stand for it, which are made of it by its range. */
+static bool quantise_sequence(struct fe_onnx *g, struct layer *l)
+{
+    struct fe_onnx_value y[3], *x = ir_alloc(&g->scratch, sizeof *x);
+    *x = *l->x;
+    if (!fe_onnx_quantize_range(g, l->x, y))
+        return false;
+    x->rows = fe_onnx_map(
+        g, "x0 x1 sub x2 mul", IR_F32, fe_onnx_convert(g, y[0].rows, IR_F32),
+        fe_onnx_convert(g, y[2].rows, IR_F32), y[1].rows);
+    l->x = x;
+    return x->rows != NULL;
 }
 
 static bool read_direction(struct fe_onnx *g, struct layer *l)
@@ -179,14 +226,20 @@ static bool read_layer(struct fe_onnx *g, struct layer *l)
     if (!r)
         return false;
     if (l->hidden == 0 && r->rank == 3)
-        l->hidden = r->dim[2];
+        l->hidden = r->dim[l->is_quantised ? 1 : 2];
     if (l->hidden < 1 || l->hidden > IR_MAX_ELEMENTS)
         return fe_onnx_error(g, "hidden_size is %lld", (long long)l->hidden);
     const int64_t d = l->n_directions, h = l->hidden, gates = l->n_gates * h;
     const int64_t w_dim[] = {d, gates, l->inputs}, r_dim[] = {d, gates, h};
     const int64_t b_dim[] = {d, 2 * gates}, p_dim[] = {d, 3 * h};
-    l->w = read_weights(g, 1, 3, w_dim, &ok);
-    l->r = read_weights(g, 2, 3, r_dim, &ok);
+    if (l->is_quantised) {
+        l->w = dequantised(g, 1, 8, d, gates, l->inputs);
+        l->r = l->w ? dequantised(g, 2, 10, d, gates, h) : NULL;
+        ok = l->r && quantise_sequence(g, l);
+    } else {
+        l->w = read_weights(g, 1, 3, w_dim, &ok);
+        l->r = read_weights(g, 2, 3, r_dim, &ok);
+    }
     l->b = read_weights(g, 3, 2, b_dim, &ok);
     l->p = l->n_states == 2 ? read_weights(g, 7, 2, p_dim, &ok) : NULL;
     if (!ok || !l->w || !l->r)
@@ -409,6 +462,15 @@ bool fe_onnx_lstm(struct fe_onnx *g)
 {
     struct layer l = {.cell = "lstm", .n_gates = 4, .n_states = 2,
                       .n_programs = 3};
+    return build_layer(g, &l);
+}
+
+/* DynamicQuantizeLSTM, but that the state is not quantised at each step: so
+ * what it gives is nearer to the net that was quantised. */
+bool fe_onnx_dynamic_lstm(struct fe_onnx *g)
+{
+    struct layer l = {.cell = "lstm", .n_gates = 4, .n_states = 2,
+                      .n_programs = 3, .is_quantised = true};
     return build_layer(g, &l);
 }
 

@@ -7,9 +7,12 @@
 A perceptron, a CNN, and one with a residual and a depthwise convolution, of
 random weights: static with nodes between QuantizeLinear and DequantizeLinear
 (qdq) or as ops on whole numbers (qop), of unsigned and signed numbers, with
-scales by tensor or by channel; and dynamic. Rows are asked one by one: what is
-quantised dynamically goes by all of a batch. Sums of whole numbers are exact
-and everything else is rounded in one way, so that answers agree to the bit.
+scales by tensor or by channel; and dynamic, also as ONNX Runtime fuses it. Rows
+are asked one by one: what is quantised dynamically goes by all of a batch. Sums
+of whole numbers are exact and everything else is rounded in one way, so that
+answers agree to the bit. Not so where an average or a softmax, which round as
+they like, decide the next scale; and in an LSTM, whose state ONNX Runtime
+quantises at each step.
 """
 import argparse
 import pathlib
@@ -105,6 +108,73 @@ def residual():
     return net
 
 
+def transformer():
+    steps, width, heads = 6, 16, 2
+    net = Net(steps, width)
+
+    def dense(k, n, of):
+        w = rng.standard_normal((k, n)) / np.sqrt(k)
+        b = rng.standard_normal(n) / 4
+        net.add("MatMul", w.astype(np.float32), of=of)
+        return net.add("Add", b.astype(np.float32))
+
+    def normal():
+        return net.add("LayerNormalization", np.ones(width, np.float32),
+                       np.zeros(width, np.float32))
+
+    def part(of, perm):
+        net.add("Reshape", np.array([0, steps, heads, width // heads]), of=of)
+        return net.add("Transpose", perm=perm)
+
+    q = part(dense(width, width, "x"), [0, 2, 1, 3])
+    k = part(dense(width, width, "x"), [0, 2, 3, 1])
+    v = part(dense(width, width, "x"), [0, 2, 1, 3])
+    net.add("MatMul", k, of=q)
+    net.add("Mul", np.float32(0.35))
+    net.add("Softmax", axis=-1)
+    net.add("MatMul", v)
+    net.add("Transpose", perm=[0, 2, 1, 3])
+    net.add("Reshape", np.array([0, steps, width]))
+    dense(width, width, net.last)
+    net.add("Add", "x")
+    middle = normal()
+    dense(width, 32, middle)
+    net.add("Relu")
+    dense(32, width, net.last)
+    net.add("Add", middle)
+    normal()
+    return net
+
+
+def fork():
+    net = Net(20)
+
+    def dense(k, n, of):
+        w = rng.standard_normal((k, n)) / np.sqrt(k)
+        return net.add("MatMul", w.astype(np.float32), of=of)
+
+    left = dense(20, 12, "x")
+    dense(20, 12, "x")
+    net.add("Add", left)
+    net.add("Relu")
+    dense(12, 4, net.last)
+    return net
+
+
+def lstm():
+    steps, inputs, hidden = 8, 12, 16
+    net = Net(steps, inputs)
+    weights = [rng.standard_normal((1, 4 * hidden, k)).astype(np.float32) / 3
+               for k in (inputs, hidden)]
+    bias = rng.standard_normal((1, 8 * hidden)).astype(np.float32) / 4
+    net.add("Transpose", perm=[1, 0, 2])
+    net.add("LSTM", *weights, bias, hidden_size=hidden)
+    net.add("Squeeze", np.array([1]))
+    net.add("Gather", np.array(-1), axis=0)
+    net.gemm(hidden, 3)
+    return net
+
+
 class Reader(CalibrationDataReader):
     def __init__(self, rows):
         self.rows = iter(rows)
@@ -116,25 +186,58 @@ class Reader(CalibrationDataReader):
 
 U8, S8 = QuantType.QUInt8, QuantType.QInt8
 QDQ, QOP = QuantFormat.QDQ, QuantFormat.QOperator
-KINDS = (  # net, name, (format, activations, weights, by channel) or weights
+# The net, a name, and how: (format, activations, weights, by channel), or for
+# what is dynamic (weights, by channel, fused).
+KINDS = (
     (mlp, "qdq_u8s8", (QDQ, U8, S8, False)),
     (mlp, "qdq_s8s8_channels", (QDQ, S8, S8, True)),
     (mlp, "qop_u8u8", (QOP, U8, U8, False)),
-    (mlp, "dynamic_s8", S8), (mlp, "dynamic_u8", U8),
+    (mlp, "dynamic_s8", (S8, False, False)),
+    (mlp, "dynamic_u8", (U8, False, False)),
     (cnn, "qdq_u8s8_channels", (QDQ, U8, S8, True)),
     (cnn, "qdq_u8u8", (QDQ, U8, U8, False)),
     (cnn, "qop_s8s8", (QOP, S8, S8, False)),
     (residual, "qdq_u8s8", (QDQ, U8, S8, False)),
     (residual, "qop_u8s8_channels", (QOP, U8, S8, True)),
-    (residual, "qop_s8s8", (QOP, S8, S8, False)))
+    (residual, "qop_s8s8", (QOP, S8, S8, False)),
+    (mlp, "dynamic_s8_channels", (S8, True, False)),
+    (mlp, "dynamic_u8_channels", (U8, True, False)),
+    (mlp, "dynamic_fused", (S8, True, True)),
+    (cnn, "dynamic_s8", (S8, False, False)),
+    (cnn, "dynamic_u8", (U8, False, False)),
+    (cnn, "dynamic_s8_channels", (S8, True, False)),
+    (residual, "dynamic_s8", (S8, False, False)),
+    (residual, "dynamic_u8_channels", (U8, True, False)),
+    (transformer, "dynamic_s8", (S8, False, False)),
+    (fork, "dynamic_fused", (S8, False, True)),
+    (lstm, "dynamic_s8", (S8, False, False)),
+    (lstm, "dynamic_u8_channels", (U8, True, False)))
+
+
+# Of what is not equal to the bit.
+TOLERANCE = {residual: 1e-6, transformer: 1e-4, lstm: 0.01}
+
+
+def fuse(path):
+    """The same file as ONNX Runtime itself runs it."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = \
+        ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(path)
+    ort.InferenceSession(str(path), options,
+                         providers=["CPUExecutionProvider"])
 
 
 def quantise(model, how, rows, path):
     with tempfile.TemporaryDirectory() as folder:
         plain = pathlib.Path(folder) / "plain.onnx"
         onnx.save(model, plain)
-        if isinstance(how, QuantType):
-            quantize_dynamic(plain, path, weight_type=how)
+        if len(how) == 3:
+            weights, by_channel, fused = how
+            quantize_dynamic(plain, path, weight_type=weights,
+                             per_channel=by_channel)
+            if fused:
+                fuse(path)
             return
         kind, activations, weights, by_channel = how
         quantize_static(plain, path, Reader(rows), quant_format=kind,
@@ -162,13 +265,18 @@ def main():
         net = made.setdefault(make, make())
         rows = rng.standard_normal((args.rows, *net.shape))
         rows = rows.astype(np.float32)
+        if len(how) == 3:
+            rows[-1] = 0  # which has no range
         name = f"quantised_{make.__name__}_{kind}"
         path = args.out / f"{name}.onnx"
         quantise(net.model(), how, rows[:16], path)
         recording.write(args.out / f"{name}.rec",
                         recording.rows_of([rows], [0]),
                         [("value", ask(path, rows))])
-        lines.append(recording.manifest_line(args.out, name, [], 0))
+        tolerance = TOLERANCE.get(make, 0) if "dynamic" in kind else 0
+        outputs = [("value", 0)] if tolerance else []
+        lines.append(recording.manifest_line(args.out, name, outputs,
+                                             tolerance))
     recording.add_to_manifest(
         args.out, f"# onnxruntime.quantization {ort.__version__}", lines)
     print(f"{len(lines)} models")
