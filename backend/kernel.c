@@ -607,7 +607,8 @@ struct be_epilogue be_epilogue_of(const struct be_kernel *k)
                              .to = k->op->result[0].type.dtype,
                              .flat = true, .flat_by_row = true};
     const struct ir_attr *program = ir_find_attr(k->op, "epilogue");
-    const int64_t all = ir_type_volume(&k->op->result[0].type);
+    const struct ir_type *y = &k->op->result[0].type;
+    const int64_t all = ir_type_volume(y);
     struct ir_diag diag;
     if (!program)
         return ep;
@@ -616,9 +617,13 @@ struct be_epilogue be_epilogue_of(const struct be_kernel *k)
     ir_diag_release(&diag);
     for (int i = 1; i < k->op->n_operands; i++) {
         const int64_t n = ir_type_volume(&k->op->operand[i]->type);
+        /* A constant of as many numbers as a row's result, if that is one
+         * number a column, is the same for all rows. */
+        const bool is_same = k->x[i].stride == 0 && n == y->dim[y->rank - 1];
         ep.x[i] = k->x[i];
         ep.of[i] = k->op->operand[i]->type.dtype;
-        ep.kind[i] = n == 1 ? BE_SINGLE : n == all ? BE_EACH : BE_COLUMN;
+        ep.kind[i] = n == 1 ? BE_SINGLE
+                     : n == all && !is_same ? BE_EACH : BE_COLUMN;
         if (k->x[i].stride == (ep.kind[i] == BE_EACH ? all : 0))
             continue;
         ep.flat = false;
