@@ -149,14 +149,13 @@ static bool check_zero_operand(const struct ir_op *op, struct ir_diag *diag)
 static bool check_int8(const struct ir_op *op, int64_t terms, int64_t n,
                        struct ir_diag *diag)
 {
-    static const char *const names[] = {"scale", "input_zero", "input_scale"};
+    static const char *const names[] = {"input_zero", "scale", "input_scale"};
     const bool is_int8 =
         ir_attr_tensor(op, "weights")->type.dtype == IR_I8;
     const bool is_u8 = op->operand[0]->type.dtype == IR_U8;
-    const int n_names = !is_u8 ? 3 : ir_has_zero_operand(op) ? 1 : 2;
     if (!check_zero_operand(op, diag))
         return false;
-    for (int i = 0; i < n_names; i++)
+    for (int i = ir_has_zero_operand(op); i < (is_u8 ? 2 : 3); i++)
         if (!ir_find_attr(op, names[i]) == is_int8)
             return bad(op, diag, "weights of i8 and %s go together", names[i]);
     if (!is_int8)
