@@ -83,8 +83,8 @@ static bool is_padded(const struct conv *v)
  * padding, of which the last run reads no more than there are. */
 static bool is_in_place(const struct conv *v)
 {
-    return v->from == IR_U8 && !is_padded(v) && (v->last || v->w.channels == 1) &&
-           v->channels % 4 == 0;
+    return v->from == IR_U8 && !is_padded(v) &&
+           (v->last || v->w.channels == 1) && v->channels % 4 == 0;
 }
 
 int64_t be_conv_int8_work(const struct ir_op *op)

@@ -376,17 +376,23 @@ def whole(dtype):
 
 
 def quantised(dtype):
-    """Bytes from product to product, beside others that are widened."""
-    for channels, size, wide in ((3, 9, 5), (8, 7, 20), (16, 8, 64)):
+    """Bytes from product to product, beside others that are widened; the last
+    with zeros that come with the row."""
+    for channels, size, wide in ((3, 9, 5), (8, 7, 20), (16, 8, 64),
+                                 (5, 6, 12)):
         m = Builder([channels, size, size], dtype)
+        low = m.op("reduce", [m.x], 'kind = "low"', [1])
+        zero = m.map([low], "x0 -40 mul", [1], "u8")
+        zeros = [zero] if channels == 5 else []
 
         def product(kind, x, dims, columns, scale, attributes, shape):
             """Of bytes, as bytes."""
             start = " ".join(str(m.draw.randrange(-9000, 9000))
                              for _ in range(columns))
             given = m.weights("weights", dims, columns, scale).split(", ")
-            kept = ", ".join(x for x in given if "input_scale" not in x)
-            y = m.op(kind, [x], f"{kept}, start = i32[{columns}]({start}), "
+            kept = ", ".join("zero_operand = 1" if zeros and "input_zero" in x
+                             else x for x in given if "input_scale" not in x)
+            y = m.op(kind, [x, *zeros], f"{kept}, start = i32[{columns}]({start}), "
                      f"{attributes}", shape)
             return m.map([y], "x0 rint 31 add", shape, "u8")
 
