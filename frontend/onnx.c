@@ -18,18 +18,6 @@
  * large one may have 16 for each of its bytes. */
 #define FREE_ELEMENTS (1 << 20)
 
-/* The version of an operator set that the model imports; 0: none. */
-static int64_t find_opset(const Onnx__ModelProto *model, const char *domain)
-{
-    for (size_t i = 0; i < model->n_opset_import; i++) {
-        const Onnx__OperatorSetIdProto *set = model->opset_import[i];
-        const char *name = set->domain ? set->domain : "";
-        if (!strcmp(name, domain))
-            return set->has_version ? set->version : 1;
-    }
-    return 0;
-}
-
 static bool check_model(struct fe_onnx *g)
 {
     if (!g->model->graph)
@@ -37,11 +25,6 @@ static bool check_model(struct fe_onnx *g)
     if (g->model->n_functions)
         return fe_onnx_error(g, "the model has functions of its own (%zu), "
                              "which are not read", g->model->n_functions);
-    if (g->opset < 0 || g->opset > 1000 || g->ml_opset < 0 ||
-        g->ml_opset > 1000)
-        return fe_onnx_error(g, "the operator sets have versions %lld and "
-                             "%lld (ai.onnx.ml)", (long long)g->opset,
-                             (long long)g->ml_opset);
     return true;
 }
 
@@ -60,11 +43,8 @@ static void set_facts(struct fe_onnx *g)
 
 static bool start(struct fe_onnx *g)
 {
-    g->opset = find_opset(g->model, "");
-    if (g->opset == 0)
-        g->opset = find_opset(g->model, "ai.onnx");
-    g->ml_opset = find_opset(g->model, "ai.onnx.ml");
-    return check_model(g) && fe_onnx_check_ops(g);
+    return check_model(g) && fe_onnx_check_ops(g) && fe_onnx_read_opsets(g) &&
+           fe_onnx_sort(g);
 }
 
 /* Builds the module with the batch as g->batch says; NULL with messages. What
@@ -132,7 +112,7 @@ struct ir_module *fe_import_onnx_steps(struct ir_file file, int64_t steps,
                         .steps = steps < 0 ? -steps : steps,
                         .is_memory = file.borrowed};
     ir_arena_init(&g.scratch);
-    ir_arena_init(&g.files_arena);
+    ir_arena_init(&g.kept);
     Onnx__ModelProto *model = fe_onnx_decode(&file, diag);
     g.model = model;
     struct ir_module *module =

@@ -216,7 +216,9 @@ struct fe_onnx {
     bool is_memory; /* the model is no file, and so has none beside it */
     int n_files;
     struct fe_onnx_file files[FE_ONNX_MAX_FILES];
-    struct ir_arena files_arena; /* which outlives the scratch arena */
+    struct ir_arena kept; /* what outlives the scratch arena */
+    struct fe_onnx_moved *moved; /* [n_moved] by the node's address */
+    size_t n_moved;
     int n_ensembles;
     struct ir_value *raw, *leaf; /* of the last ensemble */
 };
@@ -228,6 +230,13 @@ typedef bool fe_onnx_builder(struct fe_onnx *g);
 /* A message about the node that is being built, or the graph; none when there
  * is one already. False. */
 bool fe_onnx_error(struct fe_onnx *g, const char *fmt, ...) IR_PRINTF(2, 3);
+/* Whether there is none yet: of what may fail with one, or fit without. */
+bool fe_onnx_is_good(const struct fe_onnx *g);
+/* A text of the file: "" where there is none. */
+static inline const char *fe_onnx_text(const char *s)
+{
+    return s ? s : "";
+}
 
 /* The node's attributes, of the kinds that the table of ops gives. */
 const Onnx__AttributeProto *fe_onnx_attribute(const struct fe_onnx *g,
@@ -295,6 +304,21 @@ bool fe_onnx_build_node(struct fe_onnx *g, const Onnx__NodeProto *node,
 bool fe_onnx_check_ops(struct fe_onnx *g);
 /* Reads and builds the whole graph. */
 bool fe_onnx_build(struct fe_onnx *g);
+
+/* -------------------------------------------------------- onnx_opset.c -- */
+
+/* Sets g->opset and g->ml_opset, of versions that are known. */
+bool fe_onnx_read_opsets(struct fe_onnx *g);
+/* Whether the node's op is one that g->opset has as later ones do. */
+bool fe_onnx_check_version(struct fe_onnx *g);
+
+/* -------------------------------------------------------- onnx_order.c -- */
+
+/* Puts the nodes of all graphs in an order that they can be built in. */
+bool fe_onnx_sort(struct fe_onnx *g);
+/* The number of a node in its graph of the file; it is `index` now. */
+size_t fe_onnx_index_of(const struct fe_onnx *g, const Onnx__NodeProto *node,
+                        size_t index);
 
 /* ----------------------------------------------------- onnx_external.c -- */
 

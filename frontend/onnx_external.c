@@ -64,7 +64,7 @@ static const char *find_path(struct fe_onnx *g, const char *what,
         return NULL;
     }
     const char *path =
-        ir_sprintf(&g->files_arena, "%.*s%s",
+        ir_sprintf(&g->kept, "%.*s%s",
                    slash ? (int)(slash - g->path + 1) : 0, g->path, name);
     if (lstat(path, &info) != 0 || !S_ISREG(info.st_mode)) {
         fe_onnx_error(g, "%s keeps its data in '%.200s', and there is no such "
@@ -90,7 +90,7 @@ static const struct ir_file *open_file(struct fe_onnx *g, const char *what,
     struct fe_onnx_file *file = &g->files[g->n_files];
     if (!path || !ir_file_open(&file->file, path, g->diag))
         return NULL;
-    file->name = ir_strdup(&g->files_arena, name);
+    file->name = ir_strdup(&g->kept, name);
     g->n_files++;
     fe_onnx_allow_elements(g, file->file.size);
     return &file->file;
@@ -127,5 +127,5 @@ void fe_onnx_close_files(struct fe_onnx *g)
 {
     for (int i = 0; i < g->n_files; i++)
         ir_file_close(&g->files[i].file);
-    ir_arena_release(&g->files_arena);
+    ir_arena_release(&g->kept);
 }

@@ -3,7 +3,7 @@
  *
  * Before anything is built, each op that is not in the table is collected, so
  * that one message lists them all. Nodes come in order, each after what it
- * uses, and a name is given once (SSA). A node all of whose inputs are
+ * uses (onnx_order.c), and a name is given once (SSA). A node all of whose inputs are
  * constants gives constants.
  */
 #include "frontend/onnx.h"
@@ -14,21 +14,22 @@
 /* Graphs in one another, as deep as onnx_wire.c lets messages be. */
 enum { MAX_NESTED = 32 };
 
-static const char *text_of(const char *s)
-{
-    return s ? s : "";
-}
-
 /* ------------------------------------------------------------- messages -- */
 
 /* Appends "node 3 (Add 'sum'): " */
-static void say_node(struct ir_text *text, const Onnx__NodeProto *node,
-                     size_t index)
+static void say_node(const struct fe_onnx *g, struct ir_text *text,
+                     const Onnx__NodeProto *node, size_t index)
 {
-    const char *name = text_of(node->name);
-    ir_text_printf(text, "node %zu (%.60s%s%.100s%s): ", index,
-                   text_of(node->op_type), *name ? " '" : "", name,
+    const char *name = fe_onnx_text(node->name);
+    ir_text_printf(text, "node %zu (%.60s%s%.100s%s): ",
+                   fe_onnx_index_of(g, node, index),
+                   fe_onnx_text(node->op_type), *name ? " '" : "", name,
                    *name ? "'" : "");
+}
+
+bool fe_onnx_is_good(const struct fe_onnx *g)
+{
+    return g->diag->n_messages == g->n_messages;
 }
 
 bool fe_onnx_error(struct fe_onnx *g, const char *fmt, ...)
@@ -37,7 +38,7 @@ bool fe_onnx_error(struct fe_onnx *g, const char *fmt, ...)
     char said[1024];
     int n = 0;
     va_list args;
-    if (g->diag->n_messages > g->n_messages)
+    if (!fe_onnx_is_good(g))
         return false; /* the first one says it */
     va_start(args, fmt);
     vsnprintf(said, sizeof said, fmt, args);
@@ -49,9 +50,9 @@ bool fe_onnx_error(struct fe_onnx *g, const char *fmt, ...)
     ir_text_init(&where);
     ir_text_puts(&where, "");
     while (n-- > 0)
-        say_node(&where, outer[n]->node, outer[n]->index);
+        say_node(g, &where, outer[n]->node, outer[n]->index);
     if (g->node)
-        say_node(&where, g->node, g->node_index);
+        say_node(g, &where, g->node, g->node_index);
     ir_error(g->diag, ir_loc_file(g->path), "%s%s", where.data, said);
     ir_text_release(&where);
     return false;
@@ -180,7 +181,7 @@ static void add_graph_uses(struct fe_onnx *g, const Onnx__GraphProto *graph,
                 add_graph_uses(g, node->attribute[k]->g, 2);
     }
     for (size_t i = 0; i < graph->n_output; i++)
-        add_uses(g, text_of(graph->output[i]->name), times, false);
+        add_uses(g, fe_onnx_text(graph->output[i]->name), times, false);
 }
 
 static void count_uses(struct fe_onnx *g)
@@ -213,7 +214,7 @@ bool fe_onnx_define_initializers(struct fe_onnx *g,
                              "which are not read",
                              graph->n_sparse_initializer);
     for (size_t i = 0; i < graph->n_initializer; i++) {
-        const char *name = text_of(graph->initializer[i]->name);
+        const char *name = fe_onnx_text(graph->initializer[i]->name);
         char what[256];
         snprintf(what, sizeof what, "initializer '%.200s'", name);
         const struct fe_onnx_tensor *t =
@@ -245,7 +246,7 @@ struct fe_onnx_value *fe_onnx_input(struct fe_onnx *g, size_t i)
     struct fe_onnx_value *value = fe_onnx_find(g, g->node->input[i]);
     if (!value)
         fe_onnx_error(g, "input %zu, '%.200s', is given by no input, "
-                      "initializer or earlier node", i, g->node->input[i]);
+                      "initializer or node", i, g->node->input[i]);
     return value;
 }
 
@@ -356,7 +357,7 @@ const Onnx__AttributeProto *fe_onnx_attribute(const struct fe_onnx *g,
                                               const char *name)
 {
     for (size_t i = 0; i < g->node->n_attribute; i++)
-        if (!strcmp(text_of(g->node->attribute[i]->name), name))
+        if (!strcmp(fe_onnx_text(g->node->attribute[i]->name), name))
             return g->node->attribute[i];
     return NULL;
 }
@@ -443,7 +444,7 @@ static bool check_attribute(struct fe_onnx *g,
                             const struct fe_onnx_op_info *op,
                             const Onnx__AttributeProto *a)
 {
-    const char *name = text_of(a->name);
+    const char *name = fe_onnx_text(a->name);
     const size_t n = strlen(name);
     const char *entry = op->attributes;
     while (*entry && !(n && !strncmp(entry, name, n) && entry[n] == ':')) {
@@ -473,9 +474,9 @@ static bool check_attributes(struct fe_onnx *g,
                              "64)", g->node->n_attribute, op->name);
     for (size_t i = 0; i < g->node->n_attribute; i++) {
         const Onnx__AttributeProto *a = g->node->attribute[i];
-        if (fe_onnx_attribute(g, text_of(a->name)) != a)
+        if (fe_onnx_attribute(g, fe_onnx_text(a->name)) != a)
             return fe_onnx_error(g, "the attribute '%.100s' comes twice",
-                                 text_of(a->name));
+                                 fe_onnx_text(a->name));
         if (!check_attribute(g, op, a))
             return false;
     }
@@ -487,9 +488,9 @@ static bool check_attributes(struct fe_onnx *g,
 /* "ai.onnx.ml.SVMRegressor" */
 static const char *full_name(struct fe_onnx *g, const Onnx__NodeProto *node)
 {
-    const char *domain = text_of(node->domain);
+    const char *domain = fe_onnx_text(node->domain);
     return ir_sprintf(&g->scratch, "%.60s%s%.80s", domain, *domain ? "." : "",
-                      text_of(node->op_type));
+                      fe_onnx_text(node->op_type));
 }
 
 /* The names of the ops that are not read, each once, and how often. */
@@ -577,7 +578,7 @@ static bool build_op(struct fe_onnx *g)
     if (g->node->n_output == 0)
         return fe_onnx_error(g, "it gives no output");
     g->rows_batched = false;
-    if (!check_attributes(g, op))
+    if (!check_attributes(g, op) || !fe_onnx_check_version(g))
         return false;
     return !strstr(op->attributes, ":g") && are_inputs_constant(g)
                ? fe_onnx_fold(g, op->build) : op->build(g);

@@ -25,12 +25,10 @@ static bool build_branch(struct fe_onnx *g, const char *name, size_t n,
     for (size_t i = 0; good && i < graph->n_node; i++)
         good = fe_onnx_build_node(g, graph->node[i], i);
     for (size_t i = 0; good && i < n; i++) {
-        const char *output = graph->output[i]->name;
-        const struct fe_onnx_value *found =
-            fe_onnx_find(g, output ? output : "");
+        const char *output = fe_onnx_text(graph->output[i]->name);
+        const struct fe_onnx_value *found = fe_onnx_find(g, output);
         good = found || fe_onnx_error(g, "the output '%.200s' of %s is given "
-                                      "by no node", output ? output : "",
-                                      name);
+                                      "by no node", output, name);
         if (found)
             value[i] = *found;
     }

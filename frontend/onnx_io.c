@@ -19,7 +19,7 @@
 
 static const char *name_of(const Onnx__ValueInfoProto *info)
 {
-    return info->name ? info->name : "";
+    return fe_onnx_text(info->name);
 }
 
 static bool is_initializer(const struct fe_onnx *g, const char *name)

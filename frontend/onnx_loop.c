@@ -14,11 +14,6 @@
 /* Constants of so few elements are what steps are counted by. */
 enum { MAX_COUNTER = 16, MAX_COUNTERS = 16 };
 
-static const char *text_of(const char *s)
-{
-    return s ? s : "";
-}
-
 /* ---------------------------------------------------------------- flags -- */
 
 struct fe_onnx_flags {
@@ -49,7 +44,7 @@ static int graph_flags(const struct fe_onnx_loop *l,
     for (size_t i = 0; i < graph->n_node; i++)
         flags |= fe_onnx_node_flags(l, graph->node[i]);
     for (size_t i = 0; i < graph->n_output; i++)
-        flags |= fe_onnx_name_flags(l, text_of(graph->output[i]->name));
+        flags |= fe_onnx_name_flags(l, fe_onnx_text(graph->output[i]->name));
     return flags;
 }
 
@@ -86,7 +81,7 @@ static bool collect_names(struct fe_onnx *g, struct fe_onnx_loop *l)
         ;
     l->flags = ir_alloc_array(&g->scratch, l->flags_size, sizeof *l->flags);
     for (size_t i = 0; i < body->n_input; i++)
-        if (!add_name(g, l, text_of(body->input[i]->name)))
+        if (!add_name(g, l, fe_onnx_text(body->input[i]->name)))
             return false;
     for (size_t i = 0; i < body->n_node; i++)
         for (size_t k = 0; k < body->node[i]->n_output; k++)
@@ -94,7 +89,7 @@ static bool collect_names(struct fe_onnx *g, struct fe_onnx_loop *l)
                 !add_name(g, l, body->node[i]->output[k]))
                 return false;
     for (size_t i = 0; i < body->n_initializer; i++)
-        if (flags_slot(l, text_of(body->initializer[i]->name))->name)
+        if (flags_slot(l, fe_onnx_text(body->initializer[i]->name))->name)
             return fe_onnx_error(g, "the name '%.200s' is given twice",
                                  body->initializer[i]->name);
     return true;
@@ -102,12 +97,12 @@ static bool collect_names(struct fe_onnx *g, struct fe_onnx_loop *l)
 
 static const char *carried_name(const struct fe_onnx_loop *l, size_t k)
 {
-    return text_of(l->body->input[l->n_before + k]->name);
+    return fe_onnx_text(l->body->input[l->n_before + k]->name);
 }
 
 static const char *next_name(const struct fe_onnx_loop *l, size_t k)
 {
-    return text_of(l->body->output[l->n_after + k]->name);
+    return fe_onnx_text(l->body->output[l->n_after + k]->name);
 }
 
 bool fe_onnx_is_kept(const struct fe_onnx_loop *l, size_t k)
@@ -131,7 +126,7 @@ static void mark_inputs(struct fe_onnx_loop *l)
             flags = FE_ONNX_VARIES;
             n_counters++;
         }
-        flags_slot(l, text_of(l->body->input[i]->name))->flags = flags;
+        flags_slot(l, fe_onnx_text(l->body->input[i]->name))->flags = flags;
     }
 }
 
@@ -283,9 +278,9 @@ bool fe_onnx_start_step(struct fe_onnx *g, const struct fe_onnx_loop *l)
 {
     const Onnx__GraphProto *body = l->body;
     if (l->n_before == 2 &&
-        (!define_number(g, text_of(body->input[0]->name), FE_ONNX_INT64,
+        (!define_number(g, fe_onnx_text(body->input[0]->name), FE_ONNX_INT64,
                         l->steps) ||
-         !define_number(g, text_of(body->input[1]->name), FE_ONNX_BOOL, 1)))
+         !define_number(g, fe_onnx_text(body->input[1]->name), FE_ONNX_BOOL, 1)))
         return false;
     for (size_t k = 0; k < l->n_carried; k++)
         if (fe_onnx_name_flags(l, carried_name(l, k)) == FE_ONNX_VARIES &&
@@ -299,7 +294,7 @@ static struct fe_onnx_value *body_output(struct fe_onnx *g,
                                          const struct fe_onnx_loop *l,
                                          size_t i)
 {
-    const char *name = text_of(l->body->output[i]->name);
+    const char *name = fe_onnx_text(l->body->output[i]->name);
     struct fe_onnx_value *value = fe_onnx_find(g, name);
     if (!value)
         fe_onnx_error(g, "the body's output '%.200s' is given by no node",

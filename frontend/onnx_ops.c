@@ -268,8 +268,8 @@ enum { N_MICROSOFT = sizeof microsoft / sizeof *microsoft };
 
 const struct fe_onnx_op_info *fe_onnx_find_op(const Onnx__NodeProto *node)
 {
-    const char *domain = node->domain ? node->domain : "";
-    const char *name = node->op_type ? node->op_type : "";
+    const char *domain = fe_onnx_text(node->domain);
+    const char *name = fe_onnx_text(node->op_type);
     const bool ml = !strcmp(domain, "ai.onnx.ml");
     for (int i = 0; i < N_MICROSOFT && !strcmp(domain, "com.microsoft"); i++)
         if (!strcmp(microsoft[i].name, name))

@@ -99,4 +99,23 @@ def many_names():
     return loops(2, 1 << 40, 100000)
 
 
-sys.stdout.buffer.write(b"\x08\x08" + globals()[sys.argv[1]]())
+def chain(order):
+    """Each node takes what the one before gives."""
+    names = [b"x%d" % i for i in range(len(order) + 1)]
+    return field(7, b"".join(node(b"Identity", [names[i]], [names[i + 1]])
+                             for i in order)
+                 + tensor_in() + named(12, names[-1]))
+
+
+def backwards(n=100000):
+    return chain(range(n - 1, -1, -1))
+
+
+def circle(n=100000):
+    ring = b"".join(node(b"Relu", [b"y%d" % ((i + 1) % n)], [b"y%d" % i])
+                    for i in range(n))
+    return field(7, ring + tensor_in() + named(12, b"y0"))
+
+
+sys.stdout.buffer.write(b"\x08\x08" + globals()[sys.argv[1]]()
+                        + field(8, b"\x10\x0f"))  # opset 15
