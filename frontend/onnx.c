@@ -61,7 +61,7 @@ static struct ir_module *build(struct fe_onnx *g, const struct ir_file *file)
     g->raw = g->leaf = NULL;
     g->module = ir_module_new(fe_name_of(&g->scratch, file->path));
     g->module_path = ir_strdup(&g->module->arena, file->path);
-    g->elements_limit = g->elements_left = FREE_ELEMENTS;
+    g->elements_limit = g->elements_left = g->trials_left = FREE_ELEMENTS;
     fe_onnx_allow_elements(g, file->size);
     for (int i = 0; i < g->n_files; i++)
         fe_onnx_allow_elements(g, g->files[i].file.size);
@@ -77,15 +77,10 @@ static struct ir_module *build(struct fe_onnx *g, const struct ir_file *file)
 static struct ir_module *build_any(struct fe_onnx *g,
                                    const struct ir_file *file)
 {
-    struct ir_diag *diag = g->diag, tried;
-    const unsigned n_messages = g->n_messages;
-    ir_diag_init(&tried);
-    g->diag = &tried;
-    g->n_messages = 0;
+    struct fe_onnx_trial trial;
+    fe_onnx_start_trial(g, &trial);
     struct ir_module *module = build(g, file);
-    ir_diag_release(&tried);
-    g->diag = diag;
-    g->n_messages = n_messages;
+    fe_onnx_end_trial(g, &trial);
     if (g->batch == FE_ONNX_FIRST)
         g->batch = FE_ONNX_WHOLE;
     return module ? module : build(g, file);

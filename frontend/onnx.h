@@ -212,6 +212,7 @@ struct fe_onnx {
     size_t use_size;
     struct fe_onnx_words *words; /* of the columns, newest first */
     int64_t elements_left, elements_limit; /* of what is computed here */
+    int64_t trials_left; /* of elements as well, for loops that may be cells */
     int64_t values_left;                   /* elements of the row's values */
     bool is_memory; /* the model is no file, and so has none beside it */
     int n_files;
@@ -232,6 +233,13 @@ typedef bool fe_onnx_builder(struct fe_onnx *g);
 bool fe_onnx_error(struct fe_onnx *g, const char *fmt, ...) IR_PRINTF(2, 3);
 /* Whether there is none yet: of what may fail with one, or fit without. */
 bool fe_onnx_is_good(const struct fe_onnx *g);
+/* Messages of what is only tried go into a diag that is thrown away. */
+struct fe_onnx_trial {
+    struct ir_diag *diag, tried;
+    unsigned n_messages;
+};
+void fe_onnx_start_trial(struct fe_onnx *g, struct fe_onnx_trial *trial);
+void fe_onnx_end_trial(struct fe_onnx *g, struct fe_onnx_trial *trial);
 /* A text of the file: "" where there is none. */
 static inline const char *fe_onnx_text(const char *s)
 {
@@ -330,6 +338,17 @@ void fe_onnx_close_files(struct fe_onnx *g);
 
 /* --------------------------------------------------------- onnx_fold.c -- */
 
+/* A module that is set aside while another one is built, which is thrown away
+ * afterwards: what was built in it must not be used any more. */
+struct fe_onnx_aside {
+    struct ir_module *module;
+    int64_t values_left;
+    int n_ensembles;
+    struct ir_value *raw, *leaf;
+};
+struct fe_onnx_aside fe_onnx_set_aside(struct fe_onnx *g, const char *name);
+void fe_onnx_take_back(struct fe_onnx *g, const struct fe_onnx_aside *aside);
+
 /* Builds the node, whose inputs are all constants, and makes constants of what
  * it gives, as the interpreter computes them. */
 bool fe_onnx_fold(struct fe_onnx *g, fe_onnx_builder *build);
@@ -393,6 +412,8 @@ bool fe_onnx_take_graph(struct fe_onnx *g, const Onnx__GraphProto *graph);
 bool fe_onnx_start_step(struct fe_onnx *g, const struct fe_onnx_loop *l);
 /* Whether the body's condition holds after a step. */
 bool fe_onnx_read_condition(struct fe_onnx *g, struct fe_onnx_loop *l);
+/* Whether the node names its output i. */
+bool fe_onnx_is_asked_for(const struct fe_onnx *g, size_t i);
 /* Whether carried value k is the same in all steps. */
 bool fe_onnx_is_kept(const struct fe_onnx_loop *l, size_t k);
 
@@ -694,6 +715,13 @@ bool fe_onnx_sum_factors(struct fe_onnx *g, const struct fe_onnx_factors *f,
 bool fe_onnx_sum_integers(struct fe_onnx *g, bool is_conv, bool *done);
 bool fe_onnx_sum_scaled(struct fe_onnx *g, const struct fe_onnx_places *at,
                         bool is_conv, bool by_row, bool *done);
+/* The elements of x, which is of UINT8 or INT8, as bytes: those of INT8 are
+ * moved by 128. */
+struct ir_value *fe_onnx_bytes_of(struct fe_onnx *g,
+                                  const struct fe_onnx_value *x);
+/* The reals that bytes stand for. */
+struct ir_value *fe_onnx_reals_of(struct fe_onnx *g, struct ir_value *bytes,
+                                  double zero, double scale);
 /* Gives output 0: bytes as whole numbers of a type of 8 bits. */
 bool fe_onnx_give_bytes(struct fe_onnx *g, int type, struct ir_value *bytes,
                         const struct fe_onnx_shape *shape);

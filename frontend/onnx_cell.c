@@ -31,12 +31,12 @@ struct cell {
 
 static const char *input_name(const struct fe_onnx_loop *l, size_t i)
 {
-    return l->body->input[i]->name ? l->body->input[i]->name : "";
+    return fe_onnx_text(l->body->input[i]->name);
 }
 
 static const char *output_name(const struct fe_onnx_loop *l, size_t i)
 {
-    return l->body->output[i]->name ? l->body->output[i]->name : "";
+    return fe_onnx_text(l->body->output[i]->name);
 }
 
 /* ----------------------------------------------------------------- shape -- */
@@ -52,11 +52,19 @@ static bool find_states(struct cell *c)
         const struct fe_onnx_value *v = &l->carried[k];
         if (c->n_states == MAX_STATES ||
             (v->type != FE_ONNX_FLOAT && v->type != FE_ONNX_DOUBLE) ||
-            v->n != l->carried[c->n_states ? c->state[0] : k].n)
+            v->labels || v->n != l->carried[c->n_states ? c->state[0] : k].n)
             return false;
         c->state[c->n_states++] = k;
     }
     return c->n_states > 0;
+}
+
+/* Or the node is none that the op's builder would take. */
+static bool has_only_axis(const Onnx__NodeProto *node)
+{
+    return node->n_attribute == 0 ||
+           (node->n_attribute == 1 && node->attribute[0]->has_i &&
+            !strcmp(fe_onnx_text(node->attribute[0]->name), "axis"));
 }
 
 /* The node that takes a part of a value around the body, by a counter. */
@@ -71,7 +79,7 @@ static bool find_gather(struct fe_onnx *g, struct cell *c)
             fe_onnx_name_flags(l, node->input[1]) != FE_ONNX_VARIES)
             continue;
         const struct fe_onnx_value *x = fe_onnx_find(g, node->input[0]);
-        if (c->gather || !x || x->constant || node->n_attribute > 1)
+        if (c->gather || !x || x->constant || !has_only_axis(node))
             return false;
         const int64_t axis = node->n_attribute ? node->attribute[0]->i : 0;
         if (axis < -x->rank || axis >= x->rank)
@@ -126,8 +134,10 @@ static bool add_input(struct fe_onnx *g, const char *name,
     const struct ir_attr attrs[] = {ir_int("first", first),
                                     ir_int("count", 1),
                                     ir_string("dtype", dtype)};
-    *value = *like;
-    value->constant = NULL;
+    *value = (struct fe_onnx_value){
+        .type = like->type, .rank = like->rank, .n = like->n,
+        .batched = like->batched, .batch = like->batch, .ahead = like->ahead};
+    memcpy(value->dim, like->dim, sizeof value->dim);
     value->rows = fe_onnx_op(g, IR_OP_input, 0, NULL, 3, attrs);
     return value->rows && fe_onnx_define(g, name, value);
 }
@@ -157,6 +167,16 @@ static bool add_inputs(struct fe_onnx *g, struct cell *c)
     return true;
 }
 
+static bool has_graph(const Onnx__NodeProto *node)
+{
+    for (size_t i = 0; i < node->n_attribute; i++)
+        if (node->attribute[i]->g)
+            return true;
+    return false;
+}
+
+/* A step with graphs in it is no cell: loops in loops would be tried again at
+ * each level, which takes time without end. */
 static bool build_nodes(struct fe_onnx *g, const struct cell *c)
 {
     const Onnx__GraphProto *body = c->loop->body;
@@ -170,7 +190,8 @@ static bool build_nodes(struct fe_onnx *g, const struct cell *c)
         for (size_t k = 0; k < node->n_input; k++)
             if (fe_onnx_name_flags(c->loop, node->input[k]) == FE_ONNX_VARIES)
                 return false; /* or it would be one of that name outside */
-        if (n++ == MAX_STEP_NODES || !fe_onnx_build_node(g, node, at))
+        if (n++ == MAX_STEP_NODES || has_graph(node) ||
+            !fe_onnx_build_node(g, node, at))
             return false;
     }
     return true;
@@ -207,7 +228,7 @@ static bool check_stacks(struct fe_onnx *g, const struct cell *c, int h)
     const struct fe_onnx_loop *l = c->loop;
     for (size_t s = 0; s < l->n_stacks; s++) {
         const size_t i = l->n_carried + s;
-        if (i >= g->node->n_output || !*g->node->output[i])
+        if (!fe_onnx_is_asked_for(g, i))
             continue;
         const struct fe_onnx_value *v =
             fe_onnx_find(g, output_name(l, l->n_after + i));
@@ -249,27 +270,18 @@ static bool match(struct fe_onnx *g, struct cell *c)
 
 static bool build_step(struct fe_onnx *g, struct cell *c, bool *again)
 {
-    struct ir_module *const module = g->module;
     struct fe_onnx_scope scope, *const outer = g->scope;
-    const int n_ensembles = g->n_ensembles;
-    struct ir_value *const raw = g->raw, *const leaf = g->leaf;
-    g->module = ir_module_new("step");
+    const struct fe_onnx_aside aside = fe_onnx_set_aside(g, "step");
     fe_onnx_open_scope(g, &scope, c->loop->n_names, true);
     bool good = add_inputs(g, c) && build_nodes(g, c) &&
                 read_states(g, c, again) && (*again || match(g, c));
     g->scope = outer;
-    ir_module_free(g->module);
-    g->module = module;
-    g->n_ensembles = n_ensembles;
-    g->raw = raw;
-    g->leaf = leaf;
+    fe_onnx_take_back(g, &aside);
     return good;
 }
 
-/* The step's values are none of the model's. */
 static bool is_cell(struct fe_onnx *g, struct cell *c)
 {
-    const int64_t values = g->values_left;
     bool again = false;
     bool good = find_states(c) && find_input(g, c) &&
                 build_step(g, c, &again);
@@ -278,7 +290,6 @@ static bool is_cell(struct fe_onnx *g, struct cell *c)
         again = false;
         good = build_step(g, c, &again);
     }
-    g->values_left = values;
     return good;
 }
 
@@ -439,6 +450,8 @@ static bool set_results(struct fe_onnx *g, const struct cell *c,
     }
     for (size_t s = 0; s < l->n_stacks; s++) {
         struct fe_onnx_value *stack = &l->result[l->n_carried + s];
+        if (!fe_onnx_is_asked_for(g, l->n_carried + s))
+            continue;
         *stack = c->in[0];
         stack->rows = &op->result[0];
         if (stack->rank == IR_MAX_RANK)
@@ -453,25 +466,34 @@ static bool set_results(struct fe_onnx *g, const struct cell *c,
     return true;
 }
 
+/* Whether it is one, and how its steps run. What that takes of elements is not
+ * taken from the model's: all trials have as many once more. */
+static bool try_cell(struct fe_onnx *g, struct cell *c)
+{
+    const int64_t left = g->elements_left, limit = g->elements_limit;
+    const int64_t given = left < g->trials_left ? left : g->trials_left;
+    struct fe_onnx_trial trial;
+    fe_onnx_start_trial(g, &trial);
+    g->elements_left = given;
+    g->trials_left -= given;
+    const bool found =
+        is_cell(g, c) && (!c->loop->n_before || count_steps(g, c));
+    g->trials_left += g->elements_left;
+    g->elements_left = left + g->elements_limit - limit; /* of files opened */
+    fe_onnx_end_trial(g, &trial);
+    return found;
+}
+
 bool fe_onnx_build_cell(struct fe_onnx *g, struct fe_onnx_loop *l, bool *good)
 {
     struct cell c = {.loop = l};
-    struct ir_diag *const diag = g->diag, tried;
-    const unsigned n_messages = g->n_messages;
     const struct fe_onnx_loop before = *l;
     const int64_t left = g->subgraphs_left;
     struct fe_onnx_value *const carried = l->carried;
-    ir_diag_init(&tried);
-    g->diag = &tried;
-    g->n_messages = 0;
     l->carried = ir_alloc_array(&g->scratch, l->n_carried, sizeof *carried);
     if (l->n_carried)
         memcpy(l->carried, carried, l->n_carried * sizeof *carried);
-    const bool found = is_cell(g, &c) && (!l->n_before || count_steps(g, &c));
-    ir_diag_release(&tried);
-    g->diag = diag;
-    g->n_messages = n_messages;
-    if (!found) {
+    if (!try_cell(g, &c)) {
         *l = before;
         g->subgraphs_left = left;
         return false;

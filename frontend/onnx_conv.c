@@ -137,7 +137,7 @@ bool fe_onnx_conv(struct fe_onnx *g)
     struct fe_onnx_value y;
     bool done = false;
     if (w && (!fe_onnx_sum_linear(g, true, false, &done) || done))
-        return done && g->diag->n_messages == g->n_messages;
+        return done && fe_onnx_is_good(g);
     if (!w || !read_bias(g, 2, w->rank ? w->dim[0] : 1, &bias))
         return false;
     if (w->type != x->type)

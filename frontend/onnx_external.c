@@ -1,10 +1,14 @@
 /* onnx_external.c: tensors whose data is in another file. That file has to be
- * beside the model: its name is a name, not a path, and it is a file itself, no
- * link. What is read of it is checked against its size first. A model that is
- * bytes in memory has no folder, and so no such files.
+ * beside the model: its name is a name, not a path. A link is followed as long
+ * as it stays there, or leads beside the file that the model itself is a link
+ * to, as in caches that keep all files under other names; one that leads
+ * elsewhere could make a stranger's model out of any file of this machine. What
+ * is read of it is checked against its size first. A model that is bytes in
+ * memory has no folder, and so no such files.
  */
 #include "frontend/onnx.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -46,11 +50,45 @@ static bool read_number(struct fe_onnx *g, const char *what, const char *name,
                          "number of bytes", what, name, text);
 }
 
+/* The path without links; NULL when there is no such file. */
+static const char *real_path(struct fe_onnx *g, const char *path)
+{
+    char *real = realpath(path, NULL);
+    const char *copy = real ? ir_strdup(&g->kept, real) : NULL;
+    free(real);
+    return copy;
+}
+
+/* Where a path's folder ends: after the last slash, or 0. */
+static size_t folder_length(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? (size_t)(slash - path) + 1 : 0;
+}
+
+/* Whether both paths, without links, are of files of one folder. */
+static bool are_together(const char *a, const char *b)
+{
+    const size_t n = folder_length(a);
+    return n == folder_length(b) && !memcmp(a, b, n);
+}
+
+/* Whether the data's file, where it really is, is beside the model's path or
+ * beside where the model really is. */
+static bool is_beside(struct fe_onnx *g, const char *folder, const char *data)
+{
+    const char *model = real_path(g, g->path);
+    const char *here = real_path(g, *folder ? folder : ".");
+    return (model && are_together(model, data)) ||
+           (here && are_together(ir_sprintf(&g->kept, "%s/",
+                                            !strcmp(here, "/") ? "" : here),
+                                 data));
+}
+
 /* The path of the file of that name beside the model; NULL with a message. */
 static const char *find_path(struct fe_onnx *g, const char *what,
                              const char *name)
 {
-    const char *slash = strrchr(g->path, '/');
     struct stat info;
     if (g->is_memory) {
         fe_onnx_error(g, "%s keeps its data in the file '%.200s', and a model "
@@ -63,15 +101,29 @@ static const char *find_path(struct fe_onnx *g, const char *what,
                       "model are read, by their names", what, name);
         return NULL;
     }
-    const char *path =
-        ir_sprintf(&g->kept, "%.*s%s",
-                   slash ? (int)(slash - g->path + 1) : 0, g->path, name);
-    if (lstat(path, &info) != 0 || !S_ISREG(info.st_mode)) {
-        fe_onnx_error(g, "%s keeps its data in '%.200s', and there is no such "
-                      "file beside the model", what, name);
+    const char *folder =
+        ir_strndup(&g->kept, g->path, folder_length(g->path));
+    const char *path = ir_sprintf(&g->kept, "%s%s", folder, name);
+    const char *real = real_path(g, path);
+    const bool is_link = lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
+    if (!real) {
+        fe_onnx_error(g, "%s keeps its data in '%.200s', %s", what, name,
+                      is_link ? "which is a link to no file"
+                              : "and there is no such file beside the model");
         return NULL;
     }
-    return path;
+    if (is_link && !is_beside(g, folder, real)) {
+        fe_onnx_error(g, "%s keeps its data in '%.200s', a link into another "
+                      "folder than the model's, which is not followed: copy "
+                      "the file there", what, name);
+        return NULL;
+    }
+    if (stat(real, &info) != 0 || !S_ISREG(info.st_mode)) {
+        fe_onnx_error(g, "%s keeps its data in '%.200s', which is no regular "
+                      "file", what, name);
+        return NULL;
+    }
+    return is_link ? real : path;
 }
 
 /* The file of that name, opened once. */

@@ -76,12 +76,27 @@ static bool make_constant(struct fe_onnx *g, struct fe_onnx_value *value)
     return value->constant != NULL;
 }
 
+struct fe_onnx_aside fe_onnx_set_aside(struct fe_onnx *g, const char *name)
+{
+    const struct fe_onnx_aside aside = {g->module, g->values_left,
+                                        g->n_ensembles, g->raw, g->leaf};
+    g->module = ir_module_new(name);
+    return aside;
+}
+
+void fe_onnx_take_back(struct fe_onnx *g, const struct fe_onnx_aside *aside)
+{
+    ir_module_free(g->module);
+    g->module = aside->module;
+    g->values_left = aside->values_left;
+    g->n_ensembles = aside->n_ensembles;
+    g->raw = aside->raw;
+    g->leaf = aside->leaf;
+}
+
 bool fe_onnx_fold(struct fe_onnx *g, fe_onnx_builder *build)
 {
-    struct ir_module *module = g->module;
-    const int n_ensembles = g->n_ensembles;
-    struct ir_value *const raw = g->raw, *const leaf = g->leaf;
-    g->module = ir_module_new("constants");
+    const struct fe_onnx_aside aside = fe_onnx_set_aside(g, "constants");
     bool good = build(g) && take_work(g);
     for (size_t i = 0; good && i < g->node->n_output; i++) {
         struct fe_onnx_value *value =
@@ -89,10 +104,6 @@ bool fe_onnx_fold(struct fe_onnx *g, fe_onnx_builder *build)
         if (value && !value->constant)
             good = make_constant(g, value);
     }
-    ir_module_free(g->module);
-    g->module = module;
-    g->n_ensembles = n_ensembles;
-    g->raw = raw;
-    g->leaf = leaf;
+    fe_onnx_take_back(g, &aside);
     return good;
 }

@@ -58,6 +58,22 @@ bool fe_onnx_error(struct fe_onnx *g, const char *fmt, ...)
     return false;
 }
 
+void fe_onnx_start_trial(struct fe_onnx *g, struct fe_onnx_trial *trial)
+{
+    *trial = (struct fe_onnx_trial){.diag = g->diag,
+                                    .n_messages = g->n_messages};
+    ir_diag_init(&trial->tried);
+    g->diag = &trial->tried;
+    g->n_messages = 0;
+}
+
+void fe_onnx_end_trial(struct fe_onnx *g, struct fe_onnx_trial *trial)
+{
+    ir_diag_release(&trial->tried);
+    g->diag = trial->diag;
+    g->n_messages = trial->n_messages;
+}
+
 /* ---------------------------------------------------------------- names -- */
 
 size_t fe_onnx_hash(const char *name)

@@ -52,9 +52,8 @@ static struct ir_value *plus(struct fe_onnx *g, struct ir_value *x, int64_t n,
                        NULL);
 }
 
-/* The elements of x, which is of UINT8 or INT8, as bytes. */
-static struct ir_value *bytes_of(struct fe_onnx *g,
-                                 const struct fe_onnx_value *x)
+struct ir_value *fe_onnx_bytes_of(struct fe_onnx *g,
+                                  const struct fe_onnx_value *x)
 {
     struct ir_value *rows = fe_onnx_numbers(g, x);
     return rows ? plus(g, rows, -low_of(x->type), IR_U8) : NULL;
@@ -67,8 +66,16 @@ static bool read_bytes(struct fe_onnx *g, size_t i, struct fe_onnx_value *x)
     if (!given || given->constant || !is_byte(given->type))
         return false;
     *x = *given;
-    x->rows = bytes_of(g, given);
+    x->rows = fe_onnx_bytes_of(g, given);
     return x->rows != NULL;
+}
+
+struct ir_value *fe_onnx_reals_of(struct fe_onnx *g, struct ir_value *bytes,
+                                  double zero, double scale)
+{
+    return fe_onnx_map(g, ir_sprintf(&g->scratch, "x0 %.17g sub %.9g mul",
+                                     zero, scale),
+                       IR_F32, bytes, NULL, NULL);
 }
 
 bool fe_onnx_give_bytes(struct fe_onnx *g, int type, struct ir_value *bytes,
@@ -145,13 +152,9 @@ bool fe_onnx_dequantize_bytes(struct fe_onnx *g, bool *done)
     l.zero = (int64_t)zero - low_of(x.type);
     l.scale = (float)scale;
     const struct fe_onnx_shape shape = fe_onnx_shape_of(&x);
-    const char *program =
-        ir_sprintf(&g->scratch, "x0 %lld sub %.9g mul", (long long)l.zero,
-                   (double)l.scale);
-    return fe_onnx_give_shape(
-               g, 0, FE_ONNX_FLOAT,
-               fe_onnx_map(g, program, IR_F32, x.rows, NULL, NULL), &shape) &&
-           know(g, l);
+    struct ir_value *y = fe_onnx_reals_of(g, x.rows, (double)l.zero,
+                                          (double)l.scale);
+    return fe_onnx_give_shape(g, 0, FE_ONNX_FLOAT, y, &shape) && know(g, l);
 }
 
 /* Of a constant: kept beside the reals that it stands for. */
@@ -489,7 +492,7 @@ bool fe_onnx_sum_linear(struct fe_onnx *g, bool is_conv, bool by_row,
     struct fe_onnx_value y;
     *done = false;
     if (!read_sum(g, is_conv, by_row, s))
-        return true;
+        return fe_onnx_is_good(g);
     if (fe_onnx_has_input(g, 2)) {
         b = fe_onnx_input(g, 2);
         if (!b || !b->constant || !b->constant->real || b->n != s->columns ||
@@ -633,7 +636,7 @@ bool fe_onnx_sum_scaled(struct fe_onnx *g, const struct fe_onnx_places *at,
     if (at->bias && fe_onnx_has_input(g, at->bias)) {
         b = fe_onnx_input(g, at->bias);
         if (!b || !b->constant || !b->constant->whole || b->n != s->columns)
-            return g->diag->n_messages == g->n_messages;
+            return fe_onnx_is_good(g);
         s->start = b->constant->real;
     }
     if (!is_bounded(s))

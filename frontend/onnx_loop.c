@@ -572,7 +572,7 @@ static bool read_carried(struct fe_onnx *g, struct fe_onnx_loop *l,
     return true;
 }
 
-static bool is_asked_for(const struct fe_onnx *g, size_t i)
+bool fe_onnx_is_asked_for(const struct fe_onnx *g, size_t i)
 {
     return i < g->node->n_output && *g->node->output[i];
 }
@@ -586,7 +586,7 @@ static bool unroll(struct fe_onnx *g, struct fe_onnx_loop *l)
     for (size_t k = 0; k < l->n_carried; k++)
         l->result[k] = l->carried[k];
     for (size_t s = 0; s < l->n_stacks; s++)
-        if (is_asked_for(g, l->n_carried + s) &&
+        if (fe_onnx_is_asked_for(g, l->n_carried + s) &&
             !stack_steps(g, l, s, &l->result[l->n_carried + s]))
             return false;
     return true;
@@ -705,7 +705,7 @@ bool fe_onnx_scan_op(struct fe_onnx *g)
     for (size_t i = 0; i < g->node->n_output; i++) {
         int64_t axis = 0, reverse = 0;
         const size_t s = i - l.n_carried;
-        if (i >= l.n_carried && is_asked_for(g, i) &&
+        if (i >= l.n_carried && fe_onnx_is_asked_for(g, i) &&
             (!read_choice(g, "scan_output_axes", l.n_stacks, s, &axis) ||
              !read_choice(g, "scan_output_directions", l.n_stacks, s,
                           &reverse) ||

@@ -131,10 +131,13 @@ bool fe_onnx_is_same(struct ir_value *a, struct ir_value *b)
 }
 
 /* The part of operand i of a map that goes into part p of its result; false
- * when it is spread in some other way than as one element for all. */
+ * when it is spread in some other way than as one element for all, or is of
+ * another dtype, which the map would round. */
 static bool operand_part(struct part p, int i, struct part *x)
 {
     *x = whole(p.v->op->operand[i]);
+    if (x->v->type.dtype != p.v->type.dtype)
+        return false;
     if (x->n == 1)
         return true;
     const bool fits = x->n == ir_type_volume(&p.v->type);
@@ -216,7 +219,8 @@ static bool add_gemm(struct fe_onnx *g, struct sum *s, struct part p)
     const struct ir_tensor *w = ir_attr_tensor(op, "weights");
     const struct ir_tensor *bias = ir_attr_tensor(op, "bias");
     const struct part x = resolve(whole(op->operand[0]));
-    if (ir_type_volume(&p.v->type) != w->type.dim[1])
+    if (ir_type_volume(&p.v->type) != w->type.dim[1] ||
+        w->type.dtype != p.v->type.dtype)
         return false;
     for (int64_t j = 0; bias && j < p.n; j++)
         s->bias[j] += ir_real(bias->data, bias->type.dtype,
@@ -239,7 +243,8 @@ static bool add_part(struct fe_onnx *g, struct sum *s, struct part p,
                      int depth)
 {
     struct part x[2];
-    if (depth == MAX_DEPTH)
+    /* A sum may be asked for twice by one that is itself, and so on. */
+    if (depth == MAX_DEPTH || !fe_onnx_take_elements(g, 1 + p.n))
         return false;
     p = resolve(p);
     if (p.v->op->kind == IR_OP_constant) {
@@ -260,12 +265,19 @@ static bool add_part(struct fe_onnx *g, struct sum *s, struct part p,
            add_part(g, s, x[0], depth + 1) && add_part(g, s, x[1], depth + 1);
 }
 
+/* A sum of nothing yet; false when it is too much. */
+static bool start_sum(struct fe_onnx *g, int64_t n, struct sum *s)
+{
+    *s = (struct sum){.n = n};
+    if (!fe_onnx_take_elements(g, n))
+        return false;
+    s->bias = ir_alloc_array(&g->scratch, (size_t)n, sizeof *s->bias);
+    return true;
+}
+
 static bool read_sum(struct fe_onnx *g, struct part p, struct sum *s)
 {
-    *s = (struct sum){.n = p.n};
-    s->bias = ir_alloc_array(&g->scratch, (size_t)p.n, sizeof *s->bias);
-    return fe_onnx_take_elements(g, p.n) && add_part(g, s, p, 0) &&
-           s->n_terms > 0;
+    return start_sum(g, p.n, s) && add_part(g, s, p, 0) && s->n_terms > 0;
 }
 
 /* The matrix of a term, or NULL. */
@@ -315,7 +327,6 @@ static bool peel(struct fe_onnx *g, struct part p, struct part *inner,
     double number = 0;
     bool turned = false;
     if (op->kind != IR_OP_map || op->n_operands > 2 ||
-        op->operand[0]->type.dtype != p.v->type.dtype ||
         !operand_part(p, 0, &x[0]) ||
         (op->n_operands == 2 && !operand_part(p, 1, &x[1])))
         return false;
@@ -510,10 +521,9 @@ static bool match_reset(struct match *m, struct part p, struct sum *of_x)
 static bool match_after(struct match *m, struct part base)
 {
     struct part list[MAX_ADDENDS];
-    struct sum s = {.n = base.n};
+    struct sum s;
     int n = 0, reset = -1;
-    s.bias = ir_alloc_array(&m->g->scratch, (size_t)base.n, sizeof *s.bias);
-    if (!read_addends(base, list, &n, 0))
+    if (!start_sum(m->g, base.n, &s) || !read_addends(base, list, &n, 0))
         return false;
     for (int i = 0; i < n; i++)
         if (!add_part(m->g, &s, list[i], 0)) {

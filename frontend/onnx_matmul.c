@@ -185,7 +185,7 @@ bool fe_onnx_matmul(struct fe_onnx *g)
     if (!b)
         return false;
     if (!fe_onnx_sum_linear(g, false, false, &done) || done)
-        return done && g->diag->n_messages == g->n_messages;
+        return done && fe_onnx_is_good(g);
     if (a->type != b->type || !is_real_type(a->type))
         return fe_onnx_error(g, "its inputs are of types %s and %s",
                              fe_onnx_type_name(a->type),
@@ -268,7 +268,7 @@ bool fe_onnx_gemm(struct fe_onnx *g)
     if (alpha == 1 && beta == 1 && !fe_onnx_int(g, "transA", 0) &&
         (!fe_onnx_sum_linear(g, false, fe_onnx_int(g, "transB", 0), &done) ||
          done))
-        return done && g->diag->n_messages == g->n_messages;
+        return done && fe_onnx_is_good(g);
     if (!read_matrix(g, 0, fe_onnx_int(g, "transA", 0), &a) ||
         !read_matrix(g, 1, fe_onnx_int(g, "transB", 0), &b))
         return false;

@@ -46,19 +46,8 @@ static bool read_bytes(struct fe_onnx *g, size_t i, size_t scale, size_t zero,
                              fe_onnx_type_name(given->type));
     *x = *given;
     x->type = FE_ONNX_FLOAT;
-    x->rows = fe_onnx_map(
-        g, given->type == FE_ONNX_INT8 ? "x0 128 add" : "x0", IR_U8,
-        given->rows, NULL, NULL);
+    x->rows = fe_onnx_bytes_of(g, given);
     return x->rows != NULL;
-}
-
-/* The reals that they stand for. */
-static struct ir_value *real_of(struct fe_onnx *g, struct ir_value *bytes,
-                                const struct number *n)
-{
-    return fe_onnx_map(g, ir_sprintf(&g->scratch, "x0 %.17g sub %.9g mul",
-                                     n->zero, n->scale),
-                       IR_F32, bytes, NULL, NULL);
 }
 
 static bool read_real(struct fe_onnx *g, size_t i, size_t scale, size_t zero,
@@ -67,7 +56,7 @@ static bool read_real(struct fe_onnx *g, size_t i, size_t scale, size_t zero,
     struct number n;
     if (!read_bytes(g, i, scale, zero, x, &n))
         return false;
-    x->rows = real_of(g, x->rows, &n);
+    x->rows = fe_onnx_reals_of(g, x->rows, n.zero, n.scale);
     return x->rows != NULL;
 }
 

@@ -132,7 +132,7 @@ bool fe_onnx_quantize(struct fe_onnx *g)
     if (!read_linear(g, &x, &scale, &zero))
         return false;
     if (!fe_onnx_quantize_bytes(g, &done) || done)
-        return done && g->diag->n_messages == g->n_messages;
+        return done && fe_onnx_is_good(g);
     const int64_t asked = fe_onnx_int(g, "output_dtype", 0);
     const int type = zero ? zero->type : asked ? (int)asked : FE_ONNX_UINT8;
     const struct fe_onnx_shape shape = fe_onnx_shape_of(x);
@@ -151,7 +151,7 @@ bool fe_onnx_dequantize(struct fe_onnx *g)
     if (!read_linear(g, &x, &scale, &zero) || !read_axis(g, x, &axis))
         return false;
     if (!fe_onnx_dequantize_bytes(g, &done) || done)
-        return done && g->diag->n_messages == g->n_messages;
+        return done && fe_onnx_is_good(g);
     const struct fe_onnx_shape shape = fe_onnx_shape_of(x);
     return fe_onnx_give_shape(
         g, 0, FE_ONNX_FLOAT,
@@ -309,7 +309,7 @@ bool fe_onnx_qlinear_conv(struct fe_onnx *g)
     struct fe_onnx_value y;
     bool done;
     if (!fe_onnx_sum_scaled(g, &scaled, true, false, &done) || done)
-        return done && g->diag->n_messages == g->n_messages;
+        return done && fe_onnx_is_good(g);
     return convolve(g, &scaled, &y) && give_requantized(g, &y, &scaled, 1);
 }
 
@@ -349,7 +349,7 @@ bool fe_onnx_qlinear_matmul(struct fe_onnx *g)
     struct fe_onnx_value y;
     bool done;
     if (!fe_onnx_sum_scaled(g, &scaled, false, false, &done) || done)
-        return done && g->diag->n_messages == g->n_messages;
+        return done && fe_onnx_is_good(g);
     return multiply(g, &scaled, &y) &&
            give_requantized(g, &y, &scaled, y.rank - 1);
 }

@@ -27,6 +27,7 @@ void fe_onnx_allow_elements(struct fe_onnx *g, size_t bytes)
 {
     g->elements_limit += 16 * (int64_t)bytes;
     g->elements_left += 16 * (int64_t)bytes;
+    g->trials_left += 16 * (int64_t)bytes;
 }
 
 /* The values of all ops; a net's may be many more than the file's bytes. */
