@@ -56,6 +56,8 @@ static struct ir_module *build(struct fe_onnx *g, const struct ir_file *file)
     g->node = NULL;
     g->within = NULL;
     g->subgraphs_left = FE_ONNX_MAX_SUBGRAPHS;
+    g->reads = NULL;
+    g->n_reads = g->reads_size = 0;
     g->words = NULL;
     g->n_ensembles = 0;
     g->raw = g->leaf = NULL;

@@ -63,9 +63,8 @@ struct fe_onnx_tensor {
 struct fe_onnx;
 /* Reads a tensor; `what` names it in messages. NULL with a message. It lives
  * in the importer's scratch arena. */
-struct fe_onnx_tensor *fe_onnx_read_tensor(struct fe_onnx *g,
-                                           const Onnx__TensorProto *proto,
-                                           const char *what);
+const struct fe_onnx_tensor *fe_onnx_read_tensor(
+    struct fe_onnx *g, const Onnx__TensorProto *proto, const char *what);
 /* An empty one of this shape, for what builders compute. */
 struct fe_onnx_tensor *fe_onnx_new_tensor(struct fe_onnx *g, int type,
                                           int rank, const int64_t *dim);
@@ -208,6 +207,8 @@ struct fe_onnx {
     const struct fe_onnx_place *within; /* around the node, in a subgraph */
     struct fe_onnx_scope *scope;        /* that names are given in */
     int64_t subgraphs_left; /* of FE_ONNX_MAX_SUBGRAPHS */
+    struct fe_onnx_read *reads; /* tensors of subgraphs, by hash */
+    size_t n_reads, reads_size;
     struct fe_onnx_use *uses;     /* by hash as well */
     size_t use_size;
     struct fe_onnx_words *words; /* of the columns, newest first */
@@ -400,7 +401,8 @@ struct fe_onnx_loop {
 int fe_onnx_node_flags(const struct fe_onnx_loop *l,
                        const Onnx__NodeProto *node);
 int fe_onnx_name_flags(const struct fe_onnx_loop *l, const char *name);
-/* What a node counts as: itself and its values, more with many or long names. */
+/* What a node counts as: itself and its values, more with many or long names,
+ * or with attributes of many bytes. */
 size_t fe_onnx_node_size(const Onnx__NodeProto *node);
 /* Counts a step of this size; false with a message when it is too much. */
 bool fe_onnx_take_step(struct fe_onnx *g, const struct fe_onnx_loop *l,

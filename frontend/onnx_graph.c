@@ -429,6 +429,14 @@ static char kind_of(const Onnx__AttributeProto *a)
            : a->n_strings ? 'S' : 0;
 }
 
+/* How many kinds of values it holds: builders look at the one that its kind
+ * says, or at whichever is there. */
+static int count_kinds(const Onnx__AttributeProto *a)
+{
+    return !!a->has_f + !!a->has_i + !!a->has_s + !!a->t + !!a->g +
+           !!a->n_floats + !!a->n_ints + !!a->n_strings;
+}
+
 static bool has_what_it_says(const Onnx__AttributeProto *a, char kind)
 {
     switch (kind) {
@@ -479,7 +487,9 @@ static bool check_attribute(struct fe_onnx *g,
                              given == kind ? "without its value"
                                            : kind_name(given),
                              kind_name(kind));
-    return true;
+    return count_kinds(a) <= 1 ||
+           fe_onnx_error(g, "the attribute '%s' holds values of %d kinds",
+                         name, count_kinds(a));
 }
 
 static bool check_attributes(struct fe_onnx *g,
@@ -634,13 +644,8 @@ bool fe_onnx_build_node(struct fe_onnx *g, const Onnx__NodeProto *node,
     return good;
 }
 
-bool fe_onnx_build(struct fe_onnx *g)
+static bool build_graph(struct fe_onnx *g, const Onnx__GraphProto *graph)
 {
-    const Onnx__GraphProto *graph = g->model->graph;
-    struct fe_onnx_scope scope;
-    g->scope = NULL;
-    fe_onnx_open_scope(g, &scope, fe_onnx_count_names(graph), false);
-    count_uses(g);
     if (!fe_onnx_define_initializers(g, graph))
         return false;
     if (g->batch == FE_ONNX_UNKNOWN)
@@ -650,9 +655,19 @@ bool fe_onnx_build(struct fe_onnx *g)
     for (size_t i = 0; i < graph->n_node; i++)
         if (!fe_onnx_build_node(g, graph->node[i], i))
             return false;
-    if (!fe_onnx_build_outputs(g))
-        return false;
+    return fe_onnx_build_outputs(g);
+}
+
+bool fe_onnx_build(struct fe_onnx *g)
+{
+    const Onnx__GraphProto *graph = g->model->graph;
+    struct fe_onnx_scope scope;
     g->scope = NULL;
-    ir_remove_dead_ops(g->module);
-    return true;
+    fe_onnx_open_scope(g, &scope, fe_onnx_count_names(graph), false);
+    count_uses(g);
+    const bool good = build_graph(g, graph);
+    g->scope = NULL;
+    if (good)
+        ir_remove_dead_ops(g->module);
+    return good;
 }

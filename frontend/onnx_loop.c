@@ -130,34 +130,60 @@ static void mark_inputs(struct fe_onnx_loop *l)
     }
 }
 
-/* Whether the node sees a value of the row that is around the body. */
+/* Whether a name is that of a value of the row which is around the body. */
+static bool is_row(struct fe_onnx *g, const struct fe_onnx_loop *l,
+                   const char *name)
+{
+    const struct fe_onnx_value *x =
+        *name && !fe_onnx_name_flags(l, name) ? fe_onnx_find(g, name) : NULL;
+    return x && !x->constant;
+}
+
+/* Whether the node sees such a value. */
 static bool sees_row(struct fe_onnx *g, const struct fe_onnx_loop *l,
                      const Onnx__NodeProto *node)
 {
-    for (size_t i = 0; i < node->n_input; i++) {
-        const struct fe_onnx_value *x =
-            *node->input[i] && !fe_onnx_name_flags(l, node->input[i])
-                ? fe_onnx_find(g, node->input[i]) : NULL;
-        if (x && !x->constant)
+    for (size_t i = 0; i < node->n_input; i++)
+        if (is_row(g, l, node->input[i]))
             return true;
-    }
     for (size_t i = 0; i < node->n_attribute; i++) {
         const Onnx__GraphProto *graph = node->attribute[i]->g;
         for (size_t k = 0; graph && k < graph->n_node; k++)
             if (sees_row(g, l, graph->node[k]))
                 return true;
+        for (size_t k = 0; graph && k < graph->n_output; k++)
+            if (is_row(g, l, fe_onnx_text(graph->output[k]->name)))
+                return true;
     }
     return false;
 }
 
+enum { FEW_INPUTS = 8, FEW_BYTES = 64 };
+
+/* What a name counts as: nothing but where it is long. */
+static size_t name_size(const char *name)
+{
+    return strlen(fe_onnx_text(name)) / FEW_BYTES;
+}
+
+/* Lists, texts and tensors of an attribute. */
+static size_t attribute_size(const Onnx__AttributeProto *a)
+{
+    size_t size = a->n_floats + a->n_ints + a->s.len / sizeof(float);
+    for (size_t i = 0; i < a->n_strings; i++)
+        size += 1 + a->strings[i].len / sizeof(float);
+    return size * sizeof(float) / FEW_BYTES;
+}
+
 size_t fe_onnx_node_size(const Onnx__NodeProto *node)
 {
-    enum { few_inputs = 8, few_letters = 64 };
-    size_t size = 1 + node->n_output + node->n_input / few_inputs;
+    size_t size = 1 + node->n_output + node->n_input / FEW_INPUTS;
     for (size_t i = 0; i < node->n_input; i++)
-        size += strlen(node->input[i]) / few_letters;
+        size += name_size(node->input[i]);
     for (size_t i = 0; i < node->n_output; i++)
-        size += strlen(node->output[i]) / few_letters;
+        size += name_size(node->output[i]);
+    for (size_t i = 0; i < node->n_attribute; i++)
+        size += attribute_size(node->attribute[i]);
     return size;
 }
 
@@ -226,25 +252,38 @@ static bool build_once(struct fe_onnx *g, struct fe_onnx_loop *l)
 
 /* ---------------------------------------------------------------- steps -- */
 
-bool fe_onnx_take_step(struct fe_onnx *g, const struct fe_onnx_loop *l,
-                       size_t size)
+/* Takes a size from what all subgraphs may come to; `what` says of what. */
+static bool take_size(struct fe_onnx *g, const char *what, size_t size)
 {
     if ((int64_t)size > g->subgraphs_left)
-        return fe_onnx_error(g, "step %lld would have %zu more nodes and "
-                             "values, where %lld are left of the %d that all "
-                             "subgraphs may come to", (long long)l->steps,
-                             size, (long long)g->subgraphs_left,
+        return fe_onnx_error(g, "%s %zu more nodes and values, where %lld are "
+                             "left of the %d that all subgraphs may come to",
+                             what, size, (long long)g->subgraphs_left,
                              FE_ONNX_MAX_SUBGRAPHS);
     g->subgraphs_left -= (int64_t)size;
     return true;
 }
 
+bool fe_onnx_take_step(struct fe_onnx *g, const struct fe_onnx_loop *l,
+                       size_t size)
+{
+    char what[48];
+    snprintf(what, sizeof what, "step %lld would have", (long long)l->steps);
+    return take_size(g, what, size);
+}
+
 static size_t graph_size(const Onnx__GraphProto *graph)
 {
-    size_t n = fe_onnx_count_names(graph) + graph->n_output + 1;
+    size_t n = graph->n_input + graph->n_initializer + graph->n_output + 1;
+    for (size_t i = 0; i < graph->n_input; i++)
+        n += name_size(graph->input[i]->name);
+    for (size_t i = 0; i < graph->n_initializer; i++)
+        n += name_size(graph->initializer[i]->name);
+    for (size_t i = 0; i < graph->n_output; i++)
+        n += name_size(graph->output[i]->name);
     for (size_t i = 0; i < graph->n_node; i++) {
         const Onnx__NodeProto *node = graph->node[i];
-        n += 1 + node->n_input;
+        n += fe_onnx_node_size(node) + node->n_input;
         for (size_t k = 0; k < node->n_attribute; k++)
             if (node->attribute[k]->g)
                 n += graph_size(node->attribute[k]->g);
@@ -254,15 +293,7 @@ static size_t graph_size(const Onnx__GraphProto *graph)
 
 bool fe_onnx_take_graph(struct fe_onnx *g, const Onnx__GraphProto *graph)
 {
-    const size_t size = graph_size(graph);
-    if ((int64_t)size > g->subgraphs_left)
-        return fe_onnx_error(g, "its graph has %zu more nodes and values, "
-                             "where %lld are left of the %d that all subgraphs "
-                             "may come to", size,
-                             (long long)g->subgraphs_left,
-                             FE_ONNX_MAX_SUBGRAPHS);
-    g->subgraphs_left -= (int64_t)size;
-    return true;
+    return take_size(g, "its graph has", graph_size(graph));
 }
 
 static bool define_number(struct fe_onnx *g, const char *name, int type,
@@ -467,10 +498,11 @@ static bool stack_steps(struct fe_onnx *g, const struct fe_onnx_loop *l,
     if (l->steps == 0)
         return fe_onnx_error(g, "it makes no step, and its output %zu would "
                              "have no element", l->n_carried + s);
-    *y = *part[0];
-    y->constant = NULL;
-    y->labels = NULL;
-    y->words = NULL;
+    *y = (struct fe_onnx_value){
+        .name = part[0]->name, .type = part[0]->type, .rank = part[0]->rank,
+        .batched = part[0]->batched, .batch = part[0]->batch,
+        .ahead = part[0]->ahead};
+    memcpy(y->dim, part[0]->dim, sizeof y->dim);
     for (int64_t i = 0; i < l->steps; i++) {
         const struct fe_onnx_value *x = part[i];
         bool same = x->type == y->type && x->rank == y->rank;

@@ -264,9 +264,9 @@ static bool read_strings(struct fe_onnx *g, struct fe_onnx_tensor *t,
     return true;
 }
 
-struct fe_onnx_tensor *fe_onnx_read_tensor(struct fe_onnx *g,
-                                           const Onnx__TensorProto *p,
-                                           const char *what)
+static const struct fe_onnx_tensor *read_once(struct fe_onnx *g,
+                                              const Onnx__TensorProto *p,
+                                              const char *what)
 {
     const uint8_t *raw;
     if (!check_tensor(g, p, what, &raw))
@@ -282,4 +282,52 @@ struct fe_onnx_tensor *fe_onnx_read_tensor(struct fe_onnx *g,
     for (int64_t i = 0; t->whole && i < t->n; i++)
         t->real[i] = (double)t->whole[i];
     return t;
+}
+
+/* ------------------------------------------------------------------ kept -- */
+
+struct fe_onnx_read {
+    const Onnx__TensorProto *proto; /* NULL: free */
+    const struct fe_onnx_tensor *tensor;
+};
+
+static struct fe_onnx_read *read_slot(const struct fe_onnx *g,
+                                      const Onnx__TensorProto *p)
+{
+    const uint64_t hash = (uintptr_t)p * UINT64_C(0x9e3779b97f4a7c15);
+    size_t i = (size_t)(hash >> 32) & (g->reads_size - 1);
+    while (g->reads[i].proto && g->reads[i].proto != p)
+        i = (i + 1) & (g->reads_size - 1);
+    return &g->reads[i];
+}
+
+static void grow_reads(struct fe_onnx *g)
+{
+    const struct fe_onnx_read *old = g->reads;
+    const size_t n = g->reads_size;
+    g->reads_size = n ? 2 * n : 64;
+    g->reads = ir_alloc_array(&g->scratch, g->reads_size, sizeof *g->reads);
+    for (size_t i = 0; i < n; i++)
+        if (old[i].proto)
+            *read_slot(g, old[i].proto) = old[i];
+}
+
+/* One of a subgraph, which may be built many times, is read once. */
+const struct fe_onnx_tensor *fe_onnx_read_tensor(struct fe_onnx *g,
+                                                 const Onnx__TensorProto *p,
+                                                 const char *what)
+{
+    if (!g->within)
+        return read_once(g, p, what);
+    if (2 * g->n_reads >= g->reads_size)
+        grow_reads(g);
+    struct fe_onnx_read *slot = read_slot(g, p);
+    if (slot->proto)
+        return slot->tensor;
+    const struct fe_onnx_tensor *tensor = read_once(g, p, what);
+    if (tensor) {
+        *slot = (struct fe_onnx_read){p, tensor};
+        g->n_reads++;
+    }
+    return tensor;
 }
