@@ -40,7 +40,7 @@ enum fe_onnx_type {
     FE_ONNX_BFLOAT16 = ONNX__TENSOR_PROTO__DATA_TYPE__BFLOAT16
 };
 
-/* "FLOAT"; for others their number. */
+/* "FLOAT"; "unknown" for a number that is none of a type's. */
 const char *fe_onnx_type_name(int type);
 /* What a type is here: FLOAT for the two of half precision, whose numbers all
  * floats are; the type itself for others. */
@@ -61,6 +61,8 @@ struct fe_onnx_tensor {
 };
 
 struct fe_onnx;
+/* The same, but of a number that is none the number. */
+const char *fe_onnx_type_text(struct fe_onnx *g, int64_t type);
 /* Reads a tensor; `what` names it in messages. NULL with a message. It lives
  * in the importer's scratch arena. */
 const struct fe_onnx_tensor *fe_onnx_read_tensor(

@@ -141,7 +141,7 @@ bool fe_onnx_conv(struct fe_onnx *g)
     if (!w || !read_bias(g, 2, w->rank ? w->dim[0] : 1, &bias))
         return false;
     if (w->type != x->type)
-        return fe_onnx_error(g, "weights of type %s for %s",
+        return fe_onnx_error(g, "weights of type %s for an input of type %s",
                              fe_onnx_type_name(w->type),
                              fe_onnx_type_name(x->type));
     return fe_onnx_convolve(g, x, w, bias, NULL, &y) && fe_onnx_give(g, 0, &y);

@@ -71,7 +71,8 @@ static bool arrange(struct fe_onnx *g, struct term *t, const char *order)
     int64_t own[IR_MAX_RANK], stride[IR_MAX_RANK];
     const int n = (int)strlen(order);
     if (n > IR_MAX_RANK)
-        return fe_onnx_error(g, "it takes %d dims", n);
+        return fe_onnx_error(g, "a term takes %d dims (the limit is %d)", n,
+                             IR_MAX_RANK);
     fe_onnx_strides(x.rank, x.dim, own);
     shape.rank = n;
     for (int d = 0; d < n; d++) {
@@ -131,7 +132,8 @@ static bool multiply(struct fe_onnx *g, struct term *a, struct term *b,
     const char *const column = *columns ? columns : ">";
     struct term y = {.n = (int)(strlen(shared) + strlen(row) + 1)};
     if (y.n > IR_MAX_RANK)
-        return fe_onnx_error(g, "its result takes %d dims", y.n);
+        return fe_onnx_error(g, "its result takes %d dims (the limit is %d)",
+                             y.n, IR_MAX_RANK);
     snprintf(order, sizeof order, "%s%s%s", shared, row, by);
     if (!arrange(g, a, order))
         return false;
@@ -158,7 +160,8 @@ bool fe_onnx_einsum(struct fe_onnx *g)
         if (!check_term(g, &in[i]))
             return false;
         if (x->type != FE_ONNX_FLOAT && x->type != FE_ONNX_DOUBLE)
-            return fe_onnx_error(g, "'%.200s' is of type %s", x->name,
+            return fe_onnx_error(g, "'%.200s' is of type %s, not FLOAT or "
+                                 "DOUBLE", x->name,
                                  fe_onnx_type_name(x->type));
     }
     if (n == 1) {

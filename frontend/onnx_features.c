@@ -485,7 +485,8 @@ bool fe_onnx_one_hot_encoder(struct fe_onnx *g)
                              "%s", fe_onnx_type_name(cats->type),
                              fe_onnx_type_name(x->type));
     if (x->rank == IR_MAX_RANK - 1)
-        return fe_onnx_error(g, "an input of %d dims", x->rank + 1);
+        return fe_onnx_error(g, "its input has %d dims (%d at most)",
+                             x->rank + 1, IR_MAX_RANK - 1);
     struct ir_value *rows =
         cats->text ? x->rows : fe_onnx_numbers(g, x);
     /* Numbers are cut to whole ones first. */

@@ -10,7 +10,7 @@ static const int64_t *read_indices(struct fe_onnx *g,
                                    int64_t size)
 {
     if (!t->whole) {
-        fe_onnx_error(g, "the indices are of type %s",
+        fe_onnx_error(g, "the indices are of type %s, not whole numbers",
                       fe_onnx_type_name(t->type));
         return NULL;
     }

@@ -38,9 +38,9 @@ static bool read_type(struct fe_onnx *g, const Onnx__ValueInfoProto *info,
     value->type = fe_onnx_widened(type->tensor_type->elem_type);
     if (value->type != FE_ONNX_FLOAT && value->type != FE_ONNX_DOUBLE &&
         value->type != FE_ONNX_STRING && !fe_onnx_is_whole(value->type))
-        return fe_onnx_error(g, "input '%.200s' is of type %s (%d), which is "
-                             "not read", name, fe_onnx_type_name(value->type),
-                             value->type);
+        return fe_onnx_error(g, "input '%.200s' is of type %s, which is not "
+                             "read", name,
+                             fe_onnx_type_text(g, value->type));
     if (!type->tensor_type->shape)
         return fe_onnx_error(g, "input '%.200s' has no shape", name);
     return true;

@@ -159,7 +159,8 @@ bool fe_onnx_multiply(struct fe_onnx *g, const struct fe_onnx_value *x,
     if (!fe_onnx_broadcast(g, 2, both, &shape))
         return false;
     if (shape.rank + 2 > IR_MAX_RANK)
-        return fe_onnx_error(g, "its result has %d dims", shape.rank + 2);
+        return fe_onnx_error(g, "its result has %d dims (the limit is %d)",
+                             shape.rank + 2, IR_MAX_RANK);
     struct ir_value *of[] = {stretch(g, &a, &shape), stretch(g, &b, &shape)};
     const int n_lead = shape.rank;
     if (x->rank > 1)

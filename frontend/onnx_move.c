@@ -242,7 +242,7 @@ bool fe_onnx_tile(struct fe_onnx *g)
     if (!x || !times)
         return false;
     if (times->n != x->rank)
-        return fe_onnx_error(g, "%lld repeats of %d dims",
+        return fe_onnx_error(g, "%lld repeats for an input of %d dims",
                              (long long)times->n, x->rank);
     struct fe_onnx_value y = *x;
     for (int i = 0; i < x->rank; i++)

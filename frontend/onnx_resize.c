@@ -98,7 +98,8 @@ static bool read_axes(struct fe_onnx *g, const struct fe_onnx_value *x,
     if (!a)
         return true;
     if (a->n_ints > (size_t)x->rank)
-        return fe_onnx_error(g, "%zu axes of %d dims", a->n_ints, x->rank);
+        return fe_onnx_error(g, "%zu axes for an input of %d dims",
+                             a->n_ints, x->rank);
     *n = (int)a->n_ints;
     for (int i = 0; i < *n; i++)
         if (!fe_onnx_axis(g, a->ints[i], x->rank, &axis[i]))

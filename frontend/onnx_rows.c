@@ -59,6 +59,15 @@ int64_t fe_onnx_volume(struct fe_onnx *g, int rank, const int64_t *dim,
 
 /* ------------------------------------------------------------------ ops -- */
 
+/* What is said of an op, without its name, which is none of the file's. */
+static const char *said_of(enum ir_op_kind kind, const char *message)
+{
+    const char *name = ir_op_table[kind].name;
+    const size_t n = strlen(name);
+    return !strncmp(message, name, n) && !strncmp(message + n, ": ", 2)
+               ? message + n + 2 : message;
+}
+
 /* The op; what is wrong with it is said of the node. */
 static struct ir_op *add_op(struct fe_onnx *g, enum ir_op_kind kind, int n,
                             struct ir_value *const *operands, int n_attrs,
@@ -69,7 +78,8 @@ static struct ir_op *add_op(struct fe_onnx *g, enum ir_op_kind kind, int n,
     struct ir_op *op = ir_add_op(g->module, kind, n, operands, n_attrs, attrs,
                                  &diag);
     if (!op)
-        fe_onnx_error(g, "%s", diag.n_messages ? diag.message[0] : "");
+        fe_onnx_error(g, "%s", diag.n_messages
+                                     ? said_of(kind, diag.message[0]) : "");
     ir_diag_release(&diag);
     return op;
 }

@@ -177,8 +177,8 @@ static bool cast_value(struct fe_onnx *g, const struct fe_onnx_value *x,
     const int to = type < 0 || type > 100 ? 0 : fe_onnx_widened((int)type);
     if (to != FE_ONNX_FLOAT && to != FE_ONNX_DOUBLE && to != FE_ONNX_STRING &&
         !fe_onnx_is_whole(to))
-        return fe_onnx_error(g, "casts to type %lld are not read",
-                             (long long)type);
+        return fe_onnx_error(g, "casts to type %s are not read",
+                             fe_onnx_type_text(g, type));
     if (x->constant)
         return fe_onnx_give_constant(g, cast_tensor(g, x->constant, to));
     if (to == x->type)

@@ -10,12 +10,21 @@
 static const char *const type_names[] = {
     "UNDEFINED", "FLOAT", "UINT8", "INT8", "UINT16", "INT16", "INT32", "INT64",
     "STRING", "BOOL", "FLOAT16", "DOUBLE", "UINT32", "UINT64", "COMPLEX64",
-    "COMPLEX128", "BFLOAT16"};
+    "COMPLEX128", "BFLOAT16", "FLOAT8E4M3FN", "FLOAT8E4M3FNUZ", "FLOAT8E5M2",
+    "FLOAT8E5M2FNUZ", "UINT4", "INT4", "FLOAT4E2M1", "FLOAT8E8M0", "UINT2",
+    "INT2", "FLOAT6E2M3", "FLOAT6E3M2"};
 enum { N_TYPE_NAMES = sizeof type_names / sizeof *type_names };
 
 const char *fe_onnx_type_name(int type)
 {
     return type >= 0 && type < N_TYPE_NAMES ? type_names[type] : "unknown";
+}
+
+const char *fe_onnx_type_text(struct fe_onnx *g, int64_t type)
+{
+    return type >= 0 && type < N_TYPE_NAMES
+               ? type_names[type]
+               : ir_sprintf(&g->scratch, "%lld", (long long)type);
 }
 
 static bool is_half(int type)
@@ -154,9 +163,8 @@ static bool check_tensor(struct fe_onnx *g, const Onnx__TensorProto *p,
         return fe_onnx_error(g, "%s is a segment of a tensor, which is not "
                              "read", what);
     if (p->data_type != FE_ONNX_STRING && !raw_bytes(p->data_type))
-        return fe_onnx_error(g, "%s is of type %s (%d), which is not read",
-                             what, fe_onnx_type_name(p->data_type),
-                             (int)p->data_type);
+        return fe_onnx_error(g, "%s is of type %s, which is not read", what,
+                             fe_onnx_type_text(g, p->data_type));
     int64_t n = 0;
     size_t given = 0;
     if (!read_dims(g, p, what, &n))
