@@ -36,19 +36,13 @@ static void put_program(struct ir_text *text, const char *program,
     }
 }
 
-static bool same_dims(const struct ir_type *a, const struct ir_type *b)
-{
-    return a->rank == b->rank &&
-           !memcmp(a->dim, b->dim, (size_t)a->rank * sizeof(*a->dim));
-}
-
 /* Whether x can be read beside each element of y. */
 static bool fits(const struct ir_type *x, const struct ir_type *y)
 {
     const int64_t n = ir_type_volume(x);
     if (n == 1)
         return true;
-    return same_dims(x, y) ||
+    return pass_same_dims(x, y) ||
            (x->rank > 0 && n == y->dim[y->rank - 1] &&
             x->dim[x->rank - 1] == n);
 }
@@ -61,7 +55,7 @@ static bool is_taken(const struct fuser *f, const struct ir_op *map, int i)
     const struct ir_type *y = &map->result[0].type;
     if (op->kind != IR_OP_gemm && op->kind != IR_OP_conv)
         return false;
-    if (f->uses[x->id] != 1 || !same_dims(&x->type, y) ||
+    if (f->uses[x->id] != 1 || !pass_same_dims(&x->type, y) ||
         x->type.dtype != ir_compute_dtype(op) ||
         (y->dtype != x->type.dtype &&
          !(y->dtype == IR_U8 && ir_is_int8(op))) ||

@@ -100,12 +100,6 @@ static void put_program(struct map *map, const char *program,
     }
 }
 
-static bool same_dims(const struct ir_type *a, const struct ir_type *b)
-{
-    return a->rank == b->rank &&
-           !memcmp(a->dim, b->dim, (size_t)a->rank * sizeof(*a->dim));
-}
-
 /* Whether operand i of the old map, now `x`, can be taken in: a map of one
  * shape throughout, whose result is of the dtype that it computes in, used by
  * this op alone, or so short that what it makes of a byte is made again. */
@@ -119,7 +113,7 @@ static bool is_fusible(const struct rewriter *w, int i,
         (op->n_operands != 1 || op->operand[0]->type.dtype != IR_U8))
         return false;
     for (int k = 0; k < op->n_operands; k++)
-        if (!same_dims(&op->operand[k]->type, &x->type))
+        if (!pass_same_dims(&op->operand[k]->type, &x->type))
             return false;
     return true;
 }
@@ -131,7 +125,7 @@ static bool keeps_type(const struct map *map, int n,
 {
     struct ir_type old, new;
     return map->n > 0 && ir_broadcast(n, x, &old) &&
-           ir_broadcast(map->n, map->x, &new) && same_dims(&old, &new);
+           ir_broadcast(map->n, map->x, &new) && pass_same_dims(&old, &new);
 }
 
 /* Tries to take one of the operands' programs into `program`; true when it
@@ -140,7 +134,7 @@ static bool fuse(const struct rewriter *w, const char *program, int n,
                  struct ir_value *const *x, struct map *map)
 {
     for (int i = 0; i < n; i++) {
-        if (!same_dims(&x[i]->type, &x[0]->type) ||
+        if (!pass_same_dims(&x[i]->type, &x[0]->type) ||
             !is_fusible(w, i, x[i]) ||
             !pass_may_take_in(program, i,
                               ir_attr_string(x[i]->op, "program")))

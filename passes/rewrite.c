@@ -88,6 +88,12 @@ void pass_set_reals(struct ir_module *module, struct ir_op *op,
     ir_set_attr(module, op, ir_tensor_attr(name, tensor));
 }
 
+bool pass_same_dims(const struct ir_type *a, const struct ir_type *b)
+{
+    return a->rank == b->rank &&
+           !memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim);
+}
+
 void pass_drop_attr(struct ir_op *op, const char *name)
 {
     int kept = 0;

@@ -40,6 +40,9 @@ void pass_set_reals(struct ir_module *module, struct ir_op *op,
 /* Takes an attribute away, if it is there. */
 void pass_drop_attr(struct ir_op *op, const char *name);
 
+/* Whether both have the same rank and dims. */
+bool pass_same_dims(const struct ir_type *a, const struct ir_type *b);
+
 /* Numbers the module's values and returns how often each is used, by id, as
  * operand or output. */
 int *pass_count_uses(struct ir_module *module, struct ir_arena *arena);

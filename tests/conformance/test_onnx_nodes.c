@@ -434,7 +434,8 @@ static void shorten(const char *message, char text[160])
         if (*from == '\'' && strchr(from + 1, '\'')) {
             text[n++] = '_';
             from = strchr(from + 1, '\'') + 1;
-        } else if (isdigit((unsigned char)*from)) {
+        } else if (isdigit((unsigned char)*from) &&
+                   !(n && isalnum((unsigned char)text[n - 1]))) { /* no INT4 */
             text[n++] = 'n';
             from += strspn(from, "0123456789.");
         } else if (*from == '|') {
