@@ -10,7 +10,7 @@
  * loop one by one, or a loop that is a recurrent layer as one (onnx_if.c,
  * onnx_loop.c). Functions and sparse tensors are not read.
  */
-#include "frontend/onnx.h"
+#include "frontend/onnx_loop.h"
 
 #include <string.h>
 

@@ -1,13 +1,16 @@
-/* onnx.h: what the files of the ONNX importer share.
+/* onnx.h: what the files of the ONNX importer share: the file, its constants,
+ * the values that names stand for, and what builders of ops call.
  *
  * Private, and apart from internal.h because of the types of protobuf-c, which
  * only these files see. Sections below are headed by the file that implements
- * them; onnx.c is where to start.
+ * them; onnx.c is where to start. Beside it are onnx_rows.h (ops on rows, and
+ * dims), onnx_loop.h (loops) and onnx_tree.h (ensembles).
  */
 #ifndef TREENAIL_FRONTEND_ONNX_H
 #define TREENAIL_FRONTEND_ONNX_H
 
 #include "frontend/internal.h"
+#include "frontend/onnx_rows.h"
 
 #include "onnx.pb-c.h"
 
@@ -356,100 +359,6 @@ void fe_onnx_take_back(struct fe_onnx *g, const struct fe_onnx_aside *aside);
  * it gives, as the interpreter computes them. */
 bool fe_onnx_fold(struct fe_onnx *g, fe_onnx_builder *build);
 
-/* --------------------------------------------------------- onnx_loop.c -- */
-
-/* Nodes and values that all subgraphs of a model may come to, each as often as
- * it is built. */
-enum { FE_ONNX_MAX_SUBGRAPHS = 1 << 17 };
-
-/* What a name of a body depends on: 0 for what is the same in all steps. */
-enum { FE_ONNX_VARIES = 1, FE_ONNX_ROW = 2 };
-
-/* What a Scan takes one part of at each step. */
-struct fe_onnx_slice {
-    const struct fe_onnx_value *x;
-    int axis;
-    bool reverse;
-};
-
-/* A Loop or a Scan. Carried value k is the body's input n_before + k and its
- * output n_after + k; slices and stacks follow. */
-struct fe_onnx_loop {
-    const Onnx__GraphProto *body;
-    size_t n_before, n_after; /* Loop: 2 and 1; Scan: none */
-    size_t n_carried, n_slices, n_stacks;
-    struct fe_onnx_value *carried; /* [n_carried] before the next step */
-    bool condition;                /* there is a next step */
-    struct fe_onnx_slice *slice;   /* [n_slices] */
-    int64_t limit;                 /* of steps */
-    int64_t steps;                 /* that were made */
-    struct fe_onnx_scope once;     /* what is the same in all steps */
-    struct fe_onnx_flags *flags;   /* by name of the body */
-    size_t flags_size;             /* a power of 2 */
-    struct fe_onnx_varying {
-        size_t node;
-        int flags;
-    } *varying; /* [n_varying] the body's nodes that a step builds */
-    size_t n_varying;
-    size_t step_size; /* these, their values and the names of them */
-    size_t n_names;   /* that a step gives */
-    struct fe_onnx_value *result;  /* [n_carried + n_stacks] */
-    struct fe_onnx_value **stack;  /* [n_stacks][capacity] by step */
-    int64_t capacity;
-};
-
-/* FE_ONNX_VARIES and FE_ONNX_ROW of a node of the body, or of one of its
- * names. */
-int fe_onnx_node_flags(const struct fe_onnx_loop *l,
-                       const Onnx__NodeProto *node);
-int fe_onnx_name_flags(const struct fe_onnx_loop *l, const char *name);
-/* What a node counts as: itself and its values, more with many or long names,
- * or with attributes of many bytes. */
-size_t fe_onnx_node_size(const Onnx__NodeProto *node);
-/* Counts a step of this size; false with a message when it is too much. */
-bool fe_onnx_take_step(struct fe_onnx *g, const struct fe_onnx_loop *l,
-                       size_t size);
-/* The same of a graph, with those in it. */
-bool fe_onnx_take_graph(struct fe_onnx *g, const Onnx__GraphProto *graph);
-/* Gives, in g->scope, what a step finds beside carried values that are of the
- * row, and slices. */
-bool fe_onnx_start_step(struct fe_onnx *g, const struct fe_onnx_loop *l);
-/* Whether the body's condition holds after a step. */
-bool fe_onnx_read_condition(struct fe_onnx *g, struct fe_onnx_loop *l);
-/* Whether the node names its output i. */
-bool fe_onnx_is_asked_for(const struct fe_onnx *g, size_t i);
-/* Whether carried value k is the same in all steps. */
-bool fe_onnx_is_kept(const struct fe_onnx_loop *l, size_t k);
-
-/* --------------------------------------------------------- onnx_cell.c -- */
-
-/* Makes a `scan` of a loop that is a recurrent layer, *good unless there is a
- * message; false when it is none. */
-bool fe_onnx_build_cell(struct fe_onnx *g, struct fe_onnx_loop *l,
-                        bool *good);
-
-/* -------------------------------------------------------- onnx_match.c -- */
-
-/* What a step of a recurrent layer computes, in ONNX's order of gates. */
-struct fe_onnx_cell {
-    const char *kind; /* of the op scan */
-    int n_gates, n_states;
-    int64_t inputs, hidden;
-    double *w, *r;                         /* [inputs or hidden][gates * H] */
-    double *bias, *recurrent_bias;         /* [gates * H], [H] or NULL */
-    const char *gate, *candidate, *output; /* programs, or NULL */
-    bool reset_after;
-};
-
-/* Whether the values out[n_states], of ops on x and in[n_states], are the next
- * states of a cell: h and, of an lstm, c. */
-bool fe_onnx_match_cell(struct fe_onnx *g, int n_states, struct ir_value *x,
-                        struct ir_value *const *in,
-                        struct ir_value *const *out,
-                        struct fe_onnx_cell *cell);
-/* Whether both have the same elements, however they are shaped. */
-bool fe_onnx_is_same(struct ir_value *a, struct ir_value *b);
-
 /* ---------------------------------------------------------- onnx_ops.c -- */
 
 /* A line of the table of ops. Attributes as "name:kind", of one letter each: f
@@ -481,142 +390,6 @@ bool fe_onnx_is_open(const Onnx__TensorShapeProto__Dimension *dim);
 bool fe_onnx_find_open(struct fe_onnx *g, const char *name,
                        const Onnx__TensorShapeProto *shape, int *batch,
                        int *time);
-
-/* ---------------------------------------------------------- onnx_rows.c -- */
-
-/* Takes n elements, of what is computed here and of tensors, from what the
- * file's size allows in all. */
-bool fe_onnx_take_elements(struct fe_onnx *g, int64_t n);
-/* Allows more of them, for so many bytes that were read. */
-void fe_onnx_allow_elements(struct fe_onnx *g, size_t bytes);
-/* The product of dims, each at least `least`; -1 with a message when it is
- * more than a value may have. */
-int64_t fe_onnx_volume(struct fe_onnx *g, int rank, const int64_t *dim,
-                       int64_t least);
-
-/* Ops on what is of each row. All return NULL with a message, and NULL for a
- * NULL operand, so that calls can be nested. */
-struct ir_value *fe_onnx_op(struct fe_onnx *g, enum ir_op_kind kind, int n,
-                            struct ir_value *const *operands, int n_attrs,
-                            const struct ir_attr *attrs);
-/* A map of dtype `to`; x1 may be NULL where the program has one operand. */
-struct ir_value *fe_onnx_map(struct fe_onnx *g, const char *program,
-                             enum ir_dtype to, struct ir_value *x0,
-                             struct ir_value *x1, struct ir_value *x2);
-struct ir_value *fe_onnx_convert(struct fe_onnx *g, struct ir_value *x,
-                                 enum ir_dtype to);
-struct ir_value *fe_onnx_vector(struct fe_onnx *g, enum ir_dtype dtype,
-                                int64_t n, const double *numbers);
-struct ir_value *fe_onnx_gather(struct fe_onnx *g, struct ir_value *x,
-                                int64_t n, const int32_t *index);
-struct ir_value *fe_onnx_concat(struct fe_onnx *g, int n,
-                                struct ir_value *const *parts);
-struct ir_value *fe_onnx_reduce(struct fe_onnx *g, struct ir_value *x,
-                                const char *kind);
-/* The same of each slice: x seen as [outer][size][inner]. */
-struct ir_value *fe_onnx_reduce_slices(struct fe_onnx *g, struct ir_value *x,
-                                       const char *kind, int64_t size,
-                                       int64_t inner);
-/* values[i] where x is keys[i], which need no order but differ. */
-struct ir_value *fe_onnx_lookup(struct fe_onnx *g, struct ir_value *x,
-                                int64_t n, const double *keys,
-                                const double *values, double fallback,
-                                enum ir_dtype to);
-
-/* Numbers as a tensor of the module. */
-const struct ir_tensor *fe_onnx_tensor(struct fe_onnx *g, enum ir_dtype dtype,
-                                       int rank, const int64_t *dim,
-                                       const double *numbers);
-/* An attribute that is a list of i64. */
-struct ir_attr fe_onnx_list(struct fe_onnx *g, const char *name, int n,
-                            const int64_t *list);
-/* x with these dims, its elements in their order. */
-struct ir_value *fe_onnx_shaped(struct fe_onnx *g, struct ir_value *x,
-                                int rank, const int64_t *dim);
-/* Element offset + sum of index * stride, for each index below dim. */
-struct ir_value *fe_onnx_strided(struct fe_onnx *g, struct ir_value *x,
-                                 int rank, const int64_t *dim,
-                                 const int64_t *stride, int64_t offset);
-/* `count` elements from `first` on, as these dims. */
-struct ir_value *fe_onnx_part(struct fe_onnx *g, struct ir_value *x,
-                              int64_t first, int rank, const int64_t *dim);
-/* The strides of dims that are dense. */
-void fe_onnx_strides(int rank, const int64_t *dim, int64_t *stride);
-
-/* How the rows of a type are kept. */
-enum ir_dtype fe_onnx_dtype(int type);
-/* A value's numbers as rows of its type's dtype: labels looked up, constants
- * made an op. No strings. */
-struct ir_value *fe_onnx_numbers(struct fe_onnx *g,
-                                 const struct fe_onnx_value *value);
-/* The code of `word` in `words`, where it is put if it is new. */
-int fe_onnx_code(struct fe_onnx *g, struct fe_onnx_words *words,
-                 const char *word);
-struct fe_onnx_words *fe_onnx_new_words(struct fe_onnx *g);
-
-/* ---------------------------------------------------------- onnx_dims.c -- */
-
-/* The dims of a result, with the batch, as a value has them. */
-struct fe_onnx_shape {
-    int rank;
-    int64_t dim[IR_MAX_RANK], n;
-    bool batched;
-    int batch;
-    int64_t ahead;
-};
-
-struct fe_onnx_shape fe_onnx_shape_of(const struct fe_onnx_value *x);
-/* What n values broadcast to, as numpy's do. */
-bool fe_onnx_broadcast(struct fe_onnx *g, size_t n,
-                       struct fe_onnx_value *const *x,
-                       struct fe_onnx_shape *shape);
-/* x's numbers as a map takes them, for a result of that shape: of this dtype,
- * and with dims that fit from the last one on. */
-struct ir_value *fe_onnx_spread(struct fe_onnx *g,
-                                const struct fe_onnx_shape *shape,
-                                const struct fe_onnx_value *x,
-                                enum ir_dtype dtype);
-/* Whether dim i is the batch and nothing else: the IR does not have it. */
-bool fe_onnx_is_bare_batch(const struct fe_onnx_shape *shape, int i);
-/* Sets n from the dims; false with a message when it is too large. */
-bool fe_onnx_size(struct fe_onnx *g, struct fe_onnx_shape *shape);
-bool fe_onnx_give_shape(struct fe_onnx *g, size_t i, int type,
-                        struct ir_value *rows,
-                        const struct fe_onnx_shape *shape);
-/* Gives x other dims, of as many elements in the same order. */
-void fe_onnx_reshaped(struct fe_onnx *g, struct fe_onnx_value *x,
-                      const struct fe_onnx_shape *shape);
-/* The same of a copy, which output i becomes. */
-bool fe_onnx_give_shaped(struct fe_onnx *g, size_t i,
-                         const struct fe_onnx_value *x,
-                         const struct fe_onnx_shape *shape);
-/* The elements offset + sum of index * stride of x, for each index below the
- * shape's dims: rows, constants and strings alike. */
-bool fe_onnx_view(struct fe_onnx *g, const struct fe_onnx_value *x,
-                  const struct fe_onnx_shape *shape, const int64_t *stride,
-                  int64_t offset, struct fe_onnx_value *y);
-/* The shape's elements as those with these numbers of x. */
-bool fe_onnx_pick(struct fe_onnx *g, const struct fe_onnx_value *x,
-                  const struct fe_onnx_shape *shape, const int32_t *index,
-                  struct fe_onnx_value *y);
-/* An axis that may count from the end, of `rank` dims. */
-bool fe_onnx_axis(struct fe_onnx *g, int64_t given, int rank, int *axis);
-/* The same of x's dims, which may not be the batch. */
-bool fe_onnx_own_axis(struct fe_onnx *g, const struct fe_onnx_value *x,
-                      int64_t given, int *axis);
-/* The product of x's dims [from, to). */
-int64_t fe_onnx_product(const struct fe_onnx_value *x, int from, int to);
-/* The list of whole numbers that is an attribute, or a constant input. NULL
- * without a message when it is neither; *ok false after one. */
-const struct fe_onnx_tensor *fe_onnx_whole_list(struct fe_onnx *g,
-                                                const char *name, size_t input,
-                                                bool *ok);
-
-/* ---------------------------------------------------------- onnx_move.c -- */
-
-/* Parts side by side along an axis of theirs. */
-struct ir_value *fe_onnx_join(struct fe_onnx *g, int n,
-                              struct ir_value *const *parts, int axis);
 
 /* ---------------------------------------------------------- onnx_math.c -- */
 
@@ -750,56 +523,14 @@ bool fe_onnx_quantize_range(struct fe_onnx *g, const struct fe_onnx_value *x,
 
 /* ------------------------------------- onnx_tree.c, onnx_tree_{v3,v5}.c -- */
 
-/* How a node tests its feature. */
-enum fe_onnx_mode {
-    FE_ONNX_LEQ, FE_ONNX_LT, FE_ONNX_GTE, FE_ONNX_GT, FE_ONNX_EQ, FE_ONNX_NEQ,
-    FE_ONNX_MEMBER, FE_ONNX_LEAF
-};
-enum fe_onnx_aggregate {
-    FE_ONNX_AVERAGE, FE_ONNX_SUM, FE_ONNX_MIN, FE_ONNX_MAX
-};
+/* onnx_tree.h has what these share. */
+
+/* ---------------------------------------------------------- onnx_post.c -- */
+
 enum fe_onnx_post {
     FE_ONNX_NONE, FE_ONNX_SOFTMAX, FE_ONNX_LOGISTIC, FE_ONNX_SOFTMAX_ZERO,
     FE_ONNX_PROBIT, FE_ONNX_N_POSTS
 };
-
-/* An ensemble, whichever op it comes from. A child or root >= 0 is a node, one
- * < 0 is leaf ~child; a leaf may have several parents, a node one (or, where
- * tests for equality make up a set, those tests). Nothing here is checked but
- * the lengths and the ranges: fe_onnx_forest() does the rest. */
-struct fe_onnx_ensemble {
-    int64_t n_nodes, n_leaves, n_trees, n_targets;
-    int64_t *root; /* [n_trees] */
-    uint8_t *mode; /* [n_nodes] enum fe_onnx_mode */
-    bool *missing; /* [n_nodes] a NaN goes to `yes` */
-    int32_t *feature;
-    double *value;         /* [n_nodes] the threshold */
-    int64_t *yes, *no;     /* [n_nodes] children */
-    /* Of a node of mode FE_ONNX_MEMBER: member[start .. end). */
-    int64_t *member_start, *member_end; /* [n_nodes] */
-    const double *member;
-    int64_t *weight_start; /* [n_leaves + 1] into the weights */
-    int32_t *target;       /* of each weight */
-    double *weight;
-    int32_t *leaf_id;   /* [n_leaves] */
-    int64_t *node_name; /* [n_nodes] numbers for messages, */
-    int64_t *tree_name; /* [n_trees] or NULL */
-    enum fe_onnx_aggregate aggregate;
-};
-
-/* The sums of the leaves by target, aggregated, in x's dtype; the op's second
- * result is put in g->leaf. Targets in the order of their numbers. */
-struct ir_value *fe_onnx_forest(struct fe_onnx *g,
-                                const struct fe_onnx_ensemble *e,
-                                struct ir_value *x);
-/* Gives output 0: the sums after the post transform, as values of `type`. */
-bool fe_onnx_give_targets(struct fe_onnx *g, struct ir_value *sums,
-                          enum fe_onnx_post post, int64_t n, int type);
-/* x as an ensemble's features: f64 of DOUBLE, else f32. */
-struct ir_value *fe_onnx_features(struct fe_onnx *g,
-                                  const struct fe_onnx_value *x);
-
-/* ---------------------------------------------------------- onnx_post.c -- */
 
 /* The attribute post_transform. */
 bool fe_onnx_read_post(struct fe_onnx *g, enum fe_onnx_post *post);

@@ -7,7 +7,7 @@
  * What counts the steps is run through beforehand, so that nothing is taken for
  * granted: neither that the condition holds to the end, nor that the steps'
  * parts are taken one after the other. */
-#include "frontend/onnx.h"
+#include "frontend/onnx_loop.h"
 
 #include <string.h>
 

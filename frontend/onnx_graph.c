@@ -3,8 +3,8 @@
  *
  * Before anything is built, each op that is not in the table is collected, so
  * that one message lists them all. Nodes come in order, each after what it
- * uses (onnx_order.c), and a name is given once (SSA). A node all of whose inputs are
- * constants gives constants.
+ * uses (onnx_order.c), and a name is given once (SSA). A node all of whose
+ * inputs are constants gives constants.
  */
 #include "frontend/onnx.h"
 

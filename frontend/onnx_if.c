@@ -2,7 +2,7 @@
  * other one is not even looked at. One of the row has both computed and one
  * taken, where a row is all that the inputs hold; with a batch it would be one
  * condition for all rows. */
-#include "frontend/onnx.h"
+#include "frontend/onnx_loop.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* onnx_linear.c: the linear models of ai.onnx.ml. ONNX Runtime sums products in
  * an order of its own, so results agree but for the last bits. */
-#include "frontend/onnx.h"
+#include "frontend/onnx_tree.h"
 
 #include <string.h>
 

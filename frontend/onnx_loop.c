@@ -6,7 +6,7 @@
  * How much may be built is limited in all (FE_ONNX_MAX_SUBGRAPHS), and counted
  * before a step is made: loops in loops are small files that stand for a lot.
  */
-#include "frontend/onnx.h"
+#include "frontend/onnx_loop.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -307,11 +307,11 @@ static bool define_number(struct fe_onnx *g, const char *name, int type,
 
 bool fe_onnx_start_step(struct fe_onnx *g, const struct fe_onnx_loop *l)
 {
-    const Onnx__GraphProto *body = l->body;
+    Onnx__ValueInfoProto *const *input = l->body->input;
     if (l->n_before == 2 &&
-        (!define_number(g, fe_onnx_text(body->input[0]->name), FE_ONNX_INT64,
+        (!define_number(g, fe_onnx_text(input[0]->name), FE_ONNX_INT64,
                         l->steps) ||
-         !define_number(g, fe_onnx_text(body->input[1]->name), FE_ONNX_BOOL, 1)))
+         !define_number(g, fe_onnx_text(input[1]->name), FE_ONNX_BOOL, 1)))
         return false;
     for (size_t k = 0; k < l->n_carried; k++)
         if (fe_onnx_name_flags(l, carried_name(l, k)) == FE_ONNX_VARIES &&

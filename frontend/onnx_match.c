@@ -13,7 +13,7 @@
  *
  * Whatever is not exactly one of these is none: there is no guessing, as a loop
  * that is no cell can be made step by step. */
-#include "frontend/onnx.h"
+#include "frontend/onnx_loop.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -21,7 +21,7 @@ static const struct set {
     {"com.microsoft", "com.microsoft", 1},
 };
 
-/* The ops of ai.onnx that a version before 7, or 7, made what they are since. */
+/* The ops of ai.onnx that are what they are since one of the versions to 7. */
 static const struct change {
     int64_t version;
     const char *ops; /* each between blanks */

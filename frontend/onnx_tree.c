@@ -10,7 +10,7 @@
  * Trees are walked with a stack of our own, so the shape of the file's does
  * not matter; a node that is reached twice, or never, is an error.
  */
-#include "frontend/onnx.h"
+#include "frontend/onnx_tree.h"
 
 #include <math.h>
 #include <stdlib.h>

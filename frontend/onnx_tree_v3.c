@@ -4,7 +4,7 @@
  * Runtime 1.32 does; docs/formats.md has its rules, which are not all in the
  * standard.
  */
-#include "frontend/onnx.h"
+#include "frontend/onnx_tree.h"
 
 #include <math.h>
 #include <stdlib.h>

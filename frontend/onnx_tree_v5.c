@@ -1,6 +1,6 @@
 /* onnx_tree_v5.c: TreeEnsemble of ai.onnx.ml 5: leaves apart from nodes, each
  * with one target and weight; set tests. */
-#include "frontend/onnx.h"
+#include "frontend/onnx_tree.h"
 
 #include <math.h>
 #include <string.h>

@@ -381,6 +381,28 @@ def other_nets():
     yield "half", half()
 
 
+def unordered():
+    """Nodes from the last to the first: ONNX Runtime sorts them."""
+    net = Net({"x": ((None, 2, 6, 6), 0)})
+    y = net.add("Relu", net.add("Conv", "x", weights(4, 2, 3, 3), weights(4),
+                                pads=[1, 1, 1, 1]))
+    y = net.add("Add", net.add("Conv", y, weights(4, 4, 3, 3),
+                               pads=[1, 1, 1, 1]), y)
+    z = net.add("Reshape", y, net.add("Concat", net.add(
+        "Slice", net.add("Shape", "x"), np.array([0]), np.array([1])),
+        np.array([-1]), axis=0))
+    z = net.add("Cast", net.add("Gemm", z, weights(144, 5)),
+                to=TensorProto.DOUBLE)
+    z = net.add("Cast", net.add("Mul", z, np.array(0.5)),
+                to=TensorProto.FLOAT)
+    net.nodes.reverse()
+    return net, [(z, 0), (y, 0)]
+
+
+def order_nets():
+    yield "unordered", unordered()
+
+
 TOLERANCE = {"half": 1e-3}
 
 
@@ -390,7 +412,8 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, default=recording.HERE)
     args = parser.parse_args()
     lines = []
-    for make in (recurrent_nets, conv_nets, other_nets, given_nets):
+    for make in (recurrent_nets, conv_nets, other_nets, given_nets,
+                 order_nets):
         for name, (net, outputs) in make():
             model, rows, answers = ask(net, outputs, args.rows)
             (args.out / f"{name}.onnx").write_bytes(model.SerializeToString())
