@@ -644,8 +644,6 @@ static bool read_number(struct fe_onnx *g, size_t i, const char *what,
     if (!fe_onnx_has_input(g, i))
         return true;
     const struct fe_onnx_value *value = fe_onnx_input(g, i);
-    if (!value)
-        return false;
     if (!value->constant)
         return fe_onnx_error(g, "its %s '%.200s' is one of the row, so there "
                              "is no telling how many steps there are", what,

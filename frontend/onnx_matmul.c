@@ -277,8 +277,8 @@ bool fe_onnx_gemm(struct fe_onnx *g)
         return fe_onnx_error(g, "its inputs are of types %s and %s",
                              fe_onnx_type_name(a.type),
                              fe_onnx_type_name(b.type));
-    if (fe_onnx_has_input(g, 2) && !(c = fe_onnx_input(g, 2)))
-        return false;
+    if (fe_onnx_has_input(g, 2))
+        c = fe_onnx_input(g, 2);
     const double *bias =
         c && alpha == 1 && b.constant && a.dim[1] == b.dim[0] &&
                 !(a.batched && a.batch == 1) && c->type == a.type

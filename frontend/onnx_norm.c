@@ -206,10 +206,11 @@ static bool layer(struct fe_onnx *g, bool centre)
 {
     const struct fe_onnx_value *x = fe_onnx_number_input(g, 0);
     struct fe_onnx_value *scale = x ? fe_onnx_input(g, 1) : NULL;
-    struct fe_onnx_value *shift = NULL;
+    struct fe_onnx_value *shift =
+        fe_onnx_has_input(g, 2) ? fe_onnx_input(g, 2) : NULL;
     struct normal r;
     int axis;
-    if (!scale || (fe_onnx_has_input(g, 2) && !(shift = fe_onnx_input(g, 2))) ||
+    if (!scale ||
         !fe_onnx_axis(g, fe_onnx_int(g, "axis", -1), x->rank, &axis))
         return false;
     if (x->batched && x->batch >= axis)
