@@ -616,7 +616,7 @@ static void name_ops(struct fe_onnx *g, int first)
     struct ir_text name;
     ir_text_init(&name);
     ir_text_printf(&name, "%s: ", g->module_path);
-    say_node(&name, g->node, g->node_index);
+    say_node(g, &name, g->node, g->node_index);
     name.data[name.length - strlen(": ")] = '\0';
     const struct ir_loc loc =
         ir_loc_file(ir_strdup(&g->module->arena, name.data));
