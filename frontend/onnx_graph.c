@@ -165,9 +165,9 @@ static bool is_cast_to_float(const Onnx__NodeProto *node)
 {
     bool to_float = false;
     for (size_t k = 0; k < node->n_attribute; k++)
-        if (!strcmp(text_of(node->attribute[k]->name), "to"))
+        if (!strcmp(fe_onnx_text(node->attribute[k]->name), "to"))
             to_float = node->attribute[k]->i == FE_ONNX_FLOAT;
-    return to_float && !strcmp(text_of(node->op_type), "Cast");
+    return to_float && !strcmp(fe_onnx_text(node->op_type), "Cast");
 }
 
 /* Names that the graph's nodes ask for, with those of subgraphs. */

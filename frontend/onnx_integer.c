@@ -581,7 +581,7 @@ static bool read_zero(struct fe_onnx *g, const struct fe_onnx_value *zero,
     if (zero->constant)
         s->zero = (int64_t)zero->constant->real[0] - low;
     else
-        s->zero_operand = bytes_of(g, zero);
+        s->zero_operand = fe_onnx_bytes_of(g, zero);
     return zero->constant || s->zero_operand;
 }
 
@@ -603,7 +603,7 @@ static bool read_factors(struct fe_onnx *g, const struct fe_onnx_factors *f,
                       w->dim[!axis] != x->dim[x->rank - 1])
         return false;
     s->x = *x;
-    s->x.rows = bytes_of(g, x);
+    s->x.rows = fe_onnx_bytes_of(g, x);
     s->columns = w->dim[axis];
     return s->x.rows && read_zero(g, f->x_zero, s) &&
            (!wz || fits(wz->constant, s->columns)) &&
@@ -622,14 +622,14 @@ bool fe_onnx_sum_scaled(struct fe_onnx *g, const struct fe_onnx_places *at,
     double x_scale, step = 0, y_zero = 0;
     *done = false;
     const bool to_bytes = fe_onnx_has_input(g, at->y_scale);
-    if (g->diag->n_messages > g->n_messages || !ws || !ws->constant ||
+    if (!fe_onnx_is_good(g) || !ws || !ws->constant ||
         !read_number(g, at->x_scale, &x_scale) ||
         (to_bytes &&
          (!read_number(g, at->y_scale, &step) || !is_scale(step))) ||
         (fe_onnx_has_input(g, at->y_zero) &&
          !read_number(g, at->y_zero, &y_zero)) ||
         !read_factors(g, &f, is_conv, by_row, s))
-        return g->diag->n_messages == g->n_messages;
+        return fe_onnx_is_good(g);
     if (!fits(ws->constant, s->columns) ||
         !(s->scale = scales_of(g, s->columns, (float)x_scale, ws->constant)))
         return true;
@@ -693,7 +693,7 @@ bool fe_onnx_sum_factors(struct fe_onnx *g, const struct fe_onnx_factors *f,
     struct fe_onnx_sum s;
     *done = false;
     if (!read_factors(g, f, false, false, &s) || !is_bounded(&s))
-        return g->diag->n_messages == g->n_messages;
+        return fe_onnx_is_good(g);
     *done = true;
     return build_plain(g, &s, y);
 }
@@ -706,10 +706,10 @@ bool fe_onnx_sum_integers(struct fe_onnx *g, bool is_conv, bool *done)
     struct fe_onnx_sum s;
     struct fe_onnx_value y;
     *done = false;
-    if (g->diag->n_messages > g->n_messages ||
+    if (!fe_onnx_is_good(g) ||
         !read_factors(g, &f, is_conv, false, &s) || !is_bounded(&s) ||
         (!is_exact(&s) && !fe_onnx_is_only_cast(g)))
-        return g->diag->n_messages == g->n_messages;
+        return fe_onnx_is_good(g);
     *done = true;
     if (!build_plain(g, &s, &y))
         return false;

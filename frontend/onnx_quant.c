@@ -297,7 +297,7 @@ bool fe_onnx_conv_integer(struct fe_onnx *g)
     struct fe_onnx_value y;
     bool done;
     if (!fe_onnx_sum_integers(g, true, &done) || done)
-        return done && g->diag->n_messages == g->n_messages;
+        return done && fe_onnx_is_good(g);
     if (!convolve(g, &plain, &y))
         return false;
     y.type = FE_ONNX_INT32;
@@ -337,7 +337,7 @@ bool fe_onnx_matmul_integer(struct fe_onnx *g)
     struct fe_onnx_value y;
     bool done;
     if (!fe_onnx_sum_integers(g, false, &done) || done)
-        return done && g->diag->n_messages == g->n_messages;
+        return done && fe_onnx_is_good(g);
     if (!multiply(g, &plain, &y))
         return false;
     y.type = FE_ONNX_INT32;
