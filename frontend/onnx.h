@@ -556,7 +556,32 @@ bool fe_onnx_give_from_table(struct fe_onnx *g,
                              const struct fe_onnx_tensor *table,
                              const struct fe_onnx_value *index);
 
+/* --------------------------------------------------------- onnx_apply.c -- */
+
+/* Output 0 of an op applied to n values, with attributes as a text: "axis=-1
+ * perm=0,2,1". NULL with a message, or for a NULL operand. Of constants it
+ * is a constant. */
+struct fe_onnx_value *fe_onnx_apply(struct fe_onnx *g, const char *op, int n,
+                                    struct fe_onnx_value *const *x,
+                                    const char *fmt, ...) IR_PRINTF(5, 6);
+/* The same without attributes. */
+struct fe_onnx_value *fe_onnx_apply_one(struct fe_onnx *g, const char *op,
+                                        struct fe_onnx_value *x);
+struct fe_onnx_value *fe_onnx_apply_two(struct fe_onnx *g, const char *op,
+                                        struct fe_onnx_value *a,
+                                        struct fe_onnx_value *b);
+/* A constant as a value; one number. */
+struct fe_onnx_value *fe_onnx_constant_value(struct fe_onnx *g,
+                                             const struct fe_onnx_tensor *t);
+struct fe_onnx_value *fe_onnx_number(struct fe_onnx *g, int type,
+                                     double number);
+
 /* ----------------------------------------------- the ops, by their file -- */
+
+/* onnx_attention.c */
+fe_onnx_builder fe_onnx_attention, fe_onnx_multi_head_attention,
+    fe_onnx_self_attention, fe_onnx_rotary_embedding,
+    fe_onnx_rotary_embedding_old;
 
 /* onnx_tree_v3.c, onnx_tree_v5.c */
 fe_onnx_builder fe_onnx_tree_regressor, fe_onnx_tree_classifier,

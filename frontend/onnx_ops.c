@@ -206,6 +206,11 @@ static const struct fe_onnx_op_info ops[] = {
     {"LpNormalization", false, 1, 1, 1, fe_onnx_lp_normalization,
      "axis:i p:i"},
     {"LRN", false, 1, 1, 1, fe_onnx_lrn, "alpha:f beta:f bias:f size:i"},
+    {"Attention", false, 3, 7, 4, fe_onnx_attention,
+     "is_causal:i kv_num_heads:i q_num_heads:i qk_matmul_output_mode:i scale:f "
+     "softcap:f softmax_precision:i"},
+    {"RotaryEmbedding", false, 3, 4, 1, fe_onnx_rotary_embedding,
+     "interleaved:i num_heads:i rotary_embedding_dim:i"},
     {"Resize", false, 1, 4, 1, fe_onnx_resize,
      "antialias:i axes:I coordinate_transformation_mode:s cubic_coeff_a:f "
      "exclude_outside:i extrapolation_value:f keep_aspect_ratio_policy:s "
@@ -245,6 +250,14 @@ enum { N_OPS = sizeof ops / sizeof *ops };
 static const struct fe_onnx_op_info microsoft[] = {
     {"QuantizeLinear", false, 2, 3, 1, fe_onnx_quantize, "axis:i"},
     {"DequantizeLinear", false, 2, 3, 1, fe_onnx_dequantize, "axis:i"},
+    {"Attention", false, 3, 7, 1, fe_onnx_self_attention,
+     "do_rotary:i mask_filter_value:f num_heads:i past_present_share_buffer:i "
+     "qkv_hidden_sizes:I rotary_embedding_dim:i scale:f unidirectional:i"},
+    {"MultiHeadAttention", false, 1, 8, 3, fe_onnx_multi_head_attention,
+     "mask_filter_value:f num_heads:i scale:f unidirectional:i"},
+    {"RotaryEmbedding", false, 4, 4, 1, fe_onnx_rotary_embedding_old,
+     "interleaved:i is_packed_batching:i num_heads:i rotary_embedding_dim:i "
+     "scale:f"},
     {"QGemm", false, 6, 9, 1, fe_onnx_qgemm, "alpha:f transA:i transB:i"},
     {"MatMulIntegerToFloat", false, 4, 7, 1, fe_onnx_matmul_scaled, ""},
     {"DynamicQuantizeMatMul", false, 3, 5, 1, fe_onnx_dynamic_matmul, ""},
