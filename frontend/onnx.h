@@ -564,7 +564,11 @@ bool fe_onnx_give_from_table(struct fe_onnx *g,
 struct fe_onnx_value *fe_onnx_apply(struct fe_onnx *g, const char *op, int n,
                                     struct fe_onnx_value *const *x,
                                     const char *fmt, ...) IR_PRINTF(5, 6);
-/* The same without attributes. */
+/* Output 0 of an op that has the node's first n inputs and those of its
+ * attributes that it knows. */
+struct fe_onnx_value *fe_onnx_apply_as(struct fe_onnx *g, const char *op,
+                                       size_t n);
+/* Without attributes. */
 struct fe_onnx_value *fe_onnx_apply_one(struct fe_onnx *g, const char *op,
                                         struct fe_onnx_value *x);
 struct fe_onnx_value *fe_onnx_apply_two(struct fe_onnx *g, const char *op,
@@ -582,6 +586,10 @@ struct fe_onnx_value *fe_onnx_number(struct fe_onnx *g, int type,
 fe_onnx_builder fe_onnx_attention, fe_onnx_multi_head_attention,
     fe_onnx_self_attention, fe_onnx_rotary_embedding,
     fe_onnx_rotary_embedding_old;
+/* onnx_fused.c */
+fe_onnx_builder fe_onnx_gelu_of, fe_onnx_fused_conv, fe_onnx_fused_gemm,
+    fe_onnx_fused_matmul, fe_onnx_bias_softmax, fe_onnx_skip_normalization,
+    fe_onnx_embed_normalization, fe_onnx_matmul_bits;
 
 /* onnx_tree_v3.c, onnx_tree_v5.c */
 fe_onnx_builder fe_onnx_tree_regressor, fe_onnx_tree_classifier,

@@ -50,6 +50,8 @@ static Onnx__AttributeProto *make_attribute(struct fe_onnx *g, char kind,
         a->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT;
         a->has_f = true;
         a->f = strtof(text, NULL);
+    } else if (kind != 's') {
+        ir_bug("an op is applied with an attribute that it does not have");
     } else {
         a->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING;
         a->has_s = true;
@@ -58,16 +60,14 @@ static Onnx__AttributeProto *make_attribute(struct fe_onnx *g, char kind,
     return a;
 }
 
-/* The letter behind "name:" in a line of the table. */
+/* The letter behind "name:" in a line of the table, or 0. */
 static char kind_of(const char *attributes, const char *name)
 {
     const size_t n = strlen(name);
     const char *at = strstr(attributes, name);
     while (at && (at[n] != ':' || (at > attributes && at[-1] != ' ')))
         at = strstr(at + 1, name);
-    if (!at)
-        ir_bug("an op is applied with an attribute that it does not have");
-    return at[n + 1];
+    return n && at ? at[n + 1] : 0;
 }
 
 /* "perm=0,2,1 axis=-1" as attributes of the node. */
@@ -88,42 +88,68 @@ static void add_attributes(struct fe_onnx *g, Onnx__NodeProto *node,
     }
 }
 
+/* Builds the node, which gives "result", in `scope`, that is open. */
+static struct fe_onnx_value *build(struct fe_onnx *g, Onnx__NodeProto *node,
+                                   struct fe_onnx_scope *scope)
+{
+    static char *result[] = {"result"};
+    const bool rows_batched = g->rows_batched;
+    node->n_output = 1;
+    node->output = result;
+    struct fe_onnx_value *y = fe_onnx_build_node(g, node, 0)
+                                  ? fe_onnx_find(g, result[0]) : NULL;
+    g->scope = scope->outer;
+    g->rows_batched = rows_batched;
+    return y;
+}
+
 struct fe_onnx_value *fe_onnx_apply(struct fe_onnx *g, const char *op, int n,
                                     struct fe_onnx_value *const *x,
                                     const char *fmt, ...)
 {
     static char *const names[MAX_INPUTS] = {"input 0", "input 1", "input 2",
                                             "input 3", "input 4"};
-    static char *result[] = {"result"};
-    char *input[MAX_INPUTS];
-    struct fe_onnx_scope scope, *const outer = g->scope;
-    const bool rows_batched = g->rows_batched;
-    Onnx__NodeProto *node = ir_alloc(&g->scratch, sizeof *node);
+    char attributes[256];
+    struct fe_onnx_scope scope;
     va_list args;
     for (int i = 0; i < n; i++)
         if (!x[i])
             return NULL;
-    char attributes[256];
     va_start(args, fmt);
     vsnprintf(attributes, sizeof attributes, fmt, args);
     va_end(args);
+    Onnx__NodeProto *node = ir_alloc(&g->scratch, sizeof *node);
     onnx__node_proto__init(node);
     node->op_type = ir_strdup(&g->scratch, op);
     node->n_input = (size_t)n;
-    node->input = input;
-    node->n_output = 1;
-    node->output = result;
+    node->input = ir_alloc_array(&g->scratch, MAX_INPUTS, sizeof(char *));
     add_attributes(g, node, attributes);
     fe_onnx_open_scope(g, &scope, MAX_INPUTS + 1, false);
     for (int i = 0; i < n; i++) {
-        input[i] = names[i];
+        node->input[i] = names[i];
         fe_onnx_define(g, names[i], x[i]);
     }
-    struct fe_onnx_value *y = fe_onnx_build_node(g, node, 0)
-                                  ? fe_onnx_find(g, result[0]) : NULL;
-    g->scope = outer;
-    g->rows_batched = rows_batched;
-    return y;
+    return build(g, node, &scope);
+}
+
+struct fe_onnx_value *fe_onnx_apply_as(struct fe_onnx *g, const char *op,
+                                       size_t n)
+{
+    const Onnx__NodeProto *old = g->node;
+    struct fe_onnx_scope scope;
+    Onnx__NodeProto *node = ir_alloc(&g->scratch, sizeof *node);
+    onnx__node_proto__init(node);
+    node->op_type = ir_strdup(&g->scratch, op);
+    node->n_input = n < old->n_input ? n : old->n_input;
+    node->input = old->input;
+    node->attribute = ir_alloc_array(&g->scratch, old->n_attribute + 1,
+                                     sizeof *node->attribute);
+    const char *known = fe_onnx_find_op(node)->attributes;
+    for (size_t i = 0; i < old->n_attribute; i++)
+        if (kind_of(known, old->attribute[i]->name))
+            node->attribute[node->n_attribute++] = old->attribute[i];
+    fe_onnx_open_scope(g, &scope, 1, false);
+    return build(g, node, &scope);
 }
 
 struct fe_onnx_value *fe_onnx_apply_one(struct fe_onnx *g, const char *op,
