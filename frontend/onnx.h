@@ -586,6 +586,12 @@ struct fe_onnx_value *fe_onnx_number(struct fe_onnx *g, int type,
 fe_onnx_builder fe_onnx_attention, fe_onnx_multi_head_attention,
     fe_onnx_self_attention, fe_onnx_rotary_embedding,
     fe_onnx_rotary_embedding_old;
+/* onnx_topk.c, onnx_scatter.c */
+fe_onnx_builder fe_onnx_top_k, fe_onnx_gather_nd, fe_onnx_scatter_nd,
+    fe_onnx_scatter_elements;
+/* onnx_grid.c */
+fe_onnx_builder fe_onnx_grid_sample, fe_onnx_eye_like,
+    fe_onnx_mean_variance;
 /* onnx_fused.c */
 fe_onnx_builder fe_onnx_gelu_of, fe_onnx_fused_conv, fe_onnx_fused_gemm,
     fe_onnx_fused_matmul, fe_onnx_bias_softmax, fe_onnx_skip_normalization,

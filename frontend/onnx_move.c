@@ -245,9 +245,11 @@ bool fe_onnx_tile(struct fe_onnx *g)
         return fe_onnx_error(g, "%lld repeats for an input of %d dims",
                              (long long)times->n, x->rank);
     struct fe_onnx_value y = *x;
-    for (int i = 0; i < x->rank; i++)
-        if (!repeat_dim(g, &y, i, times->whole[i]))
+    for (int i = 0; i < x->rank; i++) { /* of a batch a row has its part */
+        const int64_t k = fe_onnx_batches(times->whole[i]);
+        if (!repeat_dim(g, &y, i, k ? k : times->whole[i]))
             return false;
+    }
     return fe_onnx_give(g, 0, &y);
 }
 
