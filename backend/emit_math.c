@@ -220,6 +220,8 @@ static LLVMValueRef unary(struct math *self, enum ir_step_kind kind,
         return through_f64(self, dtype, x, is_f32 ? math_cosf : math_cos);
     case IR_STEP_TAN:
         return through_f64(self, dtype, x, is_f32 ? math_tanf : math_tan);
+    case IR_STEP_ATAN: return is_f32 ? mathf_atan(self, x)
+                                     : math_atan(self, x);
     default: ir_bug("step %d takes no one operand", (int)kind);
     }
 }

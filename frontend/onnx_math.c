@@ -31,6 +31,9 @@ static const struct {
     {"Sin", "x0 sin", false, 0, 0},
     {"Cos", "x0 cos", false, 0, 0},
     {"Tan", "x0 tan", false, 0, 0},
+    {"Atan", "x0 atan", false, 0, 0},
+    {"Asin", "x0 1 x0 sub 1 x0 add mul sqrt div atan", false, 0, 0},
+    {"Acos", "2 1 x0 sub 1 x0 add div sqrt atan mul", false, 0, 0},
     {"Sinh", "x0 sign x0 abs fast_expm1 x0 abs fast_expm1 x0 abs fast_expm1 "
              "1 add div add mul 2 div", false, 0, 0},
     {"Cosh", "x0 fast_exp x0 neg fast_exp add 2 div", false, 0, 0},

@@ -783,6 +783,7 @@ double ir_erf(double x);
 double ir_sin(double x);
 double ir_cos(double x);
 double ir_tan(double x);
+double ir_atan(double x);
 float ir_expf(float x);
 float ir_tanhf(float x);
 float ir_sigmoidf(float x);
@@ -791,6 +792,7 @@ float ir_erff(float x);
 float ir_sinf(float x);
 float ir_cosf(float x);
 float ir_tanf(float x);
+float ir_atanf(float x);
 /* Those of the steps fast_exp and so on. */
 float ir_fast_expf(float x);
 float ir_fast_expm1f(float x);
@@ -804,7 +806,7 @@ enum ir_step_kind {
     IR_STEP_NEG, IR_STEP_ABS, IR_STEP_SIGN, IR_STEP_SQRT, /* of one */
     IR_STEP_EXP, IR_STEP_LOG1P, IR_STEP_LOG, IR_STEP_EXPM1, IR_STEP_TANH,
     IR_STEP_SIGMOID, IR_STEP_SOFTPLUS, IR_STEP_ERF,
-    IR_STEP_SIN, IR_STEP_COS, IR_STEP_TAN,
+    IR_STEP_SIN, IR_STEP_COS, IR_STEP_TAN, IR_STEP_ATAN,
     IR_STEP_FAST_EXP, IR_STEP_FAST_EXPM1, IR_STEP_FAST_LOG,
     IR_STEP_FLOOR, IR_STEP_CEIL, IR_STEP_RINT,
     IR_STEP_ISNAN, /* 1 or 0, as comparisons */

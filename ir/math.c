@@ -138,6 +138,11 @@ double ir_tan(double x)
     return math_tan(x);
 }
 
+double ir_atan(double x)
+{
+    return math_atan(x);
+}
+
 float ir_tanhf(float x)
 {
     return mathf_tanh(x);
@@ -171,6 +176,11 @@ float ir_cosf(float x)
 float ir_tanf(float x)
 {
     return (float)math_tanf((double)x);
+}
+
+float ir_atanf(float x)
+{
+    return mathf_atan(x);
 }
 
 float ir_fast_expf(float x)
@@ -212,7 +222,7 @@ static const struct {
     [IR_STEP_CEIL] = {"ceil", 1},   [IR_STEP_SIGMOID] = {"sigmoid", 1},
     [IR_STEP_ERF] = {"erf", 1},     [IR_STEP_SOFTPLUS] = {"softplus", 1},
     [IR_STEP_SIN] = {"sin", 1},     [IR_STEP_COS] = {"cos", 1},
-    [IR_STEP_TAN] = {"tan", 1},
+    [IR_STEP_TAN] = {"tan", 1},     [IR_STEP_ATAN] = {"atan", 1},
     [IR_STEP_FAST_EXP] = {"fast_exp", 1},
     [IR_STEP_FAST_EXPM1] = {"fast_expm1", 1},
     [IR_STEP_FAST_LOG] = {"fast_log", 1},
@@ -340,6 +350,7 @@ static double unary(enum ir_step_kind kind, double x)
     case IR_STEP_SIN: return ir_sin(x);
     case IR_STEP_COS: return ir_cos(x);
     case IR_STEP_TAN: return ir_tan(x);
+    case IR_STEP_ATAN: return ir_atan(x);
     case IR_STEP_FLOOR: return floor(x);
     case IR_STEP_CEIL: return ceil(x);
     case IR_STEP_RINT: return rint(x);
@@ -360,6 +371,7 @@ static double unary_f32(enum ir_step_kind kind, float x)
     case IR_STEP_SIN: return (double)ir_sinf(x);
     case IR_STEP_COS: return (double)ir_cosf(x);
     case IR_STEP_TAN: return (double)ir_tanf(x);
+    case IR_STEP_ATAN: return (double)ir_atanf(x);
     case IR_STEP_FAST_EXP: return (double)ir_fast_expf(x);
     case IR_STEP_FAST_EXPM1: return (double)ir_fast_expm1f(x);
     case IR_STEP_FAST_LOG: return (double)ir_fast_logf(x);

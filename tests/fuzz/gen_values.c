@@ -152,7 +152,8 @@ static void write_long_program(struct gen_bytes b, size_t at_byte,
     /* Instead of the first ones, with the top bits of the byte. */
     static const char *const more[] = {
         "sigmoid", "softplus", "erf",      "sin",        "cos",
-        "tan",     "ceil",     "fast_exp", "fast_expm1", "fast_log"};
+        "tan",     "ceil",     "fast_exp", "fast_expm1", "fast_log",
+        "atan"};
     enum {
         n_steps = sizeof(steps) / sizeof(steps[0]),
         n_unary = 12,

@@ -20,7 +20,7 @@ enum { n_rows = 20011, first_odd = 12 };
 static const char *const programs[] = {
     "x0 exp",   "x0 log",  "x0 log1p",    "x0 expm1",    "x0 tanh",
     "x0 0.3 pow", "x0 sigmoid", "x0 softplus", "x0 erf", "x0 sin",
-    "x0 cos",   "x0 tan",  "x0 ceil",     "x0 floor",    "x0 rint",
+    "x0 cos",   "x0 tan",  "x0 atan",     "x0 ceil",     "x0 floor",    "x0 rint",
     "x0 fast_exp", "x0 fast_expm1", "x0 fast_log", "x0 0.3 fast_pow",
     "2.5 x0 fast_pow", "x0 x0 fast_pow", "x0 x0 rint fast_pow"};
 enum { n_programs = sizeof(programs) / sizeof(programs[0]) };

@@ -93,6 +93,7 @@ static const struct {
     {"sin", ir_sinf, ir_sin, sinl, 0.51, 0.9},
     {"cos", ir_cosf, ir_cos, cosl, 0.51, 0.9},
     {"tan", ir_tanf, ir_tan, tanl, 0.51, 2.2},
+    {"atan", ir_atanf, ir_atan, atanl, 1.2, 1.3},
     {"fast_exp", ir_fast_expf, ir_exp, expl, 1.02, 0.53},
     {"fast_expm1", ir_fast_expm1f, ir_expm1, expm1l, 1.5, 1.5},
     {"fast_log", ir_fast_logf, ir_log, logl, 0.9, 1},
@@ -291,24 +292,25 @@ static void large_angles(void **state)
 static void odd_arguments(void **state)
 {
     static const struct {
-        double x, tanh, sigmoid, softplus, erf, sin, cos, tan, exp, expm1,
-            log;
+        double x, tanh, sigmoid, softplus, erf, sin, cos, tan, atan, exp,
+            expm1, log;
     } cases[] = {
-        {0, 0, 0.5, 0x1.62e42fefa39efp-1, 0, 0, 1, 0, 1, 0, -INFINITY},
-        {-0.0, -0.0, 0.5, 0x1.62e42fefa39efp-1, -0.0, -0.0, 1, -0.0, 1, -0.0,
-         -INFINITY},
-        {INFINITY, 1, 1, INFINITY, 1, NAN, NAN, NAN, INFINITY, INFINITY,
-         INFINITY},
-        {-INFINITY, -1, 0, 0, -1, NAN, NAN, NAN, 0, -1, NAN},
-        {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN},
-        {-NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN},
+        {0, 0, 0.5, 0x1.62e42fefa39efp-1, 0, 0, 1, 0, 0, 1, 0, -INFINITY},
+        {-0.0, -0.0, 0.5, 0x1.62e42fefa39efp-1, -0.0, -0.0, 1, -0.0, -0.0, 1,
+         -0.0, -INFINITY},
+        {INFINITY, 1, 1, INFINITY, 1, NAN, NAN, NAN, 0x1.921fb54442d18p+0,
+         INFINITY, INFINITY, INFINITY},
+        {-INFINITY, -1, 0, 0, -1, NAN, NAN, NAN, -0x1.921fb54442d18p+0, 0, -1,
+         NAN},
+        {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN},
+        {-NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const double want[] = {cases[i].tanh, cases[i].sigmoid,
                                cases[i].softplus, cases[i].erf, cases[i].sin,
-                               cases[i].cos, cases[i].tan, cases[i].exp,
-                               cases[i].expm1, cases[i].log};
+                               cases[i].cos, cases[i].tan, cases[i].atan,
+                               cases[i].exp, cases[i].expm1, cases[i].log};
         const double x = cases[i].x;
         for (int k = 0; k < n_functions; k++)
             if (!same_f64(functions[k].f64(x), want[k]) ||
@@ -322,6 +324,7 @@ static void odd_arguments(void **state)
         const float x = f32_of(i);
         assert_true(same_f32(ir_tanhf(x), x) && same_f32(ir_tanhf(-x), -x));
         assert_true(same_f32(ir_sinf(x), x) && same_f32(ir_tanf(-x), -x));
+        assert_true(same_f32(ir_atanf(x), x) && same_f32(ir_atanf(-x), -x));
         assert_true(same_f32(ir_erff(x), (float)ir_erf((double)x)));
         assert_true(same_f64(ir_sin(f64_of(i)), f64_of(i)));
     }
@@ -397,12 +400,12 @@ static void a_cpu_without_fma_gives_the_same(void **state)
 {
     static double (*const f64[])(double) = {
         math_tanh, math_sigmoid, math_softplus, math_erf,
-        math_sin,  math_cos,     math_tan,      math_exp,
-        math_expm1, math_log};
+        math_sin,  math_cos,     math_tan,      math_atan,
+        math_exp,  math_expm1,   math_log};
     static float (*const f32[])(float) = {
         mathf_tanh,  mathf_sigmoid, mathf_softplus, mathf_erf,
-        sin_rounded, cos_rounded,   tan_rounded,    mathf_exp,
-        mathf_expm1, mathf_log};
+        sin_rounded, cos_rounded,   tan_rounded,    mathf_atan,
+        mathf_exp,   mathf_expm1,   mathf_log};
     (void)state;
     for (int k = 0; k < n_functions; k++) {
         for (uint64_t i = 0; i < 100000; i++) {
