@@ -40,7 +40,9 @@ enum fe_onnx_type {
     FE_ONNX_BOOL = ONNX__TENSOR_PROTO__DATA_TYPE__BOOL,
     FE_ONNX_DOUBLE = ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE,
     FE_ONNX_FLOAT16 = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16,
-    FE_ONNX_BFLOAT16 = ONNX__TENSOR_PROTO__DATA_TYPE__BFLOAT16
+    FE_ONNX_BFLOAT16 = ONNX__TENSOR_PROTO__DATA_TYPE__BFLOAT16,
+    FE_ONNX_UINT4 = 21, /* since ONNX 1.16 */
+    FE_ONNX_INT4 = 22
 };
 
 /* "FLOAT"; "unknown" for a number that is none of a type's. */
@@ -52,6 +54,8 @@ int fe_onnx_widened(int type);
 bool fe_onnx_is_whole(int type);
 /* Bits of a whole number; 64 of all others. */
 int fe_onnx_bits(int type);
+/* Whole numbers below 0, of 16 bits at most, are of it. */
+bool fe_onnx_is_signed(int type);
 
 /* A constant. */
 struct fe_onnx_tensor {
@@ -586,6 +590,8 @@ struct fe_onnx_value *fe_onnx_number(struct fe_onnx *g, int type,
 fe_onnx_builder fe_onnx_attention, fe_onnx_multi_head_attention,
     fe_onnx_self_attention, fe_onnx_rotary_embedding,
     fe_onnx_rotary_embedding_old;
+/* onnx_blocks.c: those with block_size */
+fe_onnx_builder fe_onnx_linear_blocks;
 /* onnx_topk.c, onnx_scatter.c */
 fe_onnx_builder fe_onnx_top_k, fe_onnx_gather_nd, fe_onnx_scatter_nd,
     fe_onnx_scatter_elements;

@@ -54,8 +54,7 @@ static struct fe_onnx_value *zero_along(struct fe_onnx *g, size_t i,
 static bool type_range(struct fe_onnx *g, int type, double *low, double *high)
 {
     const int bits = fe_onnx_bits(type);
-    const bool sign = type == FE_ONNX_INT8 || type == FE_ONNX_INT16 ||
-                      type == FE_ONNX_INT32;
+    const bool sign = fe_onnx_is_signed(type) || type == FE_ONNX_INT32;
     const double n = (double)(INT64_C(1) << (bits < 33 ? bits : 32));
     if (!fe_onnx_is_whole(type) || type == FE_ONNX_BOOL || bits > 32)
         return fe_onnx_error(g, "numbers of type %s are not read",
@@ -104,8 +103,7 @@ static bool read_axis(struct fe_onnx *g, const struct fe_onnx_value *x,
     if (given < -x->rank || given > IR_MAX_RANK)
         return fe_onnx_error(g, "axis %lld is out of range (there are %d "
                              "dims)", (long long)given, x->rank);
-    return !fe_onnx_int(g, "block_size", 0) ||
-           fe_onnx_error(g, "block_size is not read");
+    return true;
 }
 
 /* x, and the scale and zero point (NULL: none) along its axis. */
@@ -129,6 +127,8 @@ bool fe_onnx_quantize(struct fe_onnx *g)
 {
     const struct fe_onnx_value *x, *scale, *zero;
     bool done;
+    if (fe_onnx_int(g, "block_size", 0))
+        return fe_onnx_linear_blocks(g);
     if (!read_linear(g, &x, &scale, &zero))
         return false;
     if (!fe_onnx_quantize_bytes(g, &done) || done)
@@ -148,6 +148,8 @@ bool fe_onnx_dequantize(struct fe_onnx *g)
     const struct fe_onnx_value *x, *scale, *zero;
     bool done;
     int axis;
+    if (fe_onnx_int(g, "block_size", 0))
+        return fe_onnx_linear_blocks(g);
     if (!read_linear(g, &x, &scale, &zero) || !read_axis(g, x, &axis))
         return false;
     if (!fe_onnx_dequantize_bytes(g, &done) || done)

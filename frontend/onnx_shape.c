@@ -75,16 +75,11 @@ static double cast_number(double v, int to)
     return fe_onnx_is_whole(to) ? trunc(v) : v;
 }
 
-static bool is_signed(int type)
-{
-    return type == FE_ONNX_INT8 || type == FE_ONNX_INT16;
-}
-
-/* What is kept of a whole number by a type of 8 or 16 bits. */
+/* What is kept of a whole number by a type of 4, 8 or 16 bits. */
 static int64_t wrap(int64_t v, int to)
 {
     const int64_t n = INT64_C(1) << fe_onnx_bits(to);
-    const int64_t low = is_signed(to) ? -n / 2 : 0;
+    const int64_t low = fe_onnx_is_signed(to) ? -n / 2 : 0;
     const int64_t past = (v % n + n - low) % n;
     return past + low;
 }
@@ -93,7 +88,7 @@ static struct ir_value *wrap_rows(struct fe_onnx *g, struct ir_value *rows,
                                   int to)
 {
     const double n = (double)(INT64_C(1) << fe_onnx_bits(to));
-    const double low = is_signed(to) ? -n / 2 : 0;
+    const double low = fe_onnx_is_signed(to) ? -n / 2 : 0;
     return rows ? fe_onnx_map(
         g, ir_sprintf(&g->scratch, "x0 x0 %.17g sub %.17g div floor %.17g mul "
                       "sub", low, n, n),

@@ -46,6 +46,8 @@ bool fe_onnx_is_whole(int type)
 int fe_onnx_bits(int type)
 {
     switch (type) {
+    case FE_ONNX_UINT4:
+    case FE_ONNX_INT4: return 4;
     case FE_ONNX_BOOL:
     case FE_ONNX_UINT8:
     case FE_ONNX_INT8: return 8;
@@ -57,15 +59,27 @@ int fe_onnx_bits(int type)
     }
 }
 
-/* Bytes of an element of raw_data; 0: not read. */
-static size_t raw_bytes(int type)
+bool fe_onnx_is_signed(int type)
+{
+    return type == FE_ONNX_INT4 || type == FE_ONNX_INT8 ||
+           type == FE_ONNX_INT16;
+}
+
+/* Bits of an element of raw_data; 0: not read. Of 4 bits two are in a byte, the
+ * first in its lower half. */
+static size_t raw_bits(int type)
 {
     if (type == FE_ONNX_FLOAT)
-        return 4;
+        return 32;
     if (is_half(type))
-        return 2;
+        return 16;
     return type == FE_ONNX_DOUBLE || fe_onnx_is_whole(type)
-               ? (size_t)fe_onnx_bits(type) / 8 : 0;
+               ? (size_t)fe_onnx_bits(type) : 0;
+}
+
+static bool is_nibble(int type)
+{
+    return raw_bits(type) == 4;
 }
 
 struct fe_onnx_tensor *fe_onnx_new_tensor(struct fe_onnx *g, int type,
@@ -125,13 +139,15 @@ static bool read_dims(struct fe_onnx *g, const Onnx__TensorProto *p,
     return true;
 }
 
-/* How many elements the file has of it. */
+/* How many elements the file has of it; of 4 bits as many as the bytes, or the
+ * numbers that stand for these, hold. */
 static bool count_data(struct fe_onnx *g, const Onnx__TensorProto *p,
                        const char *what, size_t *n)
 {
-    const size_t each = raw_bytes(p->data_type);
+    const size_t each =
+        is_nibble(p->data_type) ? 1 : raw_bits(p->data_type) / 8;
     if (p->has_raw_data && p->data_type != FE_ONNX_STRING) {
-        *n = each ? p->raw_data.len / each : 0;
+        *n = p->raw_data.len / each * (is_nibble(p->data_type) ? 2 : 1);
         return p->raw_data.len % each == 0 ||
                fe_onnx_error(g, "%s: raw_data has %zu bytes, which is no "
                              "multiple of the %zu of %s", what,
@@ -145,7 +161,7 @@ static bool count_data(struct fe_onnx *g, const Onnx__TensorProto *p,
     case FE_ONNX_UINT32:
     case FE_ONNX_UINT64: *n = p->n_uint64_data; break;
     case FE_ONNX_STRING: *n = p->n_string_data; break;
-    default: *n = p->n_int32_data;
+    default: *n = p->n_int32_data * (is_nibble(p->data_type) ? 2 : 1);
     }
     return true;
 }
@@ -162,7 +178,7 @@ static bool check_tensor(struct fe_onnx *g, const Onnx__TensorProto *p,
     if (p->segment)
         return fe_onnx_error(g, "%s is a segment of a tensor, which is not "
                              "read", what);
-    if (p->data_type != FE_ONNX_STRING && !raw_bytes(p->data_type))
+    if (p->data_type != FE_ONNX_STRING && !raw_bits(p->data_type))
         return fe_onnx_error(g, "%s is of type %s, which is not read", what,
                              fe_onnx_type_text(g, p->data_type));
     int64_t n = 0;
@@ -173,11 +189,11 @@ static bool check_tensor(struct fe_onnx *g, const Onnx__TensorProto *p,
         return fe_onnx_error(g, "%s has strings in another file", what);
     if (is_external(p)) {
         *raw = fe_onnx_external(g, p, what,
-                                n * (int64_t)raw_bytes(p->data_type));
+                                (n * (int64_t)raw_bits(p->data_type) + 7) / 8);
         return *raw != NULL;
     }
     return count_data(g, p, what, &given) &&
-           (given == (size_t)n ||
+           (given == (size_t)n + (is_nibble(p->data_type) && n % 2) ||
             fe_onnx_error(g, "%s: the data has %zu elements, its dims "
                           "multiply to %lld", what, given, (long long)n));
 }
@@ -205,11 +221,18 @@ static double widen(int type, uint16_t bits)
                                    : (double)ir_from_bf16(bits);
 }
 
+/* Number i of 4 bits, of a byte that has two. */
+static int64_t nibble(int type, uint8_t byte, int64_t i)
+{
+    const int64_t v = i % 2 ? byte >> 4 : byte & 15;
+    return type == FE_ONNX_INT4 && v > 7 ? v - 16 : v;
+}
+
 /* Of `type`, which is the file's. */
 static void read_raw(struct fe_onnx_tensor *t, int type, const uint8_t *raw)
 {
     for (int64_t i = 0; i < t->n; i++) {
-        const uint8_t *at = raw + (size_t)i * raw_bytes(type);
+        const uint8_t *at = raw + (size_t)i * raw_bits(type) / 8;
         float single;
         int32_t word;
         switch (type) {
@@ -237,6 +260,8 @@ static void read_raw(struct fe_onnx_tensor *t, int type, const uint8_t *raw)
             t->whole[i] = word;
             break;
         case FE_ONNX_INT8: t->whole[i] = (int8_t)*at; break;
+        case FE_ONNX_UINT4:
+        case FE_ONNX_INT4: t->whole[i] = nibble(type, *at, i); break;
         default: t->whole[i] = *at;
         }
     }
@@ -256,6 +281,11 @@ static void read_typed(struct fe_onnx_tensor *t, const Onnx__TensorProto *p)
         case FE_ONNX_UINT32:
         case FE_ONNX_UINT64:
             t->whole[i] = (int64_t)p->uint64_data[i];
+            break;
+        case FE_ONNX_UINT4:
+        case FE_ONNX_INT4:
+            t->whole[i] =
+                nibble(p->data_type, (uint8_t)p->int32_data[i / 2], i);
             break;
         default: t->whole[i] = p->int32_data[i];
         }

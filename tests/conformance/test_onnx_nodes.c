@@ -138,6 +138,13 @@ static double *numbers_of(const Onnx__TensorProto *t, size_t *n)
                        : (uint16_t)t->int32_data[i];
             v[i] = of_half(t->data_type, half);
             break;
+        case 21: /* UINT4 and INT4, two in a byte */
+        case 22:
+            whole = raw ? raw[i / 2] : t->int32_data[i / 2];
+            whole = whole >> i % 2 * 4 & 15;
+            v[i] = (double)(t->data_type == 22 && whole > 7 ? whole - 16
+                                                            : whole);
+            break;
         case ONNX__TENSOR_PROTO__DATA_TYPE__INT8:
             v[i] = (int8_t)(raw ? raw[i] : t->int32_data[i]);
             break;
