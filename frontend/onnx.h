@@ -600,7 +600,7 @@ fe_onnx_builder fe_onnx_grid_sample, fe_onnx_eye_like,
     fe_onnx_mean_variance;
 /* onnx_fused.c */
 fe_onnx_builder fe_onnx_gelu_of, fe_onnx_fused_conv, fe_onnx_fused_gemm,
-    fe_onnx_fused_matmul, fe_onnx_bias_softmax, fe_onnx_skip_normalization,
+    fe_onnx_fused_matmul, fe_onnx_skip_normalization,
     fe_onnx_embed_normalization, fe_onnx_matmul_bits;
 
 /* onnx_tree_v3.c, onnx_tree_v5.c */

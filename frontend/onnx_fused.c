@@ -134,18 +134,6 @@ bool fe_onnx_fused_matmul(struct fe_onnx *g)
                        g, "Mul", y, fe_onnx_number(g, y->type, alpha)));
 }
 
-/* The softmax of inputs 0 and 1 added up. */
-bool fe_onnx_bias_softmax(struct fe_onnx *g)
-{
-    struct fe_onnx_value *x = add_input(g, fe_onnx_input(g, 0), 1);
-    const int64_t axis = fe_onnx_int(g, "axis", 1);
-    if (!x)
-        return false;
-    if (axis != -1 && axis != x->rank - 1)
-        return fe_onnx_error(g, "axis %lld is not the last", (long long)axis);
-    return give(g, fe_onnx_apply(g, "Softmax", 1, &x, "axis=-1"));
-}
-
 /* ------------------------------------------------------------------ norms -- */
 
 /* The norm of x, by input `scale` and, of a layer norm, input `shift`. */

@@ -288,8 +288,6 @@ static const struct fe_onnx_op_info microsoft[] = {
      "alpha:f transA:i transB:i transBatchA:i transBatchB:i"},
     {"TransposeMatMul", false, 2, 2, 1, fe_onnx_fused_matmul,
      "alpha:f transA:i transB:i transBatchA:i transBatchB:i"},
-    {"BiasSoftmax", false, 2, 2, 1, fe_onnx_bias_softmax,
-     "axis:i is_inner_broadcast:i"},
     {"SkipLayerNormalization", false, 3, 5, 4, fe_onnx_skip_normalization,
      "epsilon:f"},
     {"SkipSimplifiedLayerNormalization", false, 3, 4, 4,

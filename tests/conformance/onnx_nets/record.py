@@ -32,6 +32,9 @@ def weights(*shape):
 class Net:
     """A graph from nodes in order. `inputs`: name -> (shape, batch axis)."""
 
+    domains = ()  # besides the standard's
+    ir_version = 8
+
     def __init__(self, inputs, opset=17):
         self.inputs, self.opset = inputs, opset
         self.nodes, self.constants, self.n = [], [], 0
@@ -63,8 +66,9 @@ class Net:
             [helper.make_empty_tensor_value_info(o) for o, _ in outputs],
             self.constants)
         model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", self.opset)],
-            ir_version=8)
+            graph, opset_imports=[helper.make_opsetid("", self.opset)] +
+            [helper.make_opsetid(d, 1) for d in self.domains],
+            ir_version=self.ir_version)
         return onnx.shape_inference.infer_shapes(model)
 
 
@@ -425,4 +429,5 @@ def main():
     print(f"{len(lines)} models")
 
 
-main()
+if __name__ == "__main__":
+    main()
