@@ -1,6 +1,6 @@
-/* onnx_blocks.c: QuantizeLinear and DequantizeLinear with block_size: a scale, and
- * a zero point, for each so many numbers along an axis. So are weights of 4 bits
- * written. */
+/* onnx_blocks.c: QuantizeLinear and DequantizeLinear with block_size: a scale,
+ * and a zero point, for each so many numbers along an axis. So are weights of 4
+ * bits written. */
 #include "frontend/onnx.h"
 
 #include <string.h>

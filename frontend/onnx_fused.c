@@ -1,7 +1,7 @@
 /* onnx_fused.c: ops of the domain com.microsoft that ONNX Runtime's optimiser
- * writes into a model that it saves: two or three of the standard's in one. They
- * are built as these; so are products with weights of few bits, which become
- * floats. */
+ * writes into a model that it saves: two or three of the standard's in one.
+ * They are built as these; so are products with weights of few bits, which
+ * become floats. */
 #include "frontend/onnx.h"
 
 #include <math.h>

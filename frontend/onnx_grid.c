@@ -1,6 +1,6 @@
-/* onnx_grid.c: what is looked at, or put, by a grid of places: GridSample, as a
- * product with a matrix that says how much of each pixel each place gets, as the
- * places may be those of the row; and what is made of a value's dims alone. */
+/* onnx_grid.c: what is looked at by a grid of places: GridSample, as a product
+ * with a matrix that says how much of each pixel each place gets, as the places
+ * may be those of the row; and what is made of a value's dims alone. */
 #include "frontend/onnx.h"
 
 #include <string.h>
@@ -32,8 +32,8 @@ static bool read_grid(struct fe_onnx *g, struct grid *grid)
     return true;
 }
 
-/* A program for the place, in pixels, that x0 from -1 to 1 stands for among n of
- * them. Mirrored, it is between low and high. */
+/* A program for the place, in pixels, that x0 from -1 to 1 stands for among n
+ * of them. */
 static const char *place_program(struct fe_onnx *g, const struct grid *grid,
                                  int64_t n)
 {

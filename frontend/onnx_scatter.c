@@ -1,7 +1,7 @@
 /* onnx_scatter.c: elements by constant numbers of places in several dims: taken
- * from there, or put there. What is put is picked from the value and the updates
- * side by side; what is added (or multiplied...) to what is there comes in
- * rounds, as an element may be meant more than once.
+ * from there, or put there. What is put is picked from the value and the
+ * updates side by side; what is added (or multiplied...) to what is there comes
+ * in rounds, as an element may be meant more than once.
  */
 #include "frontend/onnx.h"
 

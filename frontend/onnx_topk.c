@@ -2,8 +2,9 @@
  * before comes first.
  *
  * Short slices are sorted by places: that of an element is how many come before
- * it. Of long ones the largest is found, left out, and the next one found. A NaN
- * equals nothing, so where one is among the numbers nothing is said of places.
+ * it. Of long ones the largest is found, left out, and the next one found. A
+ * NaN equals nothing, so where one is among the numbers nothing is said of
+ * places.
  */
 #include "frontend/onnx.h"
 
