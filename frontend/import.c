@@ -126,17 +126,21 @@ static struct ir_module *import_file(struct ir_file file, int64_t steps,
     }
     char sha256[65];
     ir_sha256(file.data, file.size, sha256);
-    struct ir_module *module;
+    struct ir_diag said;
+    ir_diag_init(&said);
+    const char *path = file.path;
+    struct ir_module *module = NULL;
     if (importer->import == fe_import_onnx) {
-        module = fe_import_onnx_steps(file, steps, diag);
+        module = fe_import_onnx_steps(file, steps, &said);
     } else if (steps > 0) {
-        ir_error(diag, ir_loc_file(file.path), "a model of %s has no open dim "
-                 "of time", importer->name);
+        ir_error(&said, ir_loc_file(path), "a model of %s has no open dim of "
+                 "time", importer->name);
         ir_file_close(&file);
-        return NULL;
     } else {
-        module = importer->import(file, diag);
+        module = importer->import(file, &said);
     }
+    ir_diag_add(diag, &said, path);
+    ir_diag_release(&said);
     if (!module)
         return NULL;
     if (!ir_get_fact(module, "source_format"))

@@ -586,17 +586,30 @@ static bool are_inputs_constant(const struct fe_onnx *g)
     return any;
 }
 
+/* So that ops may rely on it: what is named is there, and so are the first
+ * min_inputs, but of loops and of com.microsoft, which leave some out. */
+static bool check_inputs(struct fe_onnx *g, const struct fe_onnx_op_info *op)
+{
+    const char *domain = g->node->domain ? g->node->domain : "";
+    const size_t n = g->node->n_input, least = (size_t)op->min_inputs;
+    const bool any = strstr(op->attributes, ":g") ||
+                     !strcmp(domain, "com.microsoft");
+    if (n < least || n > (size_t)op->max_inputs)
+        return fe_onnx_error(g, "%zu inputs (%d to %d are expected)", n,
+                             op->min_inputs, op->max_inputs);
+    for (size_t i = 0; i < n; i++)
+        if ((fe_onnx_has_input(g, i) || (i < least && !any)) &&
+            !fe_onnx_input(g, i))
+            return false;
+    return true;
+}
+
 /* The node's op, whose subgraphs see more values than its inputs. */
 static bool build_op(struct fe_onnx *g)
 {
     const struct fe_onnx_op_info *op = fe_onnx_find_op(g->node);
-    const size_t n = g->node->n_input;
-    if (n < (size_t)op->min_inputs || n > (size_t)op->max_inputs)
-        return fe_onnx_error(g, "%zu inputs (%d to %d are expected)", n,
-                             op->min_inputs, op->max_inputs);
-    for (size_t i = 0; i < n; i++) /* so that ops may rely on it */
-        if (fe_onnx_has_input(g, i) && !fe_onnx_input(g, i))
-            return false;
+    if (!check_inputs(g, op))
+        return false;
     for (size_t i = (size_t)op->max_outputs; i < g->node->n_output; i++)
         if (*g->node->output[i])
             return fe_onnx_error(g, "its output %zu, '%.200s', is not built",

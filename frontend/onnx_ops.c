@@ -333,3 +333,11 @@ const struct fe_onnx_op_info *fe_onnx_find_op(const Onnx__NodeProto *node)
             return &ops[i];
     return NULL;
 }
+
+const struct fe_onnx_op_info *fe_onnx_op_at(int i, const char **domain)
+{
+    if (i >= N_OPS + N_MICROSOFT)
+        return NULL;
+    *domain = i >= N_OPS ? "com.microsoft" : ops[i].ml ? "ai.onnx.ml" : "";
+    return i < N_OPS ? &ops[i] : &microsoft[i - N_OPS];
+}

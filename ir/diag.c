@@ -41,23 +41,28 @@ static void append_location(struct ir_text *text, struct ir_loc loc)
     ir_text_puts(text, ": ");
 }
 
-bool ir_verror(struct ir_diag *diag, struct ir_loc loc, const char *fmt,
-               va_list args)
+static void keep(struct ir_diag *diag, const char *message)
 {
     if (diag->n_messages == IR_MAX_MESSAGES) {
         diag->n_dropped++;
-        return false;
+        return;
     }
     if (!diag->message)
         diag->message = ir_alloc_array(&diag->arena, IR_MAX_MESSAGES,
                                        sizeof(*diag->message));
+    diag->message[diag->n_messages++] = ir_strdup(&diag->arena, message);
+}
+
+bool ir_verror(struct ir_diag *diag, struct ir_loc loc, const char *fmt,
+               va_list args)
+{
     char said[1024];
     struct ir_text text;
     ir_text_init(&text);
     append_location(&text, loc);
     vsnprintf(said, sizeof(said), fmt, args);
     append_escaped(&text, said);
-    diag->message[diag->n_messages++] = ir_strdup(&diag->arena, text.data);
+    keep(diag, text.data);
     ir_text_release(&text);
     return false;
 }
@@ -69,6 +74,24 @@ bool ir_error(struct ir_diag *diag, struct ir_loc loc, const char *fmt, ...)
     ir_verror(diag, loc, fmt, args);
     va_end(args);
     return false;
+}
+
+void ir_diag_add(struct ir_diag *diag, const struct ir_diag *said,
+                 const char *file)
+{
+    struct ir_text text;
+    ir_text_init(&text);
+    for (unsigned i = 0; i < said->n_messages; i++) {
+        text.length = 0;
+        append_location(&text, ir_loc_file(file));
+        const size_t n = text.length - 1; /* with the colon */
+        if (!strncmp(said->message[i], text.data, n))
+            text.length = 0;
+        ir_text_puts(&text, said->message[i]);
+        keep(diag, text.data);
+    }
+    diag->n_dropped += said->n_dropped;
+    ir_text_release(&text);
 }
 
 void ir_diag_print(const struct ir_diag *diag, FILE *to)

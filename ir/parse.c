@@ -647,14 +647,7 @@ struct ir_module *ir_parse(const char *text, size_t n, const char *file,
     if (ok) {
         ir_diag_init(&said);
         ok = ir_verify(p.module, &said);
-        /* The verifier knows the place of an op, not of a name. */
-        const size_t n_file = strlen(file);
-        for (unsigned i = 0; i < said.n_messages; i++) {
-            const bool placed = !strncmp(said.message[i], file, n_file) &&
-                                said.message[i][n_file] == ':';
-            ir_error(diag, ir_loc_file(placed ? NULL : file), "%s",
-                     said.message[i]);
-        }
+        ir_diag_add(diag, &said, file);
         ir_diag_release(&said);
     }
     if (!ok) {

@@ -7,7 +7,10 @@
 
 void fuzz_check_refusal(const struct ir_diag *diag, const char *file)
 {
-    CHECK(diag->n_messages == 1);
+    const bool good = diag->n_messages == 1 && diag->n_dropped == 0;
+    if (!good)
+        ir_diag_print(diag, stderr);
+    CHECK(good);
     CHECK(strncmp(diag->message[0], file, strlen(file)) == 0);
 }
 

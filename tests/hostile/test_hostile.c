@@ -1,24 +1,34 @@
 /* test_hostile.c: damaged models, of every format the same damage.
  *
- *   test_hostile [--all] [--text] FILE...
+ *   test_hostile [--all | --megabytes=N] [--text] [--any] FILE...
  *
  * Each sample file is cut off, has bytes, words and numbers changed, and pieces
- * taken out or put in twice. Whatever comes of it is imported: either there is
- * one message, which begins with the file's name, or a module that verifies.
- * Nothing may crash, and no import may take more than the stack, the memory and
- * the seconds below. --all tries every place of a file instead of some hundred;
- * --text does it to the sample's text form (.tnir).
+ * taken out or put in twice; and its parts are exchanged, renamed and taken out,
+ * see fuzz/mutate.h. Whatever comes of it is imported: either there is one
+ * message, which begins with the file's name, or a module that verifies. Nothing
+ * may crash, and no import may take more than the stack, the memory and the
+ * seconds below.
+ *
+ * All samples together get so many megabytes to import: a small one is damaged at
+ * every place in every way, a larger one at places that are equally far apart.
+ * --all does it everywhere; --text to the sample's text form (.tnir). FILE may be
+ * a folder of folders that have a model.onnx each. A sample must be a model, but
+ * for --any. HOSTILE_SAVE=FILE in the environment gets what was not survived.
  *
  * What a format alone can get wrong is in cases/frontend; what nobody thought
  * of is for the fuzzers.
  */
 #include "frontend/frontend.h"
 #include "fuzz/fuzz.h"
+#include "fuzz/mutate.h"
 
+#include <dirent.h>
 #include <inttypes.h>
+#include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,8 +47,9 @@ enum {
     STACK_KB = SANITIZED ? 2048 : 256,
     MEMORY_MB = 512, /* of addresses, where there is no sanitizer */
     SECONDS = SANITIZED ? 20 : 2,
-    SOME = SANITIZED ? 150 : 400, /* places of each kind */
-    CUTS = SANITIZED ? 1000 : 1 << 20
+    BUDGET_MB = SANITIZED ? 12 : 200, /* to import, of all samples */
+    MAX_SAMPLES = 4096,
+    ROOM = 1 << 16 /* that parts may add */
 };
 
 /* What is done at one place of a file. */
@@ -49,18 +60,21 @@ enum damage {
     NUMBER,   /* of digits: another number */
     TAKE_OUT, /* a piece of up to 64 bytes */
     TWICE,    /* such a piece */
+    PARTS,    /* the place is a seed */
     N_DAMAGES
 };
 
 static const char *const damage_names[N_DAMAGES] = {
-    "cut off", "byte", "word", "number", "taken out", "twice"};
+    "cut off", "byte", "word", "number", "taken out", "twice", "parts"};
+static const int n_variants[N_DAMAGES] = {1, 7, 4, 9, 4, 4, 1};
 
 struct sample {
     const char *path, *name;
     const uint8_t *data;
     size_t size;
-    bool all;
-    uint8_t *damaged; /* room for the file and 64 bytes */
+    double budget;    /* bytes that it may still import */
+    uint8_t *damaged; /* the file's size and ROOM */
+    size_t damaged_size;
     enum damage damage;
     size_t place;
     int variant;
@@ -74,9 +88,16 @@ static const struct sample *volatile trying;
 static void say_where(void)
 {
     const struct sample *s = trying;
-    if (s)
-        fprintf(stderr, "%s: %s at %zu, variant %d: not survived\n", s->path,
-                damage_names[s->damage], s->place, s->variant);
+    const char *save = getenv("HOSTILE_SAVE");
+    if (!s)
+        return;
+    fprintf(stderr, "%s: %s at %zu, variant %d: not survived\n", s->path,
+            damage_names[s->damage], s->place, s->variant);
+    FILE *file = save ? fopen(save, "wb") : NULL;
+    if (file) {
+        fwrite(s->damaged, 1, s->damaged_size, file);
+        fclose(file);
+    }
 }
 
 static void on_signal(int signal_number)
@@ -159,6 +180,10 @@ static size_t damage(struct sample *s)
         return s->variant < 4
                    ? put(s, s->place, s->place, s->data + s->place, piece)
                    : 0;
+    case PARTS:
+        memcpy(s->damaged, s->data, s->size);
+        return mutate_model(s->damaged, s->size, s->size + ROOM,
+                            (struct mutate_file){s->data, s->size}, s->place);
     case N_DAMAGES:
         break;
     }
@@ -178,6 +203,7 @@ static void try_bytes(struct sample *s, size_t size)
 {
     struct ir_diag diag;
     ir_diag_init(&diag);
+    s->damaged_size = size;
     /* Exactly as large, so that a sanitizer sees its end. */
     uint8_t *bytes = ir_realloc_array(NULL, size, 1);
     memcpy(bytes, s->damaged, size);
@@ -190,6 +216,7 @@ static void try_bytes(struct sample *s, size_t size)
         CHECK(ir_verify(module, &diag));
     CHECK(took < SECONDS);
     s->slowest = took > s->slowest ? took : s->slowest;
+    s->budget -= (double)s->size;
     s->n_tried++;
     s->n_models += module != NULL;
     s->n_whole += module != NULL && s->damage == CUT;
@@ -198,17 +225,14 @@ static void try_bytes(struct sample *s, size_t size)
     free(bytes);
 }
 
-/* One after the other of the variants at a place that is not the only one, so
- * that each is tried somewhere; all of them with --all. */
-static void try_place(struct sample *s, size_t k)
+/* `n` of the variants at a place, each place beginning with another one. */
+static void try_place(struct sample *s, int64_t k, int64_t n)
 {
-    enum { most = 9 };
-    int found = 0;
-    for (int i = 0; i < most && (s->all || found == 0); i++) {
-        s->variant = s->all ? i : (int)((k + (size_t)i) % most);
+    const int most = n_variants[s->damage];
+    for (int i = 0; i < n && i < most; i++) {
+        s->variant = (int)((k * n + i) % most);
         const size_t size = damage(s);
-        found += size > 0;
-        if (size)
+        if (size || s->damage == CUT)
             try_bytes(s, size);
     }
 }
@@ -223,23 +247,42 @@ static size_t next_place(const struct sample *s, size_t place)
     return place;
 }
 
+/* All of a kind of damage, or as many as may be tried. */
+static void try_damage(struct sample *s, double most)
+{
+    const double size = (double)s->size, variants = n_variants[s->damage];
+    double n = 0, next = 0;
+    int64_t k = 0;
+    for (size_t p = next_place(s, 0); p < s->size; p = next_place(s, p + 1))
+        n++;
+    if (s->damage == PARTS) /* as many as there are other changes */
+        n = 8 * size;
+    const double per_place = fmin(fmax(floor(most / n), 1), variants);
+    const double step = fmax(n * per_place / most, 1);
+    if (s->damage == PARTS) {
+        for (s->place = 0; (double)s->place < n / step; s->place++)
+            try_place(s, 0, 1);
+        return;
+    }
+    double i = 0;
+    for (size_t p = next_place(s, 0); p < s->size; p = next_place(s, p + 1)) {
+        s->place = p;
+        if (i++ < next)
+            continue;
+        next += step;
+        try_place(s, k++, (int64_t)per_place);
+    }
+}
+
+/* What a kind of damage leaves over is for the next ones; parts get half. */
 static void *try_sample(void *argument)
 {
     struct sample *s = argument;
     trying = s;
     for (s->damage = 0; s->damage < N_DAMAGES; s->damage++) {
-        size_t n = 0;
-        for (size_t p = next_place(s, 0); p < s->size; p = next_place(s, p + 1))
-            n++;
-        const size_t most = s->damage == CUT ? CUTS : SOME;
-        const size_t step = s->all || n <= most ? 1 : n / most;
-        size_t k = 0;
-        for (size_t p = next_place(s, 0); p < s->size;
-             p = next_place(s, p + 1), k++) {
-            s->place = p;
-            if (k % step == 0)
-                try_place(s, k / step);
-        }
+        const int shares =
+            s->damage == PARTS ? 1 : 2 * (PARTS - (int)s->damage);
+        try_damage(s, s->budget / shares / (double)s->size);
     }
     trying = NULL;
     return NULL;
@@ -252,7 +295,7 @@ static bool run(struct sample *s)
 {
     pthread_attr_t attributes;
     pthread_t thread;
-    s->damaged = ir_realloc_array(NULL, s->size + 64, 1);
+    s->damaged = ir_realloc_array(NULL, s->size + ROOM, 1);
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, (size_t)STACK_KB << 10);
     const bool good =
@@ -272,8 +315,14 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* The sample itself must be a model. */
-static bool run_file(const char *path, bool all, bool text)
+struct options {
+    bool all, text, any;
+    double budget; /* bytes to import, of the samples that are left */
+    int n_samples; /* that are left */
+};
+
+/* The sample is a model, or any will do. */
+static bool run_file(const char *path, struct options *o)
 {
     struct ir_diag diag;
     struct ir_file file;
@@ -281,24 +330,76 @@ static bool run_file(const char *path, bool all, bool text)
     ir_diag_init(&diag);
     ir_text_init(&printed);
     struct ir_module *module = fe_import(path, &diag);
-    bool good = module && ir_file_open(&file, path, &diag);
+    bool good = (module || o->any) && ir_file_open(&file, path, &diag);
     if (good) {
+        const double share = o->all ? INFINITY : o->budget / o->n_samples;
         struct sample s = {.path = path, .name = base_name(path),
-                           .data = file.data, .size = file.size, .all = all};
-        if (text) {
+                           .data = file.data, .size = file.size,
+                           .budget = share};
+        if (o->text) {
             ir_print(module, &printed);
             s.data = (const uint8_t *)printed.data;
             s.size = printed.length;
             s.name = "text.tnir";
         }
         good = run(&s);
+        o->budget -= share - s.budget;
+        o->n_samples--;
         ir_file_close(&file);
     }
-    ir_diag_print(&diag, stderr);
+    if (!o->any)
+        ir_diag_print(&diag, stderr);
     ir_module_free(module);
     ir_text_release(&printed);
     ir_diag_release(&diag);
     return good;
+}
+
+/* ------------------------------------------------------------- samples -- */
+
+struct paths {
+    int n;
+    struct path {
+        char name[512];
+        off_t size;
+    } at[MAX_SAMPLES];
+};
+
+static void add_path(struct paths *paths, const char *name)
+{
+    struct stat info;
+    struct path *path = &paths->at[paths->n];
+    if (paths->n == MAX_SAMPLES || stat(name, &info) != 0)
+        return;
+    snprintf(path->name, sizeof path->name, "%s", name);
+    path->size = info.st_size;
+    paths->n++;
+}
+
+static void add_paths(struct paths *paths, const char *name)
+{
+    char model[512];
+    struct dirent *entry;
+    DIR *folder = opendir(name);
+    if (!folder) {
+        add_path(paths, name);
+        return;
+    }
+    while ((entry = readdir(folder)) != NULL) {
+        const int n = snprintf(model, sizeof model, "%s/%s/model.onnx", name,
+                               entry->d_name);
+        if (entry->d_name[0] != '.' && n > 0 && (size_t)n < sizeof model)
+            add_path(paths, model);
+    }
+    closedir(folder);
+}
+
+/* Small ones first, which leave something over. */
+static int compare_paths(const void *a, const void *b)
+{
+    const struct path *x = a, *y = b;
+    return x->size != y->size ? (x->size > y->size) - (x->size < y->size)
+                              : strcmp(x->name, y->name);
 }
 
 static void set_limits(void)
@@ -315,15 +416,28 @@ static void set_limits(void)
 
 int main(int argc, char **argv)
 {
-    bool all = false, text = false, good = argc > 1;
-    set_limits();
+    struct options o = {.budget = BUDGET_MB * 1e6};
+    struct paths *paths = ir_realloc_array(NULL, 1, sizeof *paths);
+    bool good = true;
+    paths->n = 0;
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--all"))
-            all = true;
+            o.all = true;
         else if (!strcmp(argv[i], "--text"))
-            text = true;
+            o.text = true;
+        else if (!strcmp(argv[i], "--any"))
+            o.any = true;
+        else if (!strncmp(argv[i], "--megabytes=", 12))
+            o.budget = strtod(argv[i] + 12, NULL) * 1e6;
         else
-            good = run_file(argv[i], all, text) && good;
+            add_paths(paths, argv[i]);
     }
+    set_limits();
+    o.n_samples = paths->n;
+    qsort(paths->at, (size_t)paths->n, sizeof *paths->at, compare_paths);
+    for (int i = 0; i < paths->n; i++)
+        good = run_file(paths->at[i].name, &o) && good;
+    good = good && paths->n > 0;
+    free(paths);
     return good ? 0 : 1;
 }
