@@ -377,7 +377,7 @@ struct fe_onnx_op_info {
 };
 /* NULL for an op that is not read. */
 const struct fe_onnx_op_info *fe_onnx_find_op(const Onnx__NodeProto *node);
-/* The table's ith line and its domain, for who makes models; NULL at the end. */
+/* The table's ith line and its domain, for who makes models; NULL past it. */
 const struct fe_onnx_op_info *fe_onnx_op_at(int i, const char **domain);
 
 /* ------------------------------------------------------------ onnx_io.c -- */

@@ -76,6 +76,7 @@ bool ir_error(struct ir_diag *diag, struct ir_loc loc, const char *fmt, ...)
     return false;
 }
 
+/* The verifier knows the place of an op, not of a name. */
 void ir_diag_add(struct ir_diag *diag, const struct ir_diag *said,
                  const char *file)
 {

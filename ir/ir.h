@@ -115,8 +115,7 @@ bool ir_error(struct ir_diag *diag, struct ir_loc loc, const char *fmt, ...)
     IR_PRINTF(3, 4);
 bool ir_verror(struct ir_diag *diag, struct ir_loc loc, const char *fmt,
                va_list args);
-/* Adds the messages of `said`, which are about `file`: those that do not start
- * with its name get it. The verifier knows the place of an op, not of a name. */
+/* Adds what is `said` about `file`: with its name, where it lacks that. */
 void ir_diag_add(struct ir_diag *diag, const struct ir_diag *said,
                  const char *file);
 /* Writes each message as a line to `to`. */

@@ -17,8 +17,8 @@ struct mutate_file {
     size_t size;
 };
 /* Each changes the file in `data`, which has room for `most` bytes, as `seed`
- * says; the new size, or 0 when nothing was done: it is not such a file, or what
- * came of it has no room. `other` may be the file itself. */
+ * says; the new size, or 0 when nothing was done: it is not such a file, or
+ * what came of it has no room. `other` may be the file itself. */
 /* ONNX, by the schema of its messages and the importer's table of ops. */
 size_t mutate_onnx(uint8_t *data, size_t size, size_t most,
                    struct mutate_file other, uint64_t seed);

@@ -27,8 +27,8 @@ struct element {
 struct parts {
     const uint8_t *data;
     size_t size;
-    int n;
-    struct element at[MAX_ELEMENTS];
+    int n, most;
+    struct element *at; /* [most] */
 };
 
 /* What is being made. */
@@ -81,7 +81,7 @@ static bool read_element(struct parts *p, size_t at, size_t end, int parent)
 {
     uint64_t key, value = 0;
     struct element e = {.begin = at, .parent = parent};
-    if (p->n == MAX_ELEMENTS || !read_varint(p, &at, end, &key))
+    if (p->n == p->most || !read_varint(p, &at, end, &key))
         return false;
     const unsigned wire = key & 7;
     e.field = protobuf_c_message_descriptor_get_field(
@@ -112,9 +112,11 @@ static bool take_apart(struct parts *p, const uint8_t *data, size_t size)
 {
     int up = -1, deep = 0;
     size_t at = 0;
-    p->data = data;
-    p->size = size;
-    p->n = 0;
+    const size_t most = size / 2 + 1; /* of two bytes at least */
+    *p = (struct parts){.data = data, .size = size,
+                        .most = most < MAX_ELEMENTS ? (int)most
+                                                    : MAX_ELEMENTS};
+    p->at = ir_realloc_array(NULL, (size_t)p->most, sizeof(*p->at));
     while (up >= 0 || at < size) {
         const size_t end = up < 0 ? size : p->at[up].end;
         if (at == end) {
@@ -760,9 +762,8 @@ static bool mutate(struct maker *m, struct edit *edit)
 size_t mutate_onnx(uint8_t *data, size_t size, size_t most,
                    struct mutate_file other, uint64_t seed)
 {
-    struct maker m = {.seed = seed,
-                      .own = ir_realloc_array(NULL, 1, sizeof(*m.own)),
-                      .other = ir_realloc_array(NULL, 1, sizeof(*m.other))};
+    struct parts own = {0}, from = {0};
+    struct maker m = {.seed = seed, .own = &own, .other = &from};
     struct edit edit;
     size_t changed = 0;
     ir_text_init(&m.text);
@@ -775,7 +776,7 @@ size_t mutate_onnx(uint8_t *data, size_t size, size_t most,
                                   &m.text, data, most);
         }
     ir_text_release(&m.text);
-    free(m.own);
-    free(m.other);
+    free(own.at);
+    free(from.at);
     return changed;
 }

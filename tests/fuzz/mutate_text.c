@@ -22,8 +22,8 @@ struct token {
 struct tokens {
     const uint8_t *data;
     size_t size;
-    int n;
-    struct token at[MAX_TOKENS];
+    int n, most;
+    struct token *at; /* [most] */
 };
 
 struct maker {
@@ -78,7 +78,7 @@ static size_t end_of_word(const struct tokens *t, size_t at)
 
 static void add(struct tokens *t, enum kind kind, size_t begin, size_t end)
 {
-    if (t->n < MAX_TOKENS)
+    if (t->n < t->most)
         t->at[t->n++] = (struct token){kind, begin, end};
 }
 
@@ -105,9 +105,10 @@ static void take_apart(struct tokens *t, const uint8_t *data, size_t size)
 {
     size_t open[MAX_DEEP], line = 0;
     int deep = 0;
-    t->data = data;
-    t->size = size;
-    t->n = 0;
+    const size_t most = 2 * size + 1; /* a sign is a group, a line, too */
+    *t = (struct tokens){.data = data, .size = size,
+                         .most = most < MAX_TOKENS ? (int)most : MAX_TOKENS};
+    t->at = ir_realloc_array(NULL, (size_t)t->most, sizeof(*t->at));
     for (size_t at = 0; at < size;) {
         const uint8_t b = data[at];
         if ((b == '{' || b == '[' || b == '(') && deep < MAX_DEEP)
@@ -248,9 +249,8 @@ static bool mutate(struct maker *m, size_t *begin, size_t *end)
 size_t mutate_text(uint8_t *data, size_t size, size_t most,
                    struct mutate_file other, uint64_t seed)
 {
-    struct maker m = {.seed = seed,
-                      .own = ir_realloc_array(NULL, 1, sizeof(*m.own)),
-                      .other = ir_realloc_array(NULL, 1, sizeof(*m.other))};
+    struct tokens own, from;
+    struct maker m = {.seed = seed, .own = &own, .other = &from};
     size_t changed = 0, begin, end;
     ir_text_init(&m.text);
     take_apart(m.own, data, size);
@@ -268,7 +268,7 @@ size_t mutate_text(uint8_t *data, size_t size, size_t most,
         changed = n;
     }
     ir_text_release(&m.text);
-    free(m.own);
-    free(m.other);
+    free(own.at);
+    free(from.at);
     return changed;
 }

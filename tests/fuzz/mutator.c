@@ -1,5 +1,5 @@
-/* mutator.c: what libFuzzer calls in place of its own mutations, which get their
- * turn, too. Only a build with TREENAIL_FUZZ has it. */
+/* mutator.c: what libFuzzer calls in place of its own mutations, which get
+ * their turn, too. Only a build with TREENAIL_FUZZ has it. */
 #include "fuzz/mutate.h"
 
 #include <string.h>

@@ -2,17 +2,17 @@
  *
  *   test_hostile [--all | --megabytes=N] [--text] [--any] FILE...
  *
- * Each sample file is cut off, has bytes, words and numbers changed, and pieces
- * taken out or put in twice; and its parts are exchanged, renamed and taken out,
- * see fuzz/mutate.h. Whatever comes of it is imported: either there is one
- * message, which begins with the file's name, or a module that verifies. Nothing
- * may crash, and no import may take more than the stack, the memory and the
- * seconds below.
+ * Each sample file is cut off, has bytes, words and numbers changed, and
+ * pieces taken out or put in twice; and its parts are exchanged, renamed and
+ * taken out, see fuzz/mutate.h. Whatever comes of it is imported: either there
+ * is one message, which begins with the file's name, or a module that verifies.
+ * Nothing may crash, and no import may take more than the stack, the memory and
+ * the seconds below.
  *
- * All samples together get so many megabytes to import: a small one is damaged at
- * every place in every way, a larger one at places that are equally far apart.
- * --all does it everywhere; --text to the sample's text form (.tnir). FILE may be
- * a folder of folders that have a model.onnx each. A sample must be a model, but
+ * All samples together get so many megabytes to import: a small one is damaged
+ * at every place in every way, a larger one at places equally far apart. --all
+ * does it everywhere; --text to the sample's text form (.tnir). FILE may be a
+ * folder of folders that have a model.onnx each. A sample must be a model, but
  * for --any. HOSTILE_SAVE=FILE in the environment gets what was not survived.
  *
  * What a format alone can get wrong is in cases/frontend; what nobody thought
@@ -47,7 +47,8 @@ enum {
     STACK_KB = SANITIZED ? 2048 : 256,
     MEMORY_MB = 512, /* of addresses, where there is no sanitizer */
     SECONDS = SANITIZED ? 20 : 2,
-    BUDGET_MB = SANITIZED ? 12 : 200, /* to import, of all samples */
+    BUDGET_MB = SANITIZED ? 100 : 400, /* to import, of all samples */
+    ONCE = 3000, /* bytes' worth of time that every import takes */
     MAX_SAMPLES = 4096,
     ROOM = 1 << 16 /* that parts may add */
 };
@@ -199,6 +200,12 @@ static double seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
+/* Of an import, in bytes. */
+static double cost(const struct sample *s)
+{
+    return (double)s->size + ONCE;
+}
+
 static void try_bytes(struct sample *s, size_t size)
 {
     struct ir_diag diag;
@@ -216,7 +223,7 @@ static void try_bytes(struct sample *s, size_t size)
         CHECK(ir_verify(module, &diag));
     CHECK(took < SECONDS);
     s->slowest = took > s->slowest ? took : s->slowest;
-    s->budget -= (double)s->size;
+    s->budget -= cost(s);
     s->n_tried++;
     s->n_models += module != NULL;
     s->n_whole += module != NULL && s->damage == CUT;
@@ -252,6 +259,7 @@ static void try_damage(struct sample *s, double most)
 {
     const double size = (double)s->size, variants = n_variants[s->damage];
     double n = 0, next = 0;
+    most = fmax(most, 1);
     int64_t k = 0;
     for (size_t p = next_place(s, 0); p < s->size; p = next_place(s, p + 1))
         n++;
@@ -282,13 +290,19 @@ static void *try_sample(void *argument)
     for (s->damage = 0; s->damage < N_DAMAGES; s->damage++) {
         const int shares =
             s->damage == PARTS ? 1 : 2 * (PARTS - (int)s->damage);
-        try_damage(s, s->budget / shares / (double)s->size);
+        try_damage(s, s->budget / shares / cost(s));
     }
     trying = NULL;
     return NULL;
 }
 
 /* ---------------------------------------------------------------- main -- */
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
 
 /* In a thread with a small stack. */
 static bool run(struct sample *s)
@@ -305,14 +319,9 @@ static bool run(struct sample *s)
     free(s->damaged);
     printf("%s: %" PRId64 " damaged files, %" PRId64 " of them still models "
            "(%" PRId64 " cut off); the slowest import took %.1f ms\n",
-           s->name, s->n_tried, s->n_models, s->n_whole, s->slowest * 1e3);
+           base_name(s->name), s->n_tried, s->n_models, s->n_whole,
+           s->slowest * 1e3);
     return good;
-}
-
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
 }
 
 struct options {
@@ -332,8 +341,10 @@ static bool run_file(const char *path, struct options *o)
     struct ir_module *module = fe_import(path, &diag);
     bool good = (module || o->any) && ir_file_open(&file, path, &diag);
     if (good) {
-        const double share = o->all ? INFINITY : o->budget / o->n_samples;
-        struct sample s = {.path = path, .name = base_name(path),
+        const double share =
+            o->all ? INFINITY : fmax(o->budget / o->n_samples, 1);
+        /* By its path, beside which other files of it are. */
+        struct sample s = {.path = path, .name = path,
                            .data = file.data, .size = file.size,
                            .budget = share};
         if (o->text) {
