@@ -214,7 +214,8 @@ static const char *program_of(size_t i, int type)
 static bool equal_strings(struct fe_onnx *g, const struct fe_onnx_value *x,
                           const struct fe_onnx_value *to)
 {
-    if (x->constant || !x->words || !to->constant || to->n != 1)
+    if (x->constant || !x->words || !to->constant || to->n != 1 ||
+        !to->constant->text)
         return fe_onnx_error(g, "strings are compared with one constant "
                              "string");
     if (!fe_onnx_take_elements(g, x->n))

@@ -52,7 +52,8 @@ static int64_t two_bits(const struct nets *v, size_t i, int which)
 static int64_t size_of(unsigned n)
 {
     static const int64_t sizes[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33};
-    return sizes[n % 11];
+    static const int64_t large[] = {47, 48, 63, 64, 65, 95, 97, 129};
+    return n < 240 ? sizes[n % 11] : large[n % 8];
 }
 
 static int64_t volume(const struct ir_value *x)
@@ -353,9 +354,53 @@ static struct ir_value *add_gemm(struct nets *v, struct ir_value *x)
                 byte(v, 3) & 2 ? 1 + (byte(v, 4) & 31) : ir_gemm_block(n));
 }
 
-/* x times itself turned, or another value of fitting dims. */
+/* x with its last two dims exchanged. */
+static struct ir_value *turned_last(struct nets *v, struct ir_value *x)
+{
+    const int rank = x->type.rank;
+    int64_t dims[IR_MAX_RANK], strides[IR_MAX_RANK];
+    memcpy(dims, x->type.dim, (size_t)rank * sizeof(*dims));
+    dense_strides(rank, dims, strides);
+    dims[rank - 1] = x->type.dim[rank - 2];
+    dims[rank - 2] = x->type.dim[rank - 1];
+    strides[rank - 1] = last_dim(x);
+    strides[rank - 2] = 1;
+    return view(v, x, rank, dims, strides, 0);
+}
+
+/* Many products at once, or by what is known. Byte 2: bit 0 the latter, 1 the
+ * former; 3 the columns. */
+static struct ir_value *add_matmuls(struct nets *v, struct ir_value *x)
+{
+    const int rank = x->type.rank;
+    int64_t dims[IR_MAX_RANK], n = 1;
+    if (rank < 2 || !(byte(v, 2) & 2))
+        x = as_matrix(v, x);
+    memcpy(dims, x->type.dim, sizeof(dims));
+    dims[x->type.rank - 2] = last_dim(x);
+    dims[x->type.rank - 1] = byte(v, 2) & 1 ? size_of(byte(v, 3))
+                                            : x->type.dim[x->type.rank - 2];
+    n = dims[x->type.rank - 1];
+    if (volume(x) / last_dim(x) * n > max_volume || volume(x) * n > max_work ||
+        count(x->type.rank, dims) > max_work)
+        return x;
+    struct ir_value *pair[] = {x, NULL};
+    if (byte(v, 2) & 1) {
+        const struct ir_attr value =
+            ir_tensor_attr("value", weights(v, x->type.rank, dims));
+        pair[1] = gen_op(v->module, IR_OP_constant, 0, NULL, 1, &value,
+                         v->diag);
+    } else {
+        pair[1] = turned_last(v, x);
+    }
+    return gen_op(v->module, IR_OP_matmul, 2, pair, 0, NULL, v->diag);
+}
+
+/* x times itself turned, or see above. */
 static struct ir_value *add_matmul(struct nets *v, struct ir_value *x)
 {
+    if (byte(v, 2) & 3)
+        return add_matmuls(v, x);
     x = as_matrix(v, x);
     const int64_t m = x->type.dim[0], k = x->type.dim[1];
     struct ir_value *pair[] = {
@@ -434,9 +479,12 @@ static struct ir_value *add_conv(struct nets *v, struct ir_value *x)
     x = as_image(v, x);
     read_windows(v, x, false, &w);
     const int64_t channels = x->type.dim[0];
-    const int64_t groups = byte(v, 6) & 0x10 ? channels : 1;
+    const bool halves = byte(v, 5) & 0x40 && !by_winograd(v, x);
+    const int64_t half = halves && channels % 2 == 0 ? 2
+                         : halves && channels % 3 == 0 ? 3 : 1;
+    const int64_t groups = byte(v, 6) & 0x10 ? channels : half;
     int64_t m = byte(v, 6) & 0x10 ? channels * (1 + (byte(v, 6) >> 6 & 1))
-                                  : size_of(byte(v, 6) & 15);
+                                  : half * size_of(byte(v, 6) & 15);
     if (m * w.windows > max_volume ||
         m * w.windows * w.taps * (channels / groups) > max_work)
         m = groups;
@@ -587,6 +635,38 @@ static struct ir_value *add_map(struct nets *v, struct ir_value *x)
     return gen_op(v->module, IR_OP_map, both ? 2 : 1, pair, 2, attrs, v->diag);
 }
 
+/* Ops that look each element up. Byte 2 which, 3 flags, 7 the numbers. */
+static struct ir_value *add_element(struct nets *v, struct ir_value *x)
+{
+    const int64_t n = 1 + two_bits(v, 3, 0);
+    double wide[2][4];
+    float narrow[2][4];
+    for (int i = 0; i < n; i++) {
+        wide[0][i] = i - 1 + (double)(byte(v, 7) & 15) / 16;
+        wide[1][i] = (double)(int8_t)ir_random(byte(v, 7), (uint64_t)i) / 32;
+        narrow[0][i] = (float)wide[0][i];
+        narrow[1][i] = (float)wide[1][i];
+    }
+    const bool is_narrow = x->type.dtype == IR_F32;
+    const struct ir_tensor *numbers[2];
+    for (int i = 0; i < 2; i++)
+        numbers[i] = ir_tensor_copy(v->module, x->type.dtype, n,
+                                    is_narrow ? (const void *)narrow[i]
+                                              : wide[i]);
+    const struct ir_attr edges[] = {ir_tensor_attr("edges", numbers[0]),
+                                    ir_int("right", byte(v, 3) >> 2 & 1)};
+    const struct ir_attr line[] = {ir_tensor_attr("x", numbers[0]),
+                                   ir_tensor_attr("y", numbers[1])};
+    const struct ir_attr pairs[] = {ir_tensor_attr("keys", numbers[0]),
+                                    ir_tensor_attr("values", numbers[1]),
+                                    ir_float("default", 0.5)};
+    switch (byte(v, 2) % 3) {
+    case 0: return op(v, IR_OP_bucketize, x, 2, edges);
+    case 1: return op(v, IR_OP_interp, x, 2, line);
+    default: return op(v, IR_OP_lookup, x, 3, pairs);
+    }
+}
+
 /* Slices along one of x's dims, or of all elements. */
 static int slices(const struct nets *v, const struct ir_value *x,
                   struct ir_attr attrs[2])
@@ -604,10 +684,12 @@ static int slices(const struct nets *v, const struct ir_value *x,
 
 static struct ir_value *add_softmax(struct nets *v, struct ir_value *x)
 {
-    struct ir_attr attrs[3];
+    struct ir_attr attrs[4];
     int n = slices(v, x, attrs);
-    if (n)
+    if (n && !(byte(v, 4) & 4))
         attrs[n++] = ir_string("exp", "fast_exp");
+    if (byte(v, 4) & 1)
+        attrs[n++] = ir_string("sum_dtype", byte(v, 4) & 2 ? "f32" : "f64");
     return op(v, IR_OP_softmax, x, n, attrs);
 }
 
@@ -703,7 +785,7 @@ static struct ir_value *add_causal(struct nets *v, struct ir_value *x)
                             way == 1 ? reach : 0};
     const int64_t one = 1, dims[] = {m, channels / groups, taps};
     const struct ir_attr attrs[] = {
-        ir_tensor_attr("weights", weights(v, 3, dims)),
+        stored(v, "weights", 3, dims, false),
         ints(v, "strides", 1, &one), ints(v, "pads", 2, pads),
         ints(v, "dilations", 1, &apart), ir_int("groups", groups),
         ir_tensor_attr("bias", weights(v, 1, &m))};
@@ -716,8 +798,8 @@ static struct ir_value *add_causal(struct nets *v, struct ir_value *x)
     return turned(v, x);
 }
 
-/* Windows of stride 1 to 3 over time, of each channel alone. Byte 2 taps, dilation
- * and stride, 3 what they do, 4 steps in front. */
+/* Windows of stride 1 to 3 over time, of each channel alone. Byte 2 taps,
+ * dilation and stride, 3 what they do, 4 steps in front. */
 static struct ir_value *add_strided(struct nets *v, struct ir_value *x)
 {
     if (x->type.rank != 2)
@@ -770,6 +852,8 @@ static struct ir_value *add_record(struct nets *v)
     v->code = byte(v, 0);
     struct ir_value *x = byte(v, 1) ? v->at[byte(v, 1) % (unsigned)v->n]
                                     : v->at[v->n - 1];
+    if ((v->code & 15) == 15 && byte(v, 5) & 0x80)
+        return add_element(v, x);
     return (v->streams ? along : ops)[v->code & 15](v, x);
 }
 
