@@ -63,20 +63,6 @@ unsigned cli_machines(const struct be_options *backend)
     return (unsigned)plain << PASS_PLAIN | (unsigned)masked << PASS_MASKED;
 }
 
-/* The time step of a model that has one, else NULL: most have none. */
-static struct ir_stream *stream_of(struct ir_module *source,
-                                   const char *winograd,
-                                   const struct pass_options *passes)
-{
-    struct ir_diag diag;
-    struct ir_stream *stream;
-    ir_diag_init(&diag);
-    cli_choose_winograd(source, winograd, true);
-    cli_stream(&stream, source, passes, &diag);
-    ir_diag_release(&diag);
-    return stream;
-}
-
 bool cli_winograd_fits(const struct cli_command *command, const char *winograd)
 {
     if (!winograd || !strcmp(winograd, "auto") || !strcmp(winograd, "on") ||
@@ -87,16 +73,47 @@ bool cli_winograd_fits(const struct cli_command *command, const char *winograd)
     return false;
 }
 
-void cli_choose_winograd(struct ir_module *module, const char *winograd,
-                         bool streams)
+bool cli_is_winograd_on(const char *winograd)
 {
-    const bool on = winograd && !strcmp(winograd, "on");
-    if (winograd && !strcmp(winograd, "off"))
-        return;
-    if (streams)
-        pass_choose_winograd_of_steps(module, on);
-    else
-        pass_choose_winograd(module, on);
+    return winograd && !strcmp(winograd, "on");
+}
+
+int cli_choose_winograd(struct ir_module *module, const char *winograd,
+                        bool streams, struct ir_diag *diag)
+{
+    const bool on = cli_is_winograd_on(winograd);
+    if (!winograd || strcmp(winograd, "off")) {
+        if (streams)
+            pass_choose_winograd_of_steps(module, on);
+        else
+            pass_choose_winograd(module, on);
+    }
+    if (!on)
+        return CLI_OK;
+    struct ir_text why;
+    ir_text_init(&why);
+    ir_renumber(module);
+    const bool any = pass_has_winograd(module, streams, &why);
+    if (!any)
+        ir_error(diag, ir_loc_file(NULL), "option --winograd: on has no "
+                 "effect: %s", why.data);
+    ir_text_release(&why);
+    return any ? CLI_OK : CLI_BAD_USAGE;
+}
+
+/* The time step of a model that has one, else NULL: most have none. Where "on"
+ * would have no effect on steps it is the whole that is meant. */
+static struct ir_stream *stream_of(struct ir_module *source,
+                                   const char *winograd,
+                                   const struct pass_options *passes)
+{
+    struct ir_diag diag;
+    struct ir_stream *stream = NULL;
+    ir_diag_init(&diag);
+    if (cli_choose_winograd(source, winograd, true, &diag) == CLI_OK)
+        cli_stream(&stream, source, passes, &diag);
+    ir_diag_release(&diag);
+    return stream;
 }
 
 int cli_build_library(struct rt_library *library, struct ir_module *source,
@@ -107,17 +124,20 @@ int cli_build_library(struct rt_library *library, struct ir_module *source,
                                         .row_strategy = build->row_strategy,
                                         .few_rows = build->few_rows,
                                         .machines = cli_machines(&backend)};
+    struct ir_stream *stream =
+        build->streams ? stream_of(source, build->winograd, &passes) : NULL;
+    int code = stream ? CLI_OK
+                      : cli_choose_winograd(source, build->winograd, false,
+                                            diag);
+    if (code != CLI_OK)
+        return code;
     struct cli_progress progress;
     cli_progress_init(&progress);
     cli_progress_stage(&progress, "compiling");
-    struct ir_stream *stream =
-        build->streams ? stream_of(source, build->winograd, &passes) : NULL;
-    if (!stream)
-        cli_choose_winograd(source, build->winograd, false);
     struct ir_module *module = ir_module_clone(source);
     struct be_artifact *artifact = NULL;
     backend.stream = stream;
-    int code = CLI_BAD_USAGE; /* the backend fails by its options alone */
+    code = CLI_BAD_USAGE; /* the backend fails by its options alone */
     if (pass_run_all(module, &passes, diag))
         artifact = be_compile(source, module, &backend, diag);
     else

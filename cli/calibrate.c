@@ -87,33 +87,28 @@ struct readers {
     double *block, *targets;
 };
 
-static bool open_readers(struct readers *r, const struct ir_module *module,
-                         const struct cli_precision *p, struct ir_diag *diag)
+/* Returns an exit code. The label goes first: it is one of the file's columns
+ * when it is then passed over with those to ignore. */
+static int open_readers(struct readers *r, const struct ir_module *module,
+                        const struct cli_precision *p, struct ir_diag *diag)
 {
-    struct tr_csv_options csv = {
-        .header = p->no_header ? TR_HEADER_NO : TR_HEADER_DETECT};
-    int n = 0;
-    const char **named =
-        p->ignore ? cli_split(&diag->arena, p->ignore, &n) : NULL;
-    const char **ignore =
-        ir_alloc_array(&diag->arena, (size_t)n + 1, sizeof(*ignore));
-    for (int i = 0; i < n; i++)
-        ignore[i] = named[i];
-    if (p->label)
-        ignore[n++] = p->label;
-    csv.ignore = ignore;
-    csv.n_ignore = n;
-    r->x = tr_reader_open(p->data, &csv, module->n_columns, module->columns,
-                          diag);
-    if (!r->x || !p->label)
-        return r->x != NULL;
-    const unsigned before = diag->n_messages;
-    csv.n_ignore = 0;
-    r->column = target_column(module, p->label);
-    r->target = tr_reader_open(p->data, &csv, 1, &r->column, diag);
-    if (!r->target)
-        cli_blame_option(diag, before, "label");
-    return r->target != NULL;
+    struct cli_csv csv = {.no_header = p->csv.no_header};
+    if (p->label) {
+        const struct tr_csv_options options =
+            cli_csv_options(&csv, &diag->arena);
+        const unsigned before = diag->n_messages;
+        r->column = target_column(module, p->label);
+        r->target = tr_reader_open(p->data, &options, 1, &r->column, diag);
+        if (!r->target)
+            return *options.fault == TR_FAULT_COLUMNS
+                       ? cli_blame_option(diag, before, "label")
+                       : CLI_BAD_INPUT;
+    }
+    csv.ignore = !p->label ? p->csv.ignore
+                 : !p->csv.ignore ? p->label
+                 : ir_sprintf(&diag->arena, "%s,%s", p->csv.ignore, p->label);
+    return cli_open_rows(&r->x, p->data, &csv, module->n_columns,
+                         module->columns, diag);
 }
 
 static void close_readers(struct readers *r)
@@ -141,8 +136,9 @@ static bool read_all(struct rows *rows, struct readers *r,
     return n == 0;
 }
 
-static bool read_rows(struct rows *rows, const struct ir_module *module,
-                      const struct cli_precision *p, struct ir_diag *diag)
+/* Returns an exit code. */
+static int read_rows(struct rows *rows, const struct ir_module *module,
+                     const struct cli_precision *p, struct ir_diag *diag)
 {
     struct readers r = {0};
     const uint64_t width = (uint64_t)ir_row_elements(module);
@@ -152,14 +148,15 @@ static bool read_rows(struct rows *rows, const struct ir_module *module,
     r.targets = cli_alloc(block_rows, 8, "targets", diag);
     if (p->label)
         rows->target = cli_alloc(most_rows, 8, "targets", diag);
-    bool good = rows->x && r.block && r.targets &&
-                (!p->label || rows->target) &&
-                open_readers(&r, module, p, diag) && read_all(rows, &r, diag);
+    int code = rows->x && r.block && r.targets && (!p->label || rows->target)
+                   ? open_readers(&r, module, p, diag) : CLI_BAD_INPUT;
+    if (code == CLI_OK && !read_all(rows, &r, diag))
+        code = CLI_BAD_INPUT;
     close_readers(&r);
-    if (good && rows->n == 0)
-        good = ir_error(diag, ir_loc_file(p->data), "there are no rows to "
-                        "calibrate on");
-    return good;
+    if (code != CLI_OK || rows->n > 0)
+        return code;
+    ir_error(diag, ir_loc_file(p->data), "there are no rows to calibrate on");
+    return CLI_BAD_INPUT;
 }
 
 /* -------------------------------------------------------------- evaluating */
@@ -345,8 +342,8 @@ bool cli_precision_fits(const struct cli_command *command,
                         const struct cli_precision *p)
 {
     const char *of_rows = p->label ? "label"
-                          : p->ignore ? "ignore"
-                          : p->no_header ? "no-header" : NULL;
+                          : p->csv.ignore ? "ignore"
+                          : p->csv.no_header ? "no-header" : NULL;
     const char *precision = p->precision ? p->precision : "f32";
     const bool is_f32 = !strcmp(precision, "f32");
     if (!is_f32 && strcmp(precision, "bf16") && strcmp(precision, "int8"))
@@ -443,11 +440,13 @@ int cli_lower_precision(struct ir_module *module,
     }
     struct answers *answers = ir_alloc_array(
         &diag->arena, (size_t)module->n_outputs + 1, sizeof(*answers));
-    int code = CLI_BAD_INPUT;
     ir_renumber(module);
-    if (!p->data || (read_rows(&rows, module, p, diag) &&
-                     (!p->label || has_labels(&rows, module, p, diag)) &&
-                     make_room(answers, module, rows.n, diag)))
+    int code = p->data ? read_rows(&rows, module, p, diag) : CLI_OK;
+    if (code == CLI_OK && p->data &&
+        ((p->label && !has_labels(&rows, module, p, diag)) ||
+         !make_room(answers, module, rows.n, diag)))
+        code = CLI_BAD_INPUT;
+    if (code == CLI_OK)
         code = lower(module, p, &rows, answers, diag);
     if (code == CLI_OK)
         ir_set_fact(module, "precision", p->precision);

@@ -98,6 +98,28 @@ bool cli_delimiter(const char *value, char *delimiter);
 /* Cuts "a,b,c" at its commas: an array in the arena, *n long. */
 const char **cli_split(struct ir_arena *arena, const char *list, int *n);
 
+/* ------------------------------------------------------- csv_options.c -- */
+
+/* The options that say how a CSV file is read; those that a command does not
+ * have stay zeros. */
+struct cli_csv {
+    const char *ignore, *delimiter; /* or NULL */
+    bool header, no_header;
+};
+/* Whether they fit together; else what is wrong was printed. */
+bool cli_csv_fits(const struct cli_command *command, const struct cli_csv *csv);
+/* As the trainer has them, in the arena. */
+struct tr_csv_options cli_csv_options(const struct cli_csv *csv,
+                                      struct ir_arena *arena);
+/* The exit code of what failed by these options: a column that one names and
+ * the file has not is wrong usage, and the message names the option. */
+int cli_blame_csv(const struct tr_csv_options *options, unsigned before,
+                  struct ir_diag *diag);
+/* A reader of the file's rows for a model's columns. Returns an exit code. */
+int cli_open_rows(struct tr_reader **reader, const char *path,
+                  const struct cli_csv *csv, int n_columns,
+                  const struct ir_column *columns, struct ir_diag *diag);
+
 /* ------------------------------------------------------------ output.c -- */
 
 /* A file being written, which appears under its name only when it is whole;
@@ -220,7 +242,8 @@ int cli_source_open(struct cli_source *source, const char *path,
     CLI_TEXT(field, "early-stop", 0, "N:M",                                   \
              "ask no further trees once a row is sure of its\n"               \
              "class: every N iterations, by a margin above M")
-bool cli_is_early_stop(const char *text);
+/* Whether the option is one; else what is wrong was printed. */
+bool cli_early_stop_fits(const struct cli_command *command, const char *text);
 bool cli_stop_early(struct ir_module *module, const char *text,
                     struct ir_diag *diag);
 /* The option --time, of how many steps an open dim of time has. */
@@ -267,9 +290,11 @@ void cli_put_number(struct ir_text *text, enum ir_dtype dtype,
              "also where weights grow by much; off")
 /* Whether the option is one; else a message was printed. */
 bool cli_winograd_fits(const struct cli_command *command, const char *winograd);
-/* Of a model that is to be taken step by step, where steps keep their bits. */
-void cli_choose_winograd(struct ir_module *module, const char *winograd,
-                         bool streams);
+/* `streams`: of a model that is to be taken step by step, where steps keep their
+ * bits. Returns an exit code: "on" is wrong usage where no conv can. */
+int cli_choose_winograd(struct ir_module *module, const char *winograd,
+                        bool streams, struct ir_diag *diag);
+bool cli_is_winograd_on(const char *winograd);
 
 struct cli_build {
     const char *cpus, *strategy, *row_strategy, *winograd; /* or NULL */
@@ -315,10 +340,10 @@ unsigned cli_machines(const struct be_options *backend);
 
 /* The options of `train` that say which rows of a file are learned from. */
 struct cli_data_options {
-    const char *target, *weight, *ignore, *category, *number, *delimiter;
+    const char *target, *weight, *category, *number;
+    struct cli_csv csv;
     double test_fraction, valid_fraction;
     int64_t seed;
-    bool header, no_header;
 };
 
 /* The parts of the data; no columns where there are no rows. */
@@ -331,10 +356,10 @@ struct cli_data {
 };
 
 /* `params` tell whether the target is a class. `data`, zeros before, is to be
- * released either way. */
-bool cli_data_read(struct cli_data *data, const char *path,
-                   const struct cli_data_options *o,
-                   const struct tr_params *params, struct ir_diag *diag);
+ * released either way. Returns an exit code. */
+int cli_data_read(struct cli_data *data, const char *path,
+                  const struct cli_data_options *o,
+                  const struct tr_params *params, struct ir_diag *diag);
 void cli_data_release(struct cli_data *data);
 
 /* --------------------------------------------------------- refusals.c -- */
@@ -378,8 +403,8 @@ void cli_print_costs(const struct ir_module *module);
 
 /* A model with weights of fewer bits, and what that costs. */
 struct cli_precision {
-    const char *precision, *data, *label, *ignore; /* or NULL */
-    bool no_header;
+    const char *precision, *data, *label; /* or NULL */
+    struct cli_csv csv;                   /* of `data` */
 };
 #define CLI_PRECISION(field)                                                  \
     CLI_TEXT(field.precision, "precision", 0, "P",                            \
@@ -391,9 +416,9 @@ struct cli_precision {
     CLI_TEXT(field.label, "label", 0, "COLUMN",                               \
              "of those rows: what is right, to say also how much\n"           \
              "less often, or how much further off, the model is"),            \
-    CLI_TEXT(field.ignore, "ignore", 0, "A,B",                                \
+    CLI_TEXT(field.csv.ignore, "ignore", 0, "A,B",                            \
              "columns of those rows to pass over"),                           \
-    CLI_FLAG(field.no_header, "no-header", 0,                                 \
+    CLI_FLAG(field.csv.no_header, "no-header", 0,                             \
              "their first line is a row; columns go by place")
 /* Whether the options fit together; else what is wrong was printed. */
 bool cli_precision_fits(const struct cli_command *command,

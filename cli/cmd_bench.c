@@ -14,11 +14,12 @@
 #include <string.h>
 
 struct options {
-    const char *early_stop, *output, *dtype, *isa, *data, *ignore;
+    const char *early_stop, *output, *dtype, *isa, *data;
+    struct cli_csv csv;
     struct cli_build build;
     int64_t rows, batch, threads, seed, time;
     double seconds;
-    bool no_header, json;
+    bool json;
 };
 
 static const struct cli_option table[] = {
@@ -37,9 +38,9 @@ static const struct cli_option table[] = {
     CLI_REAL(seconds, "seconds", 0, "S", 0, 86400,
              "measure for so long, at least 5 runs (default 1)"),
     CLI_TEXT(data, "data", 0, "CSV", "measure on these rows"),
-    CLI_FLAG(no_header, "no-header", 0,
+    CLI_FLAG(csv.no_header, "no-header", 0,
              "its first line is a row; columns go by place"),
-    CLI_TEXT(ignore, "ignore", 0, "A,B",
+    CLI_TEXT(csv.ignore, "ignore", 0, "A,B",
              "columns of it to pass over, say the label"),
     CLI_INT(seed, "seed", 0, "S", 0, 9007199254740992.0,
             "of drawn rows (default 1)"),
@@ -152,18 +153,10 @@ static bool draw_from_library(const struct rows *rows,
 }
 
 /* The rows of a file, once over; --rows does not apply. */
-static bool read_rows(struct rows *rows, const struct cli_source *source,
-                      const struct options *o, struct ir_diag *diag)
+static bool read_rows(struct rows *rows, struct tr_reader *reader,
+                      const char *path, struct ir_diag *diag)
 {
-    struct tr_csv_options csv = {
-        .header = o->no_header ? TR_HEADER_NO : TR_HEADER_DETECT};
-    if (o->ignore)
-        csv.ignore = cli_split(&diag->arena, o->ignore, &csv.n_ignore);
-    struct tr_reader *reader = tr_reader_open(
-        o->data, &csv, source->n_columns, source->columns, diag);
-    if (!reader)
-        return false;
-    const int64_t width = source->n_elements, block = 1024;
+    const int64_t width = tr_reader_elements(reader), block = 1024;
     double *part = cli_alloc((uint64_t)block, 8 * (uint64_t)width, "rows",
                              diag);
     const size_t size = (size_t)width * tn_dtype_bytes(rows->dtype);
@@ -178,21 +171,22 @@ static bool read_rows(struct rows *rows, const struct cli_source *source,
         rows->n += n;
     }
     free(part);
-    tr_reader_close(reader);
     if (n == 0 && rows->n == 0)
-        return ir_error(diag, ir_loc_file(o->data), "there are no rows");
+        return ir_error(diag, ir_loc_file(path), "there are no rows");
     return n == 0;
 }
 
-static bool make_rows(struct rows *rows, const struct cli_source *source,
+/* Those of `data`, or drawn where that is NULL. */
+static bool make_rows(struct rows *rows, struct tr_reader *data,
+                      const struct cli_source *source,
                       const struct tn_model *model, const struct options *o,
                       struct ir_diag *diag)
 {
     *rows = (struct rows){
         .dtype = o->dtype && !strcmp(o->dtype, "f64") ? TN_F64 : TN_F32,
         .n = o->rows};
-    if (o->data)
-        return read_rows(rows, source, o, diag);
+    if (data)
+        return read_rows(rows, data, o->data, diag);
     rows->data = cli_alloc((uint64_t)rows->n,
                            (uint64_t)source->n_elements *
                            tn_dtype_bytes(rows->dtype), "rows", diag);
@@ -387,11 +381,12 @@ static int set_level(const struct tn_model *model, const char *level,
     return code;
 }
 
-static bool run_bench(struct bench *b, const struct cli_source *source,
+static bool run_bench(struct bench *b, struct tr_reader *data,
+                      const struct cli_source *source,
                       const struct options *o, struct ir_diag *diag)
 {
     const struct tn_output *output = &b->model->outputs[b->output];
-    bool good = make_rows(&b->rows, source, b->model, o, diag);
+    bool good = make_rows(&b->rows, data, source, b->model, o, diag);
     if (good) {
         b->batch = o->batch && o->batch < b->rows.n ? o->batch : b->rows.n;
         b->out = cli_alloc((uint64_t)b->batch,
@@ -422,12 +417,17 @@ static int bench(const struct cli_source *source,
     const int output = cli_source_find(source, o->output, diag);
     if (output < 0)
         return CLI_BAD_USAGE;
-    const int code = set_level(model, o->isa, diag);
-    if (code != CLI_OK)
-        return code;
+    struct tr_reader *data = NULL;
+    int code = set_level(model, o->isa, diag);
+    if (code == CLI_OK && o->data)
+        code = cli_open_rows(&data, o->data, &o->csv, source->n_columns,
+                             source->columns, diag);
     struct bench b = {.model = model, .output = (uint32_t)output,
                       .n_threads = (int)o->threads};
-    return run_bench(&b, source, o, diag) ? CLI_OK : CLI_BAD_INPUT;
+    if (code == CLI_OK && !run_bench(&b, data, source, o, diag))
+        code = CLI_BAD_INPUT;
+    tr_reader_close(data);
+    return code;
 }
 
 static bool check_options(const struct options *o)
@@ -442,9 +442,9 @@ static bool check_options(const struct options *o)
         cli_usage_error(&cli_bench, "--%s is of drawn rows: --data takes "
                         "those of a file, all of them",
                         o->rows ? "rows" : "seed");
-    else if (!o->data && (o->no_header || o->ignore))
+    else if (!o->data && (o->csv.no_header || o->csv.ignore))
         cli_usage_error(&cli_bench, "--%s is of the rows of --data, which is "
-                        "missing", o->ignore ? "ignore" : "no-header");
+                        "missing", o->csv.ignore ? "ignore" : "no-header");
     else
         return true;
     return false;
@@ -460,10 +460,8 @@ static int run(int argc, char **argv)
         return CLI_BAD_USAGE;
     o.rows = o.rows ? o.rows : 65536;
     o.seed = o.seed < 0 ? 1 : o.seed;
-    if (!cli_is_early_stop(o.early_stop))
-        return cli_usage_error(&cli_bench, "option --early-stop: \"%s\" is no "
-                               "N:MARGIN", o.early_stop);
-    if (!cli_winograd_fits(&cli_bench, o.build.winograd))
+    if (!cli_early_stop_fits(&cli_bench, o.early_stop) ||
+        !cli_winograd_fits(&cli_bench, o.build.winograd))
         return CLI_BAD_USAGE;
     struct ir_diag diag;
     ir_diag_init(&diag);

@@ -204,6 +204,7 @@ static int check_options(struct ir_arena *arena, const struct options *o)
                                "it excludes --target %s, whose code runs "
                                "elsewhere", o->target);
     if (!cli_precision_fits(&cli_compile, &o->precision) ||
+        !cli_early_stop_fits(&cli_compile, o->early_stop) ||
         !cli_winograd_fits(&cli_compile, o->winograd))
         return CLI_BAD_USAGE;
     return check_name(arena, o->name);
@@ -301,7 +302,7 @@ static int compile(const char *path, const struct options *o,
         code = cli_lower_precision(source, &o->precision, diag);
     }
     if (code == CLI_OK)
-        cli_choose_winograd(source, o->winograd, o->streaming);
+        code = cli_choose_winograd(source, o->winograd, o->streaming, diag);
     if (code == CLI_OK && o->tune) {
         next_stage(clock, "tuning");
         code = cli_tune(source, o->cpus, diag);

@@ -117,8 +117,11 @@ static int change(struct ir_module **at, const struct options *o,
     const int lowered = cli_lower_precision(module, &o->precision, diag);
     if (lowered != CLI_OK)
         return lowered;
-    if (o->winograd)
-        cli_choose_winograd(module, o->winograd, false);
+    const int chosen =
+        o->winograd ? cli_choose_winograd(module, o->winograd, false, diag)
+                    : CLI_OK;
+    if (chosen != CLI_OK)
+        return chosen;
     if ((o->step || o->start) && !take_step(at, o->start, diag))
         return CLI_BAD_USAGE;
     module = *at;
@@ -222,6 +225,7 @@ static int check_options(const struct options *o)
         return cli_usage_error(&cli_opt, "%s ends neither in .tn nor in "
                                ".tnir", o->output);
     if (!cli_precision_fits(&cli_opt, &o->precision) ||
+        !cli_early_stop_fits(&cli_opt, o->early_stop) ||
         !cli_winograd_fits(&cli_opt, o->winograd))
         return CLI_BAD_USAGE;
     return check_passes(o);

@@ -11,9 +11,9 @@
 #include <string.h>
 
 struct options {
-    const char *early_stop, *output, *file, *ignore, *delimiter, *winograd;
+    const char *early_stop, *output, *file, *winograd;
+    struct cli_csv csv;
     int64_t threads, time;
-    bool no_header, header;
 };
 
 static const struct cli_option table[] = {
@@ -28,14 +28,14 @@ static const struct cli_option table[] = {
     CLI_INT(threads, "threads", 't', "T", 0, 256,
             "of a library (default 1; 0: one a core); a\n"
             "model is interpreted on one"),
-    CLI_FLAG(no_header, "no-header", 0,
+    CLI_FLAG(csv.no_header, "no-header", 0,
              "DATA's first line is a row; columns go by place"),
-    CLI_FLAG(header, "header", 0,
+    CLI_FLAG(csv.header, "header", 0,
              "DATA's first line has the columns' names\n"
              "(default: when it holds no number)"),
-    CLI_TEXT(ignore, "ignore", 0, "A,B",
+    CLI_TEXT(csv.ignore, "ignore", 0, "A,B",
              "columns of DATA to pass over, say the label"),
-    CLI_TEXT(delimiter, "delimiter", 0, "C",
+    CLI_TEXT(csv.delimiter, "delimiter", 0, "C",
              "between fields: one character, or tab"),
 };
 
@@ -190,16 +190,11 @@ static int predict(const struct cli_source *source, const char *data,
     const int result = cli_source_find(source, o->output, diag);
     if (result < 0)
         return CLI_BAD_USAGE;
-    struct tr_csv_options csv = {
-        .header = o->no_header ? TR_HEADER_NO
-                : o->header ? TR_HEADER_YES : TR_HEADER_DETECT};
-    cli_delimiter(o->delimiter, &csv.delimiter);
-    if (o->ignore)
-        csv.ignore = cli_split(&diag->arena, o->ignore, &csv.n_ignore);
-    struct tr_reader *reader = tr_reader_open(data, &csv, source->n_columns,
-                                              source->columns, diag);
-    if (!reader)
-        return CLI_BAD_INPUT;
+    struct tr_reader *reader;
+    const int code = cli_open_rows(&reader, data, &o->csv, source->n_columns,
+                                   source->columns, diag);
+    if (code != CLI_OK)
+        return code;
     const bool good = write_scores(source, result, reader, o, diag);
     tr_reader_close(reader);
     return good ? CLI_OK : CLI_BAD_INPUT;
@@ -211,17 +206,10 @@ static int run(int argc, char **argv)
     struct cli_line line;
     if (!cli_parse(&cli_predict, argc, argv, &o, &line))
         return line.exit_code;
-    char delimiter;
-    if (!cli_delimiter(o.delimiter, &delimiter))
-        return cli_usage_error(&cli_predict, "option --delimiter: \"%s\" is "
-                               "neither one character nor tab", o.delimiter);
-    if (o.header && o.no_header)
-        return cli_usage_error(&cli_predict,
-                               "--header and --no-header exclude each other");
-    if (!cli_is_early_stop(o.early_stop))
-        return cli_usage_error(&cli_predict, "option --early-stop: \"%s\" is no "
-                               "N:MARGIN", o.early_stop);
-    if (!cli_winograd_fits(&cli_predict, o.winograd))
+    if (!cli_csv_fits(&cli_predict, &o.csv))
+        return CLI_BAD_USAGE;
+    if (!cli_early_stop_fits(&cli_predict, o.early_stop) ||
+        !cli_winograd_fits(&cli_predict, o.winograd))
         return CLI_BAD_USAGE;
     for (int i = 0; i < 2 && o.file; i++)
         if (cli_is_same_file(o.file, line.argument[i]))
@@ -236,8 +224,9 @@ static int run(int argc, char **argv)
     if (code != CLI_OK)
         return cli_finish(&diag, code);
     if (source.module)
-        cli_choose_winograd(source.module, o.winograd, false);
-    code = predict(&source, line.argument[1], &o, &diag);
+        code = cli_choose_winograd(source.module, o.winograd, false, &diag);
+    if (code == CLI_OK)
+        code = predict(&source, line.argument[1], &o, &diag);
     cli_source_close(&source);
     return cli_finish(&diag, code);
 }

@@ -48,18 +48,18 @@ static const struct cli_option table[] = {
     CLI_INT(data.seed, "seed", 0, "S", 0, 9007199254740992.0,
             "of the split and the learner (default 1)"),
     CLI_TEXT(data.weight, "weight", 0, "COLUMN", "row weights, none negative"),
-    CLI_TEXT(data.ignore, "ignore", 0, "A,B", "columns that are no features"),
+    CLI_TEXT(data.csv.ignore, "ignore", 0, "A,B", "columns that are no features"),
     CLI_TEXT(data.category, "category", 0, "A,B",
              "columns of numbers that are categories"),
     CLI_TEXT(data.number, "number", 0, "A,B",
              "columns in which a text is an error (default: a\n"
              "text makes a column categories)"),
-    CLI_FLAG(data.header, "header", 0,
+    CLI_FLAG(data.csv.header, "header", 0,
              "DATA's first line has the columns' names\n"
              "(default: when it holds no number)"),
-    CLI_FLAG(data.no_header, "no-header", 0,
+    CLI_FLAG(data.csv.no_header, "no-header", 0,
              "DATA's first line is a row: columns are c1, c2..."),
-    CLI_TEXT(data.delimiter, "delimiter", 0, "C",
+    CLI_TEXT(data.csv.delimiter, "delimiter", 0, "C",
              "between fields: one character, or tab"),
     CLI_TEXT(name, "name", 0, "N",
              "of the model (default: from the output file)"),
@@ -592,16 +592,11 @@ static int check_options(const struct options *o)
     if (!cli_is_model_name(o->output))
         return cli_usage_error(me, "%s ends neither in .tn nor in .tnir",
                                o->output);
-    char delimiter;
-    if (!cli_delimiter(o->data.delimiter, &delimiter))
-        return cli_usage_error(me, "option --delimiter: \"%s\" is neither "
-                               "one character nor tab", o->data.delimiter);
+    if (!cli_csv_fits(me, &o->data.csv))
+        return CLI_BAD_USAGE;
     if (o->data.weight && !strcmp(o->data.weight, o->data.target))
         return cli_usage_error(me, "option --weight: \"%s\" is the target",
                                o->data.weight);
-    if (o->data.header && o->data.no_header)
-        return cli_usage_error(me,
-                               "--header and --no-header exclude each other");
     if (o->n_gates && o->data.test_fraction == 0)
         return cli_usage_error(me, "--%s-%s needs test rows: see "
                                "--test-fraction",
@@ -651,8 +646,8 @@ static int train(const char *path, const struct options *o,
     int code = check_files(path, o, &params, diag);
     if (code != CLI_OK)
         return code;
-    code = CLI_BAD_INPUT;
-    if (cli_data_read(&data, path, &o->data, &params, diag)) {
+    code = cli_data_read(&data, path, &o->data, &params, diag);
+    if (code == CLI_OK) {
         struct run run = {.options = o, .data = &data};
         code = fit(&run, &params, start, diag);
     }

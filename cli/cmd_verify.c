@@ -13,10 +13,11 @@
 #include <string.h>
 
 struct options {
-    const char *library, *ignore, *outputs, *early_stop;
+    const char *library, *outputs, *early_stop;
+    struct cli_csv csv;
     struct cli_build build;
     int64_t rows, seed, max_derived, time;
-    bool no_header, quiet;
+    bool quiet;
 };
 
 static const struct cli_option table[] = {
@@ -49,9 +50,9 @@ static const struct cli_option table[] = {
     CLI_INT(build.few_rows, "few-rows", 0, "N", 1, 65536,
             "force how many rows are no longer few: what is less\n"
             "is done one by one"),
-    CLI_TEXT(ignore, "ignore", 0, "A,B",
+    CLI_TEXT(csv.ignore, "ignore", 0, "A,B",
              "columns of DATA to pass over, say the label"),
-    CLI_FLAG(no_header, "no-header", 0,
+    CLI_FLAG(csv.no_header, "no-header", 0,
              "DATA's first line is a row; columns go by place"),
     CLI_FLAG(quiet, "quiet", 'q', "print nothing when all bits agree"),
 };
@@ -107,19 +108,9 @@ static void verify_probe(struct verify *v, const struct ir_probe *probe,
     }
 }
 
-static bool verify_data(struct verify *v, const char *path,
+static bool verify_data(struct verify *v, struct tr_reader *reader,
                         struct ir_diag *diag)
 {
-    const struct options *o = v->options;
-    const struct ir_module *module = v->compare.module;
-    struct tr_csv_options csv = {
-        .header = o->no_header ? TR_HEADER_NO : TR_HEADER_DETECT};
-    if (o->ignore)
-        csv.ignore = cli_split(&diag->arena, o->ignore, &csv.n_ignore);
-    struct tr_reader *reader = tr_reader_open(path, &csv, module->n_columns,
-                                              module->columns, diag);
-    if (!reader)
-        return false;
     int64_t n;
     while ((n = tr_reader_next(reader, v->rows, v->compare.max_rows,
                                diag)) > 0) {
@@ -129,7 +120,6 @@ static bool verify_data(struct verify *v, const char *path,
         tr_reader_progress(reader, &done, &total);
         cli_progress_show(&v->progress, "data", (double)done, (double)total);
     }
-    tr_reader_close(reader);
     return n >= 0;
 }
 
@@ -140,7 +130,7 @@ static int64_t default_rows(const struct ir_module *module, int64_t usual)
     return quick < 16 ? 16 : quick < usual ? quick : usual;
 }
 
-static bool verify_all(struct verify *v, const char *data,
+static bool verify_all(struct verify *v, struct tr_reader *data,
                        struct ir_diag *diag)
 {
     const struct options *o = v->options;
@@ -215,8 +205,9 @@ static bool selftest(const struct cli_compare *c, struct rt_library *library)
     return good;
 }
 
+/* `data` may be NULL. */
 static int verify(struct ir_module *module, struct rt_library *library,
-                  const char *data, const struct options *o,
+                  struct tr_reader *data, const struct options *o,
                   struct ir_diag *diag)
 {
     struct verify v = {.options = o, .stream = library->stream, .diag = diag,
@@ -248,10 +239,9 @@ static int open_library(struct rt_library *library,
     o->build.streams = true;
     if (!o->library)
         return cli_build_library(library, module, &o->build, diag);
-    if (rt_library_open(library, o->library)) {
-        cli_choose_winograd(module, o->build.winograd, library->stream);
-        return CLI_OK;
-    }
+    if (rt_library_open(library, o->library))
+        return cli_choose_winograd(module, o->build.winograd, library->stream,
+                                   diag);
     ir_error(diag, ir_loc_file(NULL), "%s", library->error);
     return CLI_BAD_INPUT;
 }
@@ -265,11 +255,12 @@ static int run(int argc, char **argv)
     if (!line.argument[1] && o.rows == 0 && o.max_derived == 0)
         return cli_usage_error(&cli_verify, "no rows: --rows 0 excludes "
                                "--max-derived 0 where there is no DATA");
-    if (!line.argument[1] && (o.ignore || o.no_header))
+    if (!line.argument[1] && (o.csv.ignore || o.csv.no_header))
         return cli_usage_error(&cli_verify, "--%s is of the rows of DATA, "
                                "which is missing",
-                               o.ignore ? "ignore" : "no-header");
-    if (!cli_winograd_fits(&cli_verify, o.build.winograd))
+                               o.csv.ignore ? "ignore" : "no-header");
+    if (!cli_early_stop_fits(&cli_verify, o.early_stop) ||
+        !cli_winograd_fits(&cli_verify, o.build.winograd))
         return CLI_BAD_USAGE;
     struct ir_diag diag;
     ir_diag_init(&diag);
@@ -287,10 +278,15 @@ static int run(int argc, char **argv)
         code = CLI_BAD_USAGE;
     if (code == CLI_OK)
         code = cli_check_strategies(module, &o.build, &diag);
+    struct tr_reader *data = NULL;
+    if (code == CLI_OK && line.argument[1])
+        code = cli_open_rows(&data, line.argument[1], &o.csv,
+                             module->n_columns, module->columns, &diag);
     if (code == CLI_OK)
         code = open_library(&library, module, &o, &diag);
     if (code == CLI_OK)
-        code = verify(module, &library, line.argument[1], &o, &diag);
+        code = verify(module, &library, data, &o, &diag);
+    tr_reader_close(data);
     rt_library_close(&library);
     if (module)
         ir_module_free(module);

@@ -141,6 +141,16 @@ static int unknown_option(const struct cli_command *command, const char *name,
 
 /* ------------------------------------------------------------- values -- */
 
+static int out_of_range(const struct cli_command *command,
+                        const struct cli_option *option, const char *text)
+{
+    const int digits = option->kind == CLI_KIND_INT ? 17 : 15;
+    return cli_usage_error(command,
+                           "option --%s: %s is out of range (%.*g to %.*g)",
+                           option->name, text, digits, option->min, digits,
+                           option->max);
+}
+
 static int set_number(const struct cli_command *command,
                       const struct cli_option *option, const char *text,
                       void *field)
@@ -151,16 +161,15 @@ static int set_number(const struct cli_command *command,
     const bool whole = option->kind == CLI_KIND_INT;
     const bool good = whole ? ir_parse_int(text, end, &i)
                             : ir_parse_double(text, end, &f) && !isnan(f);
+    if (!good && whole && tr_is_whole(text)) /* of more than 64 bits */
+        return out_of_range(command, option, text);
     if (!good)
         return cli_usage_error(command, "option --%s: \"%s\" is no %s",
                                option->name, text,
                                whole ? "whole number" : "number");
     const double v = whole ? (double)i : f;
     if (v < option->min || v > option->max)
-        return cli_usage_error(command,
-                               "option --%s: %s is out of range (%.*g to "
-                               "%.*g)", option->name, text, whole ? 17 : 15,
-                               option->min, whole ? 17 : 15, option->max);
+        return out_of_range(command, option, text);
     if (whole)
         *(int64_t *)field = i;
     else

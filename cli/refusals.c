@@ -29,13 +29,15 @@ int cli_read_model(struct ir_module **module, const char *path, int64_t time,
         return CLI_OK;
     if (time <= 0)
         return CLI_BAD_INPUT;
-    /* Is it the model's fault, or is its time of a given length? */
+    /* Is it the model's fault, or is its time of a given length, or the time
+     * too long? */
     const unsigned said = diag->n_messages;
-    struct ir_module *closed = fe_import_steps(path, -time, diag);
+    struct ir_module *other = fe_import_steps(path, -time, diag);
+    other = other ? other : fe_import_steps(path, -1, diag);
     diag->n_messages = said;
-    if (!closed)
+    if (!other)
         return CLI_BAD_INPUT;
-    ir_module_free(closed);
+    ir_module_free(other);
     return cli_blame_option(diag, before, "time");
 }
 

@@ -117,32 +117,36 @@ static bool is_contribution(const char *name)
     return name && !strcmp(name, "contribution");
 }
 
-static bool parse_early_stop(const char *text, long long *every,
-                             double *margin)
+static bool parse_early_stop(const char *text, int64_t *every, double *margin)
 {
-    char more;
-    return sscanf(text, "%lld:%lf%c", every, margin, &more) == 2 &&
-           *every >= 1 && *every <= IR_MAX_ELEMENTS && *margin >= 0;
+    const char *colon = strchr(text, ':');
+    return colon && ir_parse_int(text, colon, every) && *every >= 1 &&
+           *every <= IR_MAX_ELEMENTS &&
+           ir_parse_double(colon + 1, colon + strlen(colon), margin) &&
+           *margin >= 0;
 }
 
-bool cli_is_early_stop(const char *text)
+bool cli_early_stop_fits(const struct cli_command *command, const char *text)
 {
-    long long every;
+    int64_t every;
     double margin;
-    return !text || parse_early_stop(text, &every, &margin);
+    if (!text || parse_early_stop(text, &every, &margin))
+        return true;
+    cli_usage_error(command, "option --early-stop: \"%s\" is no N:MARGIN, "
+                    "with N from 1 to %d and a margin of at least 0", text,
+                    IR_MAX_ELEMENTS);
+    return false;
 }
 
 bool cli_stop_early(struct ir_module *module, const char *text,
                     struct ir_diag *diag)
 {
-    long long every;
+    int64_t every;
     double margin;
     if (!text)
         return true;
     if (!parse_early_stop(text, &every, &margin))
-        return ir_error(diag, ir_loc_file(NULL), "option --early-stop: "
-                        "\"%s\" is no N:MARGIN, with N from 1 to %d and a "
-                        "margin of at least 0", text, IR_MAX_ELEMENTS);
+        ir_bug("--early-stop %s was not looked at", text);
     const unsigned before = diag->n_messages;
     if (ir_stop_early(module, every, margin, diag))
         return true;

@@ -158,50 +158,124 @@ static void warn_of_mixed(const struct tr_frame *frame)
     cli_finish(&diag, CLI_OK);
 }
 
-static bool check_frame(const struct source *s, const struct cli_data_options *o,
-                        struct ir_diag *diag)
+/* A net takes no infinity; after the split its line would be lost. */
+static bool check_finite(const struct source *s, struct ir_diag *diag)
 {
-    const int target = find_named(s, "target", o->target, o->ignore, diag);
-    if (target < 0)
-        return false;
-    if (!o->weight)
-        return check_rows(s, target, "target", -TR_MAX_TARGET, diag);
-    const int weight = find_named(s, "weight", o->weight, o->ignore, diag);
-    if (weight < 0)
-        return false;
-    if (s->frame->columns[weight].kind == IR_CATEGORY)
-        return ir_error(diag, ir_loc_file(s->path), "option --weight: \"%s\" "
-                        "is a column of categories", o->weight);
-    return check_rows(s, target, "target", -TR_MAX_TARGET, diag) &&
-           check_rows(s, weight, "weight", 0, diag);
+    const struct tr_frame *f = s->frame;
+    for (int64_t r = 0; r < f->n_rows; r++)
+        for (int c = 0; c < f->n_columns; c++) {
+            const char *name = f->columns[c].name;
+            if (isinf(f->values[c][r]))
+                return ir_error(diag,
+                                tr_frame_place(s->path, s->csv, r, name),
+                                "row %" PRId64 " of %" PRId64 ": the number "
+                                "of column \"%s\" is infinite, which a net "
+                                "cannot learn from", r + 1, f->n_rows, name);
+        }
+    return true;
 }
 
-bool cli_data_read(struct cli_data *data, const char *path,
-                   const struct cli_data_options *o,
-                   const struct tr_params *params, struct ir_diag *diag)
+/* Returns an exit code: names that the file does not have are wrong usage. */
+static int check_frame(const struct source *s, const struct cli_data_options *o,
+                       const struct tr_params *params, struct ir_diag *diag)
 {
-    struct tr_csv_options csv = {
-        .header = o->no_header ? TR_HEADER_NO
-                : o->header ? TR_HEADER_YES : TR_HEADER_DETECT};
-    cli_delimiter(o->delimiter, &csv.delimiter);
-    if (o->ignore)
-        csv.ignore = cli_split(&diag->arena, o->ignore, &csv.n_ignore);
+    const int target = find_named(s, "target", o->target, o->csv.ignore, diag);
+    const int weight =
+        target >= 0 && o->weight
+            ? find_named(s, "weight", o->weight, o->csv.ignore, diag) : -1;
+    if (target < 0 || (o->weight && weight < 0))
+        return CLI_BAD_USAGE;
+    if (weight >= 0 && s->frame->columns[weight].kind == IR_CATEGORY) {
+        ir_error(diag, ir_loc_file(s->path), "option --weight: \"%s\" is a "
+                 "column of categories", o->weight);
+        return CLI_BAD_USAGE;
+    }
+    return check_rows(s, target, "target", -TR_MAX_TARGET, diag) &&
+                   (weight < 0 || check_rows(s, weight, "weight", 0, diag)) &&
+                   (!params->learner->is_net || check_finite(s, diag))
+               ? CLI_OK : CLI_BAD_INPUT;
+}
+
+/* -------------------------------------------------- numbers, or classes? -- */
+
+/* Up to so many whole numbers may well be the names of classes. */
+enum { most_classes = 20 };
+
+/* The distinct values of a column, in any order: how many; most_classes + 1
+ * when there are more, or one is no whole number. */
+static int whole_numbers(const struct tr_frame *frame, int column,
+                         double seen[most_classes])
+{
+    int n = 0;
+    for (int64_t r = 0; r < frame->n_rows; r++) {
+        const double v = frame->values[column][r];
+        int i = 0;
+        while (i < n && seen[i] != v)
+            i++;
+        if (i < n)
+            continue;
+        if (n == most_classes || v != floor(v))
+            return most_classes + 1;
+        seen[n++] = v;
+    }
+    return n;
+}
+
+/* A regression of what may be classes is said to be one, unless it was asked
+ * for. */
+static void warn_of_classes(const struct source *s, const char *target,
+                            const struct tr_params *params)
+{
+    const struct tr_frame *frame = s->frame;
+    const int column = tr_frame_find(frame, target);
+    double seen[most_classes];
+    if (frame->columns[column].kind == IR_CATEGORY ||
+        strcmp(params->objective, "auto") != 0)
+        return;
+    const int n = whole_numbers(frame, column, seen);
+    if (n <= 2 || n > most_classes || 2 * n > frame->n_rows)
+        return;
+    double least = seen[0], most = seen[0];
+    for (int i = 1; i < n; i++) {
+        least = fmin(least, seen[i]);
+        most = fmax(most, seen[i]);
+    }
+    struct ir_diag diag;
+    ir_diag_init(&diag);
+    ir_error(&diag, ir_loc_file(s->path), "warning: the target \"%s\", of %d "
+             "different whole numbers from %g to %g, is learned as numbers; "
+             "--objective multiclass makes each a class, --objective "
+             "regression says that numbers are meant", target, n, least, most);
+    cli_finish(&diag, CLI_OK);
+}
+
+/* ----------------------------------------------------------- all of it -- */
+
+int cli_data_read(struct cli_data *data, const char *path,
+                  const struct cli_data_options *o,
+                  const struct tr_params *params, struct ir_diag *diag)
+{
+    struct tr_csv_options csv = cli_csv_options(&o->csv, &diag->arena);
     if (o->category)
         csv.category = cli_split(&diag->arena, o->category, &csv.n_category);
     if (o->number)
         csv.number = cli_split(&diag->arena, o->number, &csv.n_number);
     struct tr_frame frame;
+    const unsigned before = diag->n_messages;
     if (!tr_frame_read(&frame, path, &csv, 0, NULL, diag))
-        return false;
+        return cli_blame_csv(&csv, before, diag);
     data->n_rows = frame.n_rows;
     data->n_columns = frame.n_columns;
     memcpy(data->sha256, frame.sha256, sizeof(data->sha256));
     warn_of_mixed(&frame);
     const struct source source = {&frame, path, &csv};
-    const bool good = check_frame(&source, o, diag) &&
-                      split(data, &frame, o, params, diag);
+    int code = check_frame(&source, o, params, diag);
+    if (code == CLI_OK) {
+        warn_of_classes(&source, o->target, params);
+        code = split(data, &frame, o, params, diag) ? CLI_OK : CLI_BAD_INPUT;
+    }
     tr_frame_release(&frame);
-    return good;
+    return code;
 }
 
 void cli_data_release(struct cli_data *data)

@@ -1,8 +1,7 @@
 /* import.c: finds a file's format by its content and calls that importer.
  *
  * The table below is the only list of formats: a new one is a line here and a
- * file beside this one. Formats that are code in disguise (Python's pickle and
- * whatever is built on it) are refused by name, never opened.
+ * file beside this one. What formats are refused by name is in foreign.c.
  */
 #include "frontend/internal.h"
 
@@ -26,70 +25,24 @@ const int fe_importer_count = sizeof fe_importers / sizeof *fe_importers;
 
 /* ------------------------------------------------------------- refusal -- */
 
-static bool contains(const struct ir_file *file, const char *text)
-{
-    const size_t n = file->size < 4096 ? file->size : 4096;
-    return n && memmem(file->data, n, text, strlen(text)) != NULL;
-}
-
-static bool begins(const struct ir_file *file, const char *bytes)
-{
-    const size_t n = strlen(bytes);
-    return file->size >= n && memcmp(file->data, bytes, n) == 0;
-}
-
-static bool ends_in(const char *path, const char *suffix)
-{
-    const size_t n = strlen(path), m = strlen(suffix);
-    return n >= m && strcmp(path + n - m, suffix) == 0;
-}
-
-/* Pickle streams of protocol 2 and later start with a byte 0x80 and the
- * protocol; a .pt file is a zip archive around one. Older and compressed ones
- * are told by the file's name: it only chooses which refusal is given. */
-static bool is_pickle(const struct ir_file *file)
-{
-    static const char *const suffixes[] = {".pkl", ".pickle", ".joblib",
-                                           ".pt", ".pth"};
-    if (file->size >= 2 && file->data[0] == 0x80 && file->data[1] <= 5)
-        return true;
-    if (begins(file, "PK\003\004") && contains(file, ".pkl"))
-        return true;
-    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
-        if (ends_in(file->path, suffixes[i]))
-            return true;
-    return false;
-}
-
 /* Says what is known of a file that no importer takes. */
 static void refuse(const struct ir_file *file, struct ir_diag *diag)
 {
     const struct ir_loc loc = ir_loc_file(file->path);
+    const char *foreign = fe_foreign_format(file);
+    if (file->size == 0) {
+        ir_error(diag, loc, "the file is empty");
+        return;
+    }
+    if (foreign) {
+        ir_error(diag, loc, "%s", foreign);
+        return;
+    }
     struct ir_text known;
     ir_text_init(&known);
     for (int i = 0; i < fe_importer_count; i++)
         ir_text_printf(&known, "%s%s", i ? ", " : "", fe_importers[i].name);
-    if (file->size == 0)
-        ir_error(diag, loc, "the file is empty");
-    else if (is_pickle(file))
-        ir_error(diag, loc,
-                 "refused: this is a Python pickle (.pkl, .joblib, .pt), and "
-                 "a pickle can run code when it is read; export the model "
-                 "instead, scikit-learn's with treenail.export() (known are "
-                 "%s)", known.data);
-    else if (begins(file, "\037\213"))
-        ir_error(diag, loc, "the file is compressed (gzip): decompress it");
-    else if (begins(file, "\177ELF"))
-        ir_error(diag, loc,
-                 "this is compiled code, not a model: give the model that it "
-                 "was made from");
-    else if (begins(file, "CBM1"))
-        ir_error(diag, loc,
-                 "this is CatBoost's binary format (.cbm), which is not read: "
-                 "save the model with save_model(path, format=\"json\", "
-                 "pool=pool)");
-    else
-        ir_error(diag, loc, "the format is not known (%s are)", known.data);
+    ir_error(diag, loc, "the format is not known (%s are)", known.data);
     ir_text_release(&known);
 }
 

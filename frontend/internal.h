@@ -206,6 +206,12 @@ size_t fe_ubjson_string(const struct fe_value *value, const uint8_t **bytes);
 double fe_ubjson_number(const struct fe_value *value, bool *is_int,
                         int64_t *i);
 
+/* ----------------------------------------------------------- foreign.c -- */
+
+/* Of a file that no importer takes: what to say of its format, and of the way
+ * to one that is read; NULL when it is none of those known. */
+const char *fe_foreign_format(const struct ir_file *file);
+
 /* ------------------------------------------------------------ import.c -- */
 
 /* What a model is called when its file does not say: the file's name without

@@ -12,15 +12,27 @@ enum { ELEMENTS_OF_OP = 16 };
 
 /* --------------------------------------------------------------- budget -- */
 
+/* What to do about it, where the user said how many steps there are. */
+static const char *fewer_steps(struct fe_onnx *g)
+{
+    return g->steps > 1
+               ? ir_sprintf(&g->scratch, "; take fewer steps than --time %lld, "
+                            "or compile --streaming without --time, which "
+                            "takes them one at a time", (long long)g->steps)
+               : "";
+}
+
 bool fe_onnx_take_elements(struct fe_onnx *g, int64_t n)
 {
     if (n >= 0 && n <= g->elements_left) {
         g->elements_left -= n;
         return true;
     }
-    return fe_onnx_error(g, "the values of a row have more elements than a "
-                         "file of this size should need (%lld)",
-                         (long long)g->elements_limit);
+    return fe_onnx_error(g, "its %lld elements are too many: all values of a "
+                         "row may have %lld in a file of this size, and %lld "
+                         "are left%s", (long long)n,
+                         (long long)g->elements_limit,
+                         (long long)g->elements_left, fewer_steps(g));
 }
 
 void fe_onnx_allow_elements(struct fe_onnx *g, size_t bytes)
@@ -37,8 +49,10 @@ static bool take_values(struct fe_onnx *g, int64_t n)
         g->values_left -= n;
         return true;
     }
-    return fe_onnx_error(g, "the values of a row have more than %d elements",
-                         IR_MAX_VALUES);
+    return fe_onnx_error(g, "its %lld elements are too many: all values of a "
+                         "row may have %d, and %lld are left%s",
+                         (long long)n, IR_MAX_VALUES,
+                         (long long)g->values_left, fewer_steps(g));
 }
 
 int64_t fe_onnx_volume(struct fe_onnx *g, int rank, const int64_t *dim,

@@ -293,7 +293,9 @@ static const char *read_metadata(struct reader *r, const cJSON *root)
     }
     if (!cJSON_IsString(version) || !cJSON_IsString(ir)) {
         refuse(r, "__metadata__ has no 'treenail' and 'ir': these are plain "
-                  "tensors, not a treenail model");
+                  "tensors (safetensors), without the net that they are the "
+                  "weights of; load them into it and write it with Python's "
+                  "treenail.export(module, \"model.tn\", example_input=x)");
         return NULL;
     }
     if (strcmp(version->valuestring, "1") != 0) {

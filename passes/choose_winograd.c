@@ -63,6 +63,23 @@ static int tiles_of(int64_t taps, int64_t tile[2])
     return n;
 }
 
+/* Why no tile would ever do for the conv, or NULL. */
+static const char *obstacle(const struct ir_op *op)
+{
+    struct ir_window w;
+    int64_t tile[2];
+    const char *why = ir_winograd_obstacle(op);
+    if (why)
+        return why;
+    ir_window_view(op, &w);
+    return w.taps == 1 ? "it has one tap"
+           : !tiles_of(w.dim[1].kernel, tile) ||
+             !tiles_of(w.dim[2].kernel, tile) ? "it has more than 5 taps a way"
+           : w.channels < least_channels ? "too few channels go in"
+           : ir_attr_tensor(op, "weights")->type.dim[0] < least_results
+           ? "too few channels come out" : NULL;
+}
+
 /* The cheapest that takes at most so many bytes; false when it is no gain. */
 static bool choose(const struct ir_op *op, int64_t most_bytes,
                    struct choice *best)
@@ -73,9 +90,6 @@ static bool choose(const struct ir_op *op, int64_t most_bytes,
     const int n0 = tiles_of(w.dim[1].kernel, tile[0]);
     const int n1 = tiles_of(w.dim[2].kernel, tile[1]);
     best->work = least_gain;
-    if (w.taps == 1 || w.channels < least_channels ||
-        ir_attr_tensor(op, "weights")->type.dim[0] < least_results)
-        return false;
     for (int i = 0; i < n0 * n1; i++) {
         struct choice c = {.tile = {tile[0][i / n1], tile[1][i % n1]}};
         weigh(op, &w, &c);
@@ -105,7 +119,7 @@ int pass_choose_winograd(struct ir_module *module, bool of_any_size)
         struct ir_op *op = module->ops[i];
         struct choice choice;
         if (op->kind != IR_OP_conv || ir_find_attr(op, "winograd") ||
-            ir_winograd_obstacle(op))
+            obstacle(op))
             continue;
         const int64_t bytes =
             (int64_t)ir_tensor_bytes(ir_attr_tensor(op, "weights"));
@@ -152,4 +166,36 @@ int pass_choose_winograd_of_steps(struct ir_module *module, bool of_any_size)
         }
     ir_module_free(chosen);
     return n;
+}
+
+bool pass_has_winograd(const struct ir_module *module, bool of_steps,
+                       struct ir_text *why)
+{
+    int n = 0;
+    const struct ir_op *first = NULL;
+    for (int i = 0; i < module->n_ops; i++) {
+        const struct ir_op *op = module->ops[i];
+        if (op->kind != IR_OP_conv)
+            continue;
+        if (ir_find_attr(op, "winograd"))
+            return true;
+        first = first ? first : op;
+        n++;
+    }
+    if (!first) {
+        ir_text_puts(why, "the model has no convolution");
+        return false;
+    }
+    const char *reason = obstacle(first);
+    if (n == 1)
+        ir_text_puts(why, "the model's convolution cannot be computed so");
+    else
+        ir_text_printf(why, "none of the model's %d convolutions can be "
+                       "computed so", n);
+    ir_text_printf(why, " (%s%%%d: %s)", n > 1 ? "the first, " : "",
+                   first->result[0].id,
+                   reason ? reason
+                   : of_steps ? "it goes over time, or would save too little"
+                   : "it would save too little work");
+    return false;
 }

@@ -140,6 +140,10 @@ int pass_choose_winograd(struct ir_module *module, bool of_any_size);
 /* The same where the model keeps its step: convs that do not go over time. 0 of
  * a model that has none. */
 int pass_choose_winograd_of_steps(struct ir_module *module, bool of_any_size);
+/* Whether a conv goes so; else `why` is what stands in the way, in words, also
+ * where only those of steps were asked for. */
+bool pass_has_winograd(const struct ir_module *module, bool of_steps,
+                       struct ir_text *why);
 
 /* --------------------------------------------------------------- tile.c -- */
 /* Chooses tile_rows of the ops of nets. */

@@ -396,3 +396,11 @@ bool tr_csv_no_column(const struct tr_csv *csv, const struct tr_texts *names,
     ir_text_release(&list);
     return false;
 }
+
+bool tr_csv_blame(const struct tr_csv_options *options,
+                  enum tr_csv_fault fault)
+{
+    if (options->fault)
+        *options->fault = fault;
+    return false;
+}

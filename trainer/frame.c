@@ -144,14 +144,16 @@ static bool parse_schema(struct tr_frame *frame, const void *bytes,
 /* ---------------------------------------------------------- first pass -- */
 
 /* A name that no column has is a slip of the user's. */
-static bool find_names(const struct build *b, const char *what, int n,
-                       const char *const *names, bool *found,
-                       struct ir_diag *diag)
+static bool find_names(const struct build *b, enum tr_csv_fault fault,
+                       const char *what, int n, const char *const *names,
+                       bool *found, struct ir_diag *diag)
 {
     for (int i = 0; i < n; i++) {
         const int field = tr_texts_find(&b->names, names[i], strlen(names[i]));
-        if (field < 0)
-            return tr_csv_no_column(&b->csv, &b->names, names[i], what, diag);
+        if (field < 0) {
+            tr_csv_no_column(&b->csv, &b->names, names[i], what, diag);
+            return tr_csv_blame(b->options, fault);
+        }
         found[field] = true;
     }
     return true;
@@ -162,11 +164,12 @@ static bool choose_columns(struct build *b, struct ir_diag *diag)
     const struct tr_csv_options *o = b->options;
     bool *ignored = zeros((size_t)b->width, sizeof(bool));
     const bool good =
-        find_names(b, "to ignore", o->n_ignore, o->ignore, ignored, diag) &&
-        find_names(b, "of categories", o->n_category, o->category,
-                   b->is_named, diag) &&
-        find_names(b, "of numbers", o->n_number, o->number, b->is_number,
-                   diag);
+        find_names(b, TR_FAULT_IGNORE, "to ignore", o->n_ignore, o->ignore,
+                   ignored, diag) &&
+        find_names(b, TR_FAULT_CATEGORY, "of categories", o->n_category,
+                   o->category, b->is_named, diag) &&
+        find_names(b, TR_FAULT_NUMBER, "of numbers", o->n_number, o->number,
+                   b->is_number, diag);
     int n = 0, both = -1;
     for (int f = 0; f < b->width; f++) {
         b->column_of[f] = ignored[f] ? -1 : n++;
@@ -176,10 +179,12 @@ static bool choose_columns(struct build *b, struct ir_diag *diag)
     free(ignored);
     if (!good)
         return false;
-    if (both >= 0)
-        return ir_error(diag, tr_csv_loc(&b->csv, both),
-                        "column \"%s\" is said to be of numbers and of "
-                        "categories", b->names.text[both]);
+    if (both >= 0) {
+        ir_error(diag, tr_csv_loc(&b->csv, both),
+                 "column \"%s\" is said to be of numbers and of categories",
+                 b->names.text[both]);
+        return tr_csv_blame(o, TR_FAULT_NUMBER);
+    }
     allocate_columns(b->frame, n);
     for (int f = 0; f < b->width; f++)
         if (b->column_of[f] >= 0)

@@ -190,12 +190,19 @@ static bool out_of_range(const struct tr_param *p, const char *value,
                     value, p->min_open ? '(' : '[', p->min, p->max);
 }
 
+bool tr_is_whole(const char *text)
+{
+    text += *text == '-';
+    return *text && !text[strspn(text, "0123456789")];
+}
+
 static bool set_int(const struct tr_param *p, void *at, const char *value,
                     struct ir_diag *diag)
 {
     int64_t v;
     if (!ir_parse_int(value, value + strlen(value), &v))
-        return bad_value(p, value, "whole number", diag);
+        return tr_is_whole(value) ? out_of_range(p, value, diag)
+                                  : bad_value(p, value, "whole number", diag);
     /* As whole numbers: a double would round a seed. */
     if (v < (int64_t)p->min || v > (int64_t)p->max)
         return out_of_range(p, value, diag);

@@ -74,11 +74,14 @@ struct ir_loc tr_csv_loc(const struct tr_csv *csv, int field);
 bool tr_csv_header(struct tr_csv *csv, const struct tr_csv_options *options,
                    struct tr_texts *names, bool *has_header,
                    struct ir_diag *diag);
-/* "there is no column named ..." at the header, with those that there are; `what`
- * (or NULL) says what it is for. Always false. */
+/* "there is no column named ..." at the header, with those that there are;
+ * `what` (or NULL) says what it is for. Always false. */
 bool tr_csv_no_column(const struct tr_csv *csv, const struct tr_texts *names,
                       const char *name, const char *what,
                       struct ir_diag *diag);
+/* Notes what is at fault, for who asked. Always false. */
+bool tr_csv_blame(const struct tr_csv_options *options,
+                  enum tr_csv_fault fault);
 /* Whether the last row is `width` fields wide; else an error. */
 bool tr_csv_check_width(const struct tr_csv *csv, int width,
                         struct ir_diag *diag);

@@ -104,6 +104,37 @@ static bool map_by_name(struct tr_reader *r, const struct tr_texts *names,
     return true;
 }
 
+/* What is to be passed over is in the file. */
+static bool find_ignored(const struct tr_reader *r,
+                         const struct tr_texts *names,
+                         const struct tr_csv_options *options,
+                         struct ir_diag *diag)
+{
+    for (int i = 0; i < options->n_ignore; i++) {
+        const char *name = options->ignore[i];
+        if (tr_texts_find(names, name, strlen(name)) >= 0)
+            continue;
+        tr_csv_no_column(&r->csv, names, name, "to ignore", diag);
+        return tr_csv_blame(options, TR_FAULT_IGNORE);
+    }
+    return true;
+}
+
+/* And it is not what the model takes by its name. */
+static bool check_ignored(const struct tr_reader *r,
+                          const struct tr_texts *names,
+                          const struct tr_csv_options *options,
+                          struct ir_diag *diag)
+{
+    for (int f = 0; f < r->width; f++)
+        if (r->feed[f].element >= 0 && is_ignored(options, names->text[f])) {
+            ir_error(diag, tr_csv_loc(&r->csv, f), "column \"%s\", to ignore, "
+                     "is one that the model takes", names->text[f]);
+            return tr_csv_blame(options, TR_FAULT_IGNORE);
+        }
+    return true;
+}
+
 static bool map_fields(struct tr_reader *r, const struct tr_texts *names,
                        const struct tr_csv_options *options, bool has_header,
                        struct ir_diag *diag)
@@ -112,6 +143,8 @@ static bool map_fields(struct tr_reader *r, const struct tr_texts *names,
     r->feed = ir_realloc_array(NULL, (size_t)r->width, sizeof(*r->feed));
     for (int f = 0; f < r->width; f++)
         r->feed[f] = (struct feed){-1, -1};
+    if (!find_ignored(r, names, options, diag))
+        return false;
     if (!has_header && map_by_position(r, names, options))
         return true;
     struct ir_text missing;
@@ -124,7 +157,9 @@ static bool map_fields(struct tr_reader *r, const struct tr_texts *names,
                  "rows have %d fields without names (the model takes %lld)",
                  r->width, (long long)r->n_elements);
     ir_text_release(&missing);
-    return good;
+    if (!good)
+        return tr_csv_blame(options, TR_FAULT_COLUMNS);
+    return check_ignored(r, names, options, diag);
 }
 
 /* ---------------------------------------------------------------- open -- */

@@ -32,6 +32,16 @@ enum tr_header { TR_HEADER_DETECT, TR_HEADER_YES, TR_HEADER_NO };
 /* How to read a file of separated values. All zero is the usual way. Strings
  * and arrays belong to the caller. Columns of a file without a header are
  * named by position: "c1", "c2", ... */
+/* Names that the file's header does not go with: those in a list of the
+ * options, or the columns that are wanted of it. */
+enum tr_csv_fault {
+    TR_FAULT_NONE,
+    TR_FAULT_IGNORE,
+    TR_FAULT_CATEGORY,
+    TR_FAULT_NUMBER,
+    TR_FAULT_COLUMNS
+};
+
 struct tr_csv_options {
     char delimiter;        /* 0: detected among comma, semicolon and tab */
     enum tr_header header; /* detected: a first row without any number */
@@ -43,6 +53,7 @@ struct tr_csv_options {
      * like numbers, and such that a text in them is an error. */
     int n_category, n_number;
     const char *const *category, *const *number;
+    enum tr_csv_fault *fault; /* or NULL: where to put which names are wrong */
 };
 
 /* The texts that stand for a missing value unless told otherwise:
@@ -54,7 +65,8 @@ extern const int tr_csv_n_missing;
  * the order of `columns`, which are a module's, a frame's, or made from a
  * compiled library's table. They must outlive the reader.
  *
- * With a header, columns are found by name and others are passed over.
+ * With a header, columns are found by name and others are passed over;
+ * one that is ignored is none of the model's.
  * Without one, fields (less the ignored ones) are taken by position when they
  * are as many as the row's elements, else by the names c1, c2, ... A tensor
  * column `x` of n elements is the fields x[0] ... x[n-1].
@@ -270,6 +282,8 @@ bool tr_param_heeds(const struct tr_param *param,
 /* Defaults for a learner. */
 void tr_params_init(struct tr_params *params,
                     const struct tr_learner *learner);
+/* Whether a text is a whole number, of any length. */
+bool tr_is_whole(const char *text);
 /* Sets one parameter from text, which one of kind TR_TEXT only points to.
  * Errors name the parameter, the text and the range; an unknown name lists
  * those there are. */

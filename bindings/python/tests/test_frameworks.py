@@ -148,6 +148,28 @@ class Torch(Case):
                             example_input=torch.randn(2, 3, 3))
         self.assertEqual(os.listdir(self.folder.name), [])
 
+    def test_what_is_no_module(self):
+        net = torch.nn.Linear(3, 2)
+        for model, words in (
+                (net.state_dict(), "state_dict: .*load_state_dict"),
+                ({"epoch": 3, "state_dict": net.state_dict()}, "state_dict"),
+                (torch.nn.Linear, "Linear: it is a class"),
+                ("net.pt", "'net.pt' is not a model")):
+            with self.assertRaisesRegex(treenail.UnsupportedError, words):
+                treenail.export(model, self.path("a.tn"),
+                                example_input=torch.randn(1, 3))
+
+    def test_transformer_layer_alone(self):
+        """Which torch.onnx.export refuses when it traces it."""
+        net = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        x = torch.randn(4, 5, 8)
+        path = self.path("layer.onnx")
+        treenail.export(net, path, example_input=x, exporter="torchscript")
+        self.assertTrue(net.training)
+        with torch.no_grad():
+            y = net.eval()(x).numpy()
+        self.compare(path, x.numpy(), y)
+
     def test_without_the_command(self):
         kept = dict(os.environ)
         os.environ.pop("TREENAIL", None)

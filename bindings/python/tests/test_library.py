@@ -79,6 +79,8 @@ class Libraries(unittest.TestCase):
         self.assertEqual(library.predict(rows[3], "probability").tolist(),
                          want[3:4])
         self.assertFalse(library.streams)
+        none = library.predict(np.empty((0, library.n_elements)), "probability")
+        self.assertEqual((none.shape, none.dtype), ((0, 3), np.float64))
 
     def test_each_step(self):
         """Of an input [channels][steps]: a step is its channels."""
@@ -108,6 +110,11 @@ class Libraries(unittest.TestCase):
             got = stream.step(row[3 * t:3 * t + 3], ["value", "state"])
             self.assertEqual(got[0].tobytes(), value[0, 2 * t:][:2].tobytes())
         self.assertEqual(got[1].tobytes(), state.tobytes())
+        stream.reset(row[12:])
+        steps = stream.steps([row[3 * t:3 * t + 3].tolist() for t in range(4)],
+                             ["value", "state"])
+        self.assertEqual(steps[0].shape, (4, 2))
+        self.assertEqual([s.size for s in steps], [8, 2])
         row[12:] = 0
         self.assertEqual(library.stream().step(row[:3]).tobytes(),
                          library.predict(row)[0, :2].tobytes())
@@ -128,6 +135,9 @@ class Libraries(unittest.TestCase):
             library.stream()
         with self.assertRaisesRegex(ValueError, "rows of 14 numbers"):
             library.predict([1, 2, 3])
+        for shape in (0,), (0, 13), (14, 0), (2, 7, 3):
+            with self.assertRaisesRegex(ValueError, "rows of 14 numbers"):
+                library.predict(np.zeros(shape))
         with self.assertRaisesRegex(ValueError, "there are value, state"):
             library.predict(np.zeros(14), "class")
         stream = self.stateful("--streaming").stream()

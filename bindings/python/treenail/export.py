@@ -1,12 +1,14 @@
 """estimator -> module -> file: the columns of the row, the outputs and their
 names."""
+import os
+
 import numpy as np
 
 from . import (boosters, compose, ensembles, linear, neural,  # noqa: F401
                preprocess, trees)
 from .errors import unsupported
 from .frame import Cell, Frame
-from .frameworks import export_net, framework_of
+from .frameworks import export_net, framework_of, is_state_dict
 from .ir import Module
 from .registry import Prediction, predict, transform
 
@@ -133,6 +135,17 @@ def export(estimator, path, columns=None, name=None, *, example_input=None,
     Of a keras.Model nothing else is needed. A `.tn` file takes the command
     treenail.
     """
+    if is_state_dict(estimator):
+        raise unsupported("a state_dict", "it is the weights without the module "
+                          "that they are of", "make the module, let it "
+                          "load_state_dict() and export it")
+    if isinstance(estimator, (str, bytes, os.PathLike)):
+        raise unsupported("a file's name", f"{estimator!r} is not a model",
+                          "load the model and export it, or give the file to "
+                          "treenail compile, if that reads its format")
+    if isinstance(estimator, type):
+        raise unsupported(estimator.__name__, "it is a class, not a model of "
+                          "it")
     if framework_of(estimator):
         if columns is not None or name is not None:
             raise ValueError("columns and name are for scikit-learn's "

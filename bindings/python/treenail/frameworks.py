@@ -25,6 +25,14 @@ def framework_of(model):
     return None
 
 
+def is_state_dict(model):
+    """Whether it is a state_dict or a checkpoint around one: tensors by name."""
+    return isinstance(model, dict) and (
+        "state_dict" in model or
+        any(type(v).__module__.split(".")[0] == "torch"
+            for v in model.values()))
+
+
 def said(error):
     """An exporter's refusal, or what it came from, in a line."""
     while error.__cause__ is not None:
@@ -52,10 +60,28 @@ def by_dynamo(model, args, names, path, axis):
                       **more)
 
 
+def within(model):
+    """The module as part of another: tracing makes inputs of the outermost
+    forward()'s flags, which a transformer's layer cannot do with."""
+    import torch
+
+    class Only(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, *args):
+            return self.model(*args)
+    return Only().eval()
+
+
 def by_torchscript(model, args, names, path, axis):
     import torch
     known = inspect.signature(torch.onnx.export).parameters
     more = {"dynamo": False} if "dynamo" in known else {}
+    if isinstance(model, (torch.nn.TransformerEncoderLayer,
+                          torch.nn.TransformerDecoderLayer)):
+        model = within(model)
     torch.onnx.export(model, args, path, input_names=names,
                       dynamic_axes={name: {axis: "batch"} for name in names},
                       **more)

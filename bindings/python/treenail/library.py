@@ -90,8 +90,9 @@ def _rows(rows, width, what):
     rows = np.asarray(rows)
     rows = np.ascontiguousarray(
         rows, np.float32 if rows.dtype == np.float32 else np.float64)
-    if rows.size == 0 or rows.size % width or (
-            rows.ndim > 1 and rows.size != width * len(rows)):
+    none = rows.shape == (0, width)
+    if not none and (rows.size == 0 or rows.size % width or (
+            rows.ndim > 1 and rows.size != width * len(rows))):
         raise ValueError(f"{what} of {width} numbers are expected, not an "
                          f"array of shape {rows.shape}")
     return rows.reshape(-1, width), "f32" if rows.itemsize == 4 else "f64"
@@ -151,8 +152,9 @@ class Library:
         return self.outputs.index(output)
 
     def predict(self, rows, output=None):
-        """An array [rows][numbers of the output] of one or more rows, which are
-        f32 or f64; the first output, or the one of that name."""
+        """An array [rows][numbers of the output] of rows that are f32 or f64, one
+        or more, or none of shape (0, n_elements); the first output, or the one
+        of that name."""
         o = self._output(output)
         rows, suffix = _rows(rows, self.n_elements, "rows")
         out = np.empty((len(rows), self._model.outputs[o].n_elements),
@@ -214,21 +216,28 @@ class Stream:
         """Takes a step; returns what the output is then. Of several outputs, a
         list of names, it is a list."""
         if isinstance(output, (list, tuple)):
-            before = self.state
-            answers = []
-            for name in output:
-                self.state = before
-                answers.append(self.step(row, name))
-            return answers
+            return self._several(self.step, row, output)
         rows, _ = _rows(row, self.n_elements, "a step")
         if len(rows) > 1:
             raise ValueError(f"a step is {self.n_elements} numbers")
         answer = self.steps(rows, output)
         return answer.reshape(answer.shape[-1])
 
+    def _several(self, take, rows, outputs):
+        """Of each output, from the same state."""
+        before = self.state
+        answers = []
+        for name in outputs:
+            self.state = before
+            answers.append(take(rows, name))
+        return answers
+
     def steps(self, rows, output=None):
         """Takes several steps: [steps][n_elements]. Returns [steps][numbers] of
-        an output that each step has, else what it is after the last."""
+        an output that each step has, else what it is after the last. Of several
+        outputs, a list of names, it is a list."""
+        if isinstance(output, (list, tuple)):
+            return self._several(self.steps, rows, output)
         o = self.library._output(output)
         rows, suffix = _rows(rows, self.n_elements, "steps")
         shape, n_steps, dtype = self._answers[o]
