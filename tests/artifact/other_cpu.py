@@ -212,7 +212,7 @@ class RiscV(OtherCpu, Case):
     test_functions = None  # likewise
 
 
-# The offsets that score_rows.mjs has.
+# The offsets that wasm_model.mjs has.
 WASM_LAYOUT = """
 #include "m.h"
 _Static_assert(sizeof(struct tn_model) == 128, "size");

@@ -6,40 +6,15 @@
 //
 // Offsets are those of the structs with pointers of 4 bytes; streams.py has a C
 // compiler check them.
-import { readFileSync } from "node:fs";
+import { MODEL, OUTPUT, bytesAt, exports, room, same, table, u32, u64, view }
+    from "./wasm_model.mjs";
 
-const MODEL = { nElements: 36, nOutputs: 48, outputs: 56, nGolden: 104,
-                goldenRows: 112, goldenOut: 116, goldenDtype: 120 };
-const OUTPUT = { size: 32, dtype: 4, nElements: 8 };
 const STREAM = { size: 80, nSteps: 4, nElements: 8, rowStart: 12, rowOuter: 16,
                  rowInner: 20, state: 24, scratch: 32, outputs: 40,
                  nStart: 64 };
 const STEP = { size: 16, outer: 0, inner: 4, nSteps: 8, firstStep: 12 };
-const PAGE = 65536;
-
-const module = new WebAssembly.Module(readFileSync(process.argv[2]));
-if (WebAssembly.Module.imports(module).length > 0)
-    throw new Error("the module imports something");
-const { exports } = new WebAssembly.Instance(module);
-const { memory, m_model: { value: model }, m_stream: { value: stream } } =
-    exports;
-
-const view = () => new DataView(memory.buffer);
-const u32 = (at) => view().getUint32(at, true);
-const u64 = (at) => Number(view().getBigUint64(at, true));
-const bytesAt = (at, size) => new Uint8Array(memory.buffer, at, size);
-if (u32(stream) !== STREAM.size)
-    throw new Error(`struct_size is ${u32(stream)}`);
-
-let end = exports.__heap_base.value;
-function room(bytes) {
-    const at = Math.ceil(end / 64) * 64;
-    end = at + bytes;
-    const missing = end - memory.buffer.byteLength;
-    if (missing > 0)
-        memory.grow(Math.ceil(missing / PAGE));
-    return at;
-}
+const model = table("m_model", MODEL.size, 4);
+const stream = table("m_stream", STREAM.size, 0);
 
 const nSteps = u32(stream + STREAM.nSteps);
 const nElements = u32(stream + STREAM.nElements);
@@ -64,15 +39,6 @@ function outputOf(o) {
              nSteps: u32(step + STEP.nSteps),
              firstStep: u32(step + STEP.firstStep),
              want: u32(u32(model + MODEL.goldenOut) + 4 * o) };
-}
-
-// Whether two elements have the same bits, or are both NaN.
-function same(a, b, { dtype, size }) {
-    if (Buffer.compare(bytesAt(a, size), bytesAt(b, size)) === 0)
-        return true;
-    const get = (at) => dtype === 1 ? view().getFloat64(at, true)
-                                    : view().getFloat32(at, true);
-    return dtype !== 2 && Number.isNaN(get(a)) && Number.isNaN(get(b));
 }
 
 function check(status, what) {
