@@ -198,8 +198,9 @@ static int check_frame(const struct source *s, const struct cli_data_options *o,
 
 /* -------------------------------------------------- numbers, or classes? -- */
 
-/* Up to so many whole numbers may well be the names of classes. */
-enum { most_classes = 20 };
+/* Up to so many whole numbers may well be the names of classes, when each comes
+ * so often. */
+enum { most_classes = 20, often = 10 };
 
 /* The distinct values of a column, in any order: how many; most_classes + 1
  * when there are more, or one is no whole number. */
@@ -233,7 +234,7 @@ static void warn_of_classes(const struct source *s, const char *target,
         strcmp(params->objective, "auto") != 0)
         return;
     const int n = whole_numbers(frame, column, seen);
-    if (n <= 2 || n > most_classes || 2 * n > frame->n_rows)
+    if (n <= 2 || n > most_classes || often * n > frame->n_rows)
         return;
     double least = seen[0], most = seen[0];
     for (int i = 1; i < n; i++) {
