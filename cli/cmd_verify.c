@@ -13,6 +13,7 @@
 #include <string.h>
 
 struct options {
+    const char *data; /* the argument, or NULL */
     const char *library, *outputs, *early_stop;
     struct cli_csv csv;
     struct cli_build build;
@@ -120,6 +121,9 @@ static bool verify_data(struct verify *v, struct tr_reader *reader,
         tr_reader_progress(reader, &done, &total);
         cli_progress_show(&v->progress, "data", (double)done, (double)total);
     }
+    if (n == 0 && v->n_data == 0)
+        return ir_error(diag, ir_loc_file(v->options->data), "there are no "
+                        "rows");
     return n >= 0;
 }
 
@@ -252,10 +256,11 @@ static int run(int argc, char **argv)
     struct cli_line line;
     if (!cli_parse(&cli_verify, argc, argv, &o, &line))
         return line.exit_code;
-    if (!line.argument[1] && o.rows == 0 && o.max_derived == 0)
+    o.data = line.argument[1];
+    if (!o.data && o.rows == 0 && o.max_derived == 0)
         return cli_usage_error(&cli_verify, "no rows: --rows 0 excludes "
                                "--max-derived 0 where there is no DATA");
-    if (!line.argument[1] && (o.csv.ignore || o.csv.no_header))
+    if (!o.data && (o.csv.ignore || o.csv.no_header))
         return cli_usage_error(&cli_verify, "--%s is of the rows of DATA, "
                                "which is missing",
                                o.csv.ignore ? "ignore" : "no-header");
@@ -279,9 +284,9 @@ static int run(int argc, char **argv)
     if (code == CLI_OK)
         code = cli_check_strategies(module, &o.build, &diag);
     struct tr_reader *data = NULL;
-    if (code == CLI_OK && line.argument[1])
-        code = cli_open_rows(&data, line.argument[1], &o.csv,
-                             module->n_columns, module->columns, &diag);
+    if (code == CLI_OK && o.data)
+        code = cli_open_rows(&data, o.data, &o.csv, module->n_columns,
+                             module->columns, &diag);
     if (code == CLI_OK)
         code = open_library(&library, module, &o, &diag);
     if (code == CLI_OK)

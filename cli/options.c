@@ -264,6 +264,9 @@ static int parse_short(struct cursor *c, const char *word)
         if (i == command->n_options)
             return cli_usage_error(command, "unknown option -%c", *word);
         const struct cli_option *option = &command->options[i];
+        if (option->kind != CLI_KIND_FLAG && word[1] == '=')
+            return cli_usage_error(command, "option -%s: a value follows a "
+                                   "letter without =", word);
         if (option->kind != CLI_KIND_FLAG)
             return apply_option(c, option, word[1] ? word + 1 : NULL);
         set_option(command, option, NULL, c->options);
@@ -276,6 +279,9 @@ static int add_argument(const struct cli_command *command,
 {
     if (line->n_arguments == command->max_arguments)
         return cli_usage_error(command, "one argument too many: %s", word);
+    if (!*word)
+        return cli_usage_error(command, "an argument is empty (%s)",
+                               command->arguments);
     line->argument[line->n_arguments++] = word;
     return CLI_OK;
 }

@@ -222,7 +222,9 @@ bool cli_can_write(const char *path, struct ir_diag *diag)
 {
     struct stat st;
     if (stat(path, &st) == 0 && (!S_ISREG(st.st_mode) || is_link(path)))
-        return ir_error(diag, ir_loc_file(path), "not a regular file");
+        return ir_error(diag, ir_loc_file(path), "%s",
+                        S_ISDIR(st.st_mode) ? "a directory, not a file"
+                                            : "not a regular file");
     char *temporary;
     const int fd = open_beside(path, &temporary);
     const int error = errno;

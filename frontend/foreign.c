@@ -50,7 +50,8 @@ static bool is_keras(const struct ir_file *file)
  * protocol; a .pt file is a zip archive around one. */
 static bool is_torch(const struct ir_file *file)
 {
-    return (is_zip(file) && contains(file, ".pkl")) || ends_in(file, ".pt .pth");
+    return (is_zip(file) && contains(file, ".pkl")) ||
+           ends_in(file, ".pt .pth");
 }
 
 static bool is_pickle(const struct ir_file *file)
@@ -91,6 +92,11 @@ static bool is_cbm(const struct ir_file *file)
     return begins(file, "CBM1");
 }
 
+static bool is_table(const struct ir_file *file)
+{
+    return ends_in(file, ".csv .tsv");
+}
+
 static bool is_old_xgboost(const struct ir_file *file)
 {
     return begins(file, "binf");
@@ -125,6 +131,8 @@ static const struct {
      "write it with treenail.export(model, \"model.tn\")"},
     {is_safetensors, "this is no safetensors file with a model in it: only "
      "treenail's own .tn is one"},
+    {is_table, "this is a table of rows, not a model (which goes before "
+     "them)"},
     {is_tensorflow, "this is TensorFlow's format (SavedModel or frozen graph, "
      ".pb), which is not read: convert it with python -m tf2onnx.convert "
      "--saved-model FOLDER --output model.onnx"},

@@ -23,7 +23,9 @@ static bool map(struct ir_file *file, int fd, struct ir_diag *diag)
     if (fstat(fd, &st) < 0)
         return system_error(diag, file->path, "cannot read");
     if (!S_ISREG(st.st_mode))
-        return ir_error(diag, ir_loc_file(file->path), "not a regular file");
+        return ir_error(diag, ir_loc_file(file->path), "%s",
+                        S_ISDIR(st.st_mode) ? "a directory, not a file"
+                                            : "not a regular file");
     if ((uint64_t)st.st_size > IR_MAX_FILE)
         return ir_error(diag, ir_loc_file(file->path),
                         "%lld bytes (the limit is %zu)",

@@ -359,6 +359,11 @@ bool tr_csv_header(struct tr_csv *csv, const struct tr_csv_options *options,
                    struct tr_texts *names, bool *has_header,
                    struct ir_diag *diag)
 {
+    const size_t size = (size_t)(csv->end - csv->begin);
+    if (size >= 2 && (!memcmp(csv->begin, "\xff\xfe", 2) ||
+                      !memcmp(csv->begin, "\xfe\xff", 2)))
+        return ir_error(diag, ir_loc_file(csv->name), "this is text in UTF-16: "
+                        "save it as UTF-8");
     const int got = tr_csv_next(csv, diag);
     if (got == 0)
         return ir_error(diag, ir_loc_file(csv->name), "the file has no rows");

@@ -209,7 +209,8 @@ static void texts_are_read_whole(void **state)
                         "parameter rounds: \"1e2\" is no whole number");
     assert_string_equal(
         set(&params, "rounds", "99999999999999999999"),
-        "parameter rounds: \"99999999999999999999\" is no whole number");
+        "parameter rounds: 99999999999999999999 is not within "
+        "[1, 100000]");
     assert_string_equal(set(&params, "learning_rate", "fast"),
                         "parameter learning_rate: \"fast\" is no number");
     assert_string_equal(set(&params, "learning_rate", "nan"),
