@@ -440,8 +440,8 @@ static bool write_native(struct be_artifact *a, enum be_kind kind,
     size_t size;
     const struct be_target *target = a->e.target;
     if (!be_has_kind(target->name, kind))
-        return ir_error(diag, ir_loc_file(path), "the target %s has no files of "
-                        "kind %s", target->name, be_kind_name(kind));
+        return ir_error(diag, ir_loc_file(path), "the target %s has no files "
+                        "of kind %s", target->name, be_kind_name(kind));
     const void *bytes = be_object(a, &size, diag);
     if (!bytes)
         return false;

@@ -13,7 +13,8 @@ enum be_kind {
     BE_SO, BE_A, BE_O, BE_WASM, BE_LL, BE_ASM, BE_H, BE_IR, BE_N_KINDS
 };
 
-/* "so", "a", "o", "wasm", "ll", "asm", "h", "ir"; the file name's usual ending. */
+/* "so", "a", "o", "wasm", "ll", "asm", "h", "ir"; the file name's usual
+ * ending. */
 const char *be_kind_name(enum be_kind kind);
 const char *be_kind_suffix(enum be_kind kind);
 bool be_kind_parse(const char *name, size_t length, enum be_kind *kind);

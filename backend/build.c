@@ -254,7 +254,8 @@ LLVMValueRef be_intrinsic(struct be_emitter *e, const char *name,
                           LLVMTypeRef type, LLVMValueRef *args, int n)
 {
     const unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
-    LLVMValueRef fn = LLVMGetIntrinsicDeclaration(e->llvm, id, &type, type ? 1 : 0);
+    LLVMValueRef fn =
+        LLVMGetIntrinsicDeclaration(e->llvm, id, &type, type ? 1 : 0);
     return be_call(e, fn, args, n);
 }
 

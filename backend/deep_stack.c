@@ -1,7 +1,7 @@
-/* deep_stack.c: LLVM's code generation recurses from loop to loop of a function.
- * A model of thousands of small ops, which a stranger may send, would be the
- * end of an ordinary stack: so it is compiled by a thread with a large one,
- * of which only what is used takes memory. */
+/* deep_stack.c: LLVM's code generation recurses from loop to loop of a
+ * function. A model of thousands of small ops, which a stranger may send, would
+ * be the end of an ordinary stack: so it is compiled by a thread with a large
+ * one, of which only what is used takes memory. */
 #include "backend/llvm.h"
 
 #include <pthread.h>

@@ -24,7 +24,8 @@ struct element_entry {
 };
 _Static_assert(sizeof(struct tree_entry) == 20 &&
                sizeof(struct path_entry) == 24 &&
-               sizeof(struct element_entry) == 24, "the emitted code's strides");
+               sizeof(struct element_entry) == 24,
+               "the emitted code's strides");
 
 /* What is emitted once for an op and read by all of its functions. */
 struct tables {
@@ -36,10 +37,10 @@ struct tables {
  * a lane. */
 struct work {
     int64_t out;   /* f64 by target and feature, the mean's place among them */
-    int64_t off;   /* f64: the four sums of the elements that are off the path */
+    int64_t off;   /* f64: the four sums of the elements off the path */
     int64_t sums;  /* f64 by element of the path: the four sums of each */
     int64_t rows;  /* of the features' dtype, by feature */
-    int64_t on;    /* u8 by element of the path, all ones: the row stays on it */
+    int64_t on;    /* u8 by element of the path, all ones: the row is on it */
     int64_t sides; /* u8 by node of the tree and side (1: left), likewise */
     int64_t bytes; /* in all */
 };
@@ -441,7 +442,7 @@ static LLVMValueRef fold(const struct frame *f, LLVMValueRef base,
                          LLVMBuildFAdd(e->b, s[1], s[3], ""), "");
 }
 
-/* out[(target + k) * (n_features + 1) + feature] += part * the leaf's value k */
+/* out[(target + k) * (n_features + 1) + feature] += part * leaf value k */
 static void add_part(const struct frame *f, LLVMValueRef target,
                      LLVMValueRef leaf, LLVMValueRef feature,
                      LLVMValueRef part)
@@ -522,7 +523,8 @@ static void explain_tree(const struct frame *f, LLVMValueRef number)
     be_loop_end(e, &loop);
 }
 
-/* fn(work): adds what each tree gives to the contributions of the rows there. */
+/* fn(work): adds what each tree gives to the contributions of the rows
+ * there. */
 static LLVMValueRef emit_function(struct be_emitter *e,
                                   struct be_forest *forest,
                                   const struct tables *tables, int level,

@@ -330,7 +330,8 @@ static void dense_outputs(struct be_emitter *e, const struct ir_op *op,
     if (ir_find_attr(op, "bias"))
         sum = LLVMBuildFAdd(
             e->b, sum,
-            be_load(e, vector, be_at(e, type, be_attr_table(e, op, "bias"), first)),
+            be_load(e, vector,
+                    be_at(e, type, be_attr_table(e, op, "bias"), first)),
             "");
     store(e, result, row, first, sum);
 }

@@ -13,8 +13,8 @@ float be_round_down(double v)
 }
 
 /* Numbers each tree's leaves in the order of a walk from left to right, but for
- * select a leaf beside a subtree comes first (see emit_select.c). Leaves that no
- * node leads to come last. */
+ * select a leaf beside a subtree comes first (see emit_select.c). Leaves that
+ * no node leads to come last. */
 static void place_leaves(struct be_forest *forest)
 {
     const struct ir_forest *f = &forest->f;

@@ -377,7 +377,8 @@ static void emit_golden_out(struct be_emitter *e, struct golden *golden,
         ir_realloc_array(NULL, (size_t)source->n_outputs + 1, sizeof(*items));
     for (int o = 0; o < source->n_outputs; o++) {
         const struct ir_type *type = &source->outputs[o].value->type;
-        const size_t bytes = (size_t)rows->n_rows * (size_t)ir_type_volume(type) *
+        const size_t bytes = (size_t)rows->n_rows *
+                             (size_t)ir_type_volume(type) *
                              ir_dtype_bytes(type->dtype);
         void *values = ir_realloc_array(NULL, bytes + 1, 1);
         ir_eval(source, o, rows, values);

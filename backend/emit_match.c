@@ -1,6 +1,6 @@
 /* emit_match.c: the strategies `match16` and `match32`, which do not jump on
- * what a row answers; and `raw8` and `raw16`, which are the same on the row's own
- * numbers.
+ * what a row answers; and `raw8` and `raw16`, which are the same on the row's
+ * own numbers.
  *
  * A tree is cut into clusters of up to 15 or 31 nodes, or 7 (ir/clusters.c).
  * All tests of a cluster are decided at once, of codes (emit_tests.c) or of

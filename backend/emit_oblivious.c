@@ -225,7 +225,8 @@ static void load_places(struct oblivious *o, LLVMValueRef at, int n,
     if (n < word_rows || o->place != e->i8) {
         for (int i = 0; i < n; i++)
             place[i] = LLVMBuildZExt(
-                e->b, be_load(e, o->place, be_at(e, o->place, at, be_i64(e, i))),
+                e->b,
+                be_load(e, o->place, be_at(e, o->place, at, be_i64(e, i))),
                 e->i64, "");
         return;
     }
@@ -268,7 +269,8 @@ static LLVMValueRef load_margin(struct oblivious *o, LLVMValueRef at, int k,
     struct be_emitter *e = o->e;
     LLVMTypeRef sum = be_type(e, o->f->sum_dtype);
     if (k + lanes <= o->f->leaf_width)
-        return be_load(e, be_vector(sum, lanes), be_at(e, sum, at, be_i64(e, k)));
+        return be_load(e, be_vector(sum, lanes),
+                       be_at(e, sum, at, be_i64(e, k)));
     LLVMValueRef v = LLVMConstNull(be_vector(sum, lanes));
     for (int i = 0; k + i < o->f->leaf_width; i++)
         v = LLVMBuildInsertElement(
@@ -449,8 +451,8 @@ static int trees_of_chunk(const struct oblivious *o)
                                                             : (int)n;
 }
 
-/* fn(codes, out, n_rows, tests, entries, n_trees, planes) for trees of n_tests tests:
- * adds to margins, or stores leaves. */
+/* fn(codes, out, n_rows, tests, entries, n_trees, planes) for trees of n_tests
+ * tests: adds to margins, or stores leaves. */
 static LLVMValueRef emit_run(struct oblivious *o, int n_tests, bool leaf)
 {
     struct be_emitter *e = o->e;

@@ -214,7 +214,8 @@ static void add_groups_to_rows(struct oblivious_one *o, LLVMValueRef codes,
 }
 
 /* fn(codes, margin, groups, entries, n_trees) for trees of n_tests tests and
- * one row; or, with one more argument n_rows, a multiple of `few`, for several. */
+ * one row; or, with one more argument n_rows, a multiple of `few`, for
+ * several. */
 static LLVMValueRef emit_run(struct oblivious_one *o, int n_tests)
 {
     struct be_emitter *e = o->e;

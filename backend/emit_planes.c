@@ -83,7 +83,7 @@ static int row_of(const struct be_planes *l, int i, int lane)
     return from * l->unit + part;
 }
 
-/* ------------------------------------------------------------------ adding -- */
+/* ---------------------------------------------------------------- adding -- */
 
 /* index with `by` bits shifted out, as lanes of a unit. */
 static LLVMValueRef index_part(const struct be_planes *l, struct be_emitter *e,
@@ -197,7 +197,7 @@ void be_planes_end(const struct be_planes *l, struct be_emitter *e,
     }
 }
 
-/* ------------------------------------------------------------------- sums -- */
+/* ------------------------------------------------------------------ sums -- */
 
 int64_t be_planes_room(const struct be_forest *forest)
 {

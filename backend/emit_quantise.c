@@ -7,9 +7,9 @@
  * branch to mispredict. Columns with as many levels and the same flags form a
  * group: one loop over its columns, and inside one over the rows.
  *
- * Categorical columns: the value as a whole number leads to a table row with the codes
- * of all the feature's columns; 16 rows of 16 such bytes are turned into 16
- * columns at once.
+ * Categorical columns: the value as a whole number leads to a table row with
+ * the codes of all the feature's columns; 16 rows of 16 such bytes are turned
+ * into 16 columns at once.
  *
  * Rows of f32 with f64 cuts compare with cuts rounded down to f32, which is
  * the same predicate for every float. Their numeric columns are done by
@@ -88,7 +88,7 @@ static LLVMValueRef load_value(struct quantise *q, LLVMValueRef values,
     return be_convert(e, v, q->from, q->in);
 }
 
-/* ---------------------------------------------------------------- numeric -- */
+/* --------------------------------------------------------------- numeric -- */
 
 /* How many lanes of `mask` are set, as i64. x86 moves a mask to a register and
  * counts its bits; others add lanes. */
@@ -281,7 +281,7 @@ static void emit_numeric(struct quantise *q, int levels, uint8_t flags,
     ir_text_release(&cuts);
 }
 
-/* ------------------------------------------------------------ categorical -- */
+/* ----------------------------------------------------------- categorical -- */
 
 /* A run of code columns of one categorical feature. Its table has a row for
  * each category that the run's sets can hold, one for all others and one for
@@ -407,9 +407,9 @@ static LLVMValueRef load_blocks(struct quantise *q, LLVMValueRef table,
     return v[0];
 }
 
-/* Copies, for sets of as many rows as a block has columns, a block of each row's
- * codes to its columns. at[i], an i64, is where behind `table` row i has them;
- * to, where the first column does. */
+/* Copies, for sets of as many rows as a block has columns, a block of each
+ * row's codes to its columns. at[i], an i64, is where behind `table` row i has
+ * them; to, where the first column does. */
 static void copy_block(struct quantise *q, LLVMValueRef table, LLVMValueRef at,
                        LLVMValueRef to)
 {
@@ -627,8 +627,8 @@ static void emit_columns(struct quantise *q)
     free(columns);
 }
 
-/* Rows of a block. Wide rows, of which columns read a number here and there, are
- * not fetched in time by the machine itself: that is done here, for rows of
+/* Rows of a block. Wide rows, of which columns read a number here and there,
+ * are not fetched in time by the machine itself: that is done here, for rows of
  * contiguous numbers. */
 static int plan_block(struct quantise *q, int n_columns)
 {

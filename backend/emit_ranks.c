@@ -75,9 +75,10 @@ static int class_of(const struct ir_forest *f, int column)
     return levels_of(f, column) * n_flags + f->column_flags[column];
 }
 
-/* ----------------------------------------------------------------- tables -- */
+/* ---------------------------------------------------------------- tables -- */
 
-/* The number `i` of a heap of `levels`: a cut, or +inf where there are fewer. */
+/* The number `i` of a heap of `levels`: a cut, or +inf where there are
+ * fewer. */
 static float heap_cut(const struct ir_forest *f, int column, int levels, int i)
 {
     int level = 0;
@@ -121,7 +122,8 @@ static LLVMValueRef value_at(struct ranks *r, LLVMValueRef feature,
     return be_at(e, e->f32, r->values, LLVMBuildNSWAdd(e->b, at, row, ""));
 }
 
-/* The values of 16 features from `first` on, of rows with contiguous numbers. */
+/* The values of 16 features from `first` on, of rows with contiguous
+ * numbers. */
 static void take_contiguous(struct ranks *r, LLVMValueRef row,
                             LLVMValueRef first)
 {
@@ -191,7 +193,7 @@ static void take_values(struct ranks *r, LLVMValueRef row, LLVMValueRef first)
     LLVMPositionBuilderAtEnd(e->b, done);
 }
 
-/* ------------------------------------------------------------------ search -- */
+/* ---------------------------------------------------------------- search -- */
 
 /* A column's heap: heap[i] has its numbers 16 i to 16 i + 15. */
 static void load_heap(struct ranks *r, LLVMValueRef at, int levels,
@@ -328,11 +330,11 @@ static void code_column(struct ranks *r, LLVMValueRef entry, int class,
     }
 }
 
-/* ------------------------------------------------------------------- whole -- */
+/* ----------------------------------------------------------------- whole -- */
 
-/* Tables of all columns, by the group of 16 features that each one's is in, then
- * by class: the entries, and for each group its first feature and, class by
- * class, where its entries end. */
+/* Tables of all columns, by the group of 16 features that each one's is in,
+ * then by class: the entries, and for each group its first feature and, class
+ * by class, where its entries end. */
 struct tables {
     struct ir_text entries, heaps, groups;
     int n_groups;

@@ -367,7 +367,7 @@ static void emit_words(struct select *s, int tree, int n)
     }
 }
 
-/* ----------------------------------------------------------------- lookups -- */
+/* --------------------------------------------------------------- lookups -- */
 
 /* The tables that leaf values are looked up in, tree by tree. */
 static LLVMValueRef emit_planes(struct be_emitter *e,
@@ -531,7 +531,7 @@ static void emit_looking_up(struct select *s, int tree, int n_trees,
     be_loop_end(e, &block);
 }
 
-/* ------------------------------------------------------------------ chunks -- */
+/* ---------------------------------------------------------------- chunks -- */
 
 static LLVMValueRef emit_chunk(struct select *s, int tree, int n_trees,
                                LLVMValueRef numbers, bool with_leaf)

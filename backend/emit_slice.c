@@ -188,7 +188,7 @@ static void answer_column(const struct slice *s, LLVMValueRef test)
     be_loop_end(e, &sum);
 }
 
-/* ------------------------------------------------------------ single tests -- */
+/* ---------------------------------------------------------- single tests -- */
 
 /* One test: of rows' codes by a comparison, or of a bit of them. */
 static void answer_test(const struct slice *s, LLVMValueRef test, int kind)
@@ -251,7 +251,7 @@ static void answer_tests(const struct slice *s, LLVMValueRef group)
     }
 }
 
-/* --------------------------------------------------------------- circuits -- */
+/* -------------------------------------------------------------- circuits -- */
 
 /* The slot that is at `units`, an i64. */
 static LLVMValueRef slot_of(const struct slice *s, LLVMValueRef slots,
@@ -408,7 +408,7 @@ static void find_leaves(const struct slice *s, LLVMValueRef batch)
     be_loop_end(e, &turns);
 }
 
-/* ----------------------------------------------------------------- leaves -- */
+/* ---------------------------------------------------------------- leaves -- */
 
 /* Loops over a batch's runs. */
 static LLVMValueRef begin_runs(const struct slice *s, LLVMValueRef batch,
@@ -618,7 +618,7 @@ static void use_leaves(const struct slice *s, LLVMValueRef batch)
     }
 }
 
-/* -------------------------------------------------------------- early exit -- */
+/* ------------------------------------------------------------ early exit -- */
 
 /* Marks the rows that are sure; returns how many go on. */
 static LLVMValueRef stop_rows(const struct slice *s)
@@ -669,7 +669,7 @@ static void maybe_stop(const struct slice *s, LLVMValueRef batch,
     LLVMPositionBuilderAtEnd(e->b, go_on);
 }
 
-/* ------------------------------------------------------------------- whole -- */
+/* ----------------------------------------------------------------- whole -- */
 
 static LLVMValueRef aligned_room(const struct slice *s, LLVMTypeRef type,
                                  int64_t n)

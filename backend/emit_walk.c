@@ -42,9 +42,9 @@ static LLVMValueRef lacks(struct be_emitter *e, LLVMValueRef flags,
 
 /* Whether v, which is `code` when truncated, may be a number of a set: below 0
  * and between whole numbers there are none for some nodes. */
-static LLVMValueRef is_whole(struct be_emitter *e, const struct be_forest *forest,
-                             LLVMValueRef v, LLVMValueRef code,
-                             LLVMValueRef flags)
+static LLVMValueRef is_whole(struct be_emitter *e,
+                             const struct be_forest *forest, LLVMValueRef v,
+                             LLVMValueRef code, LLVMValueRef flags)
 {
     const struct ir_forest *f = &forest->f;
     LLVMTypeRef type = LLVMTypeOf(v);

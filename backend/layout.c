@@ -17,7 +17,8 @@ int64_t be_tile_rows(const struct be_emitter *e)
 }
 
 /* Of rows that are not done in tiles, as batches are or as one row is: the
- * codes of all; or one row itself, for the leaf result and for other strategies. */
+ * codes of all; or one row itself, for the leaf result and for other
+ * strategies. */
 static int64_t row_work_bytes(const struct be_forest *forest, bool as_one,
                               int64_t rows)
 {

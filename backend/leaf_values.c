@@ -1,8 +1,8 @@
 /* leaf_values.c: leaf values in memory, in the narrowest form that the passes
  * found to be exact (the attribute leaf_dtype): converting them to the dtype of
- * sums gives the same bits. Tables of all strategies hold them so, but for those
- * of permutes (emit_planes.c), which are in pieces of values anyway, and what
- * if-else code has as constants. */
+ * sums gives the same bits. Tables of all strategies hold them so, but for
+ * those of permutes (emit_planes.c), which are in pieces of values anyway, and
+ * what if-else code has as constants. */
 #include "backend/llvm.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
-/* library.h: the part of llvm.h, which includes it, that is about a library as a
- * whole: its entry points, its tables, and time steps. */
+/* library.h: the part of llvm.h, which includes it, that is about a library as
+ * a whole: its entry points, its tables, and time steps. */
 #ifndef TREENAIL_BACKEND_LIBRARY_H
 #define TREENAIL_BACKEND_LIBRARY_H
 
@@ -17,7 +17,8 @@ void be_mark_slice(const struct be_emitter *e, const struct ir_value *value,
                    bool *needed);
 /* Lowers the ops that e->needed has something of. */
 void be_lower_slice(struct be_emitter *e);
-/* void run(row, out, scratch): a value of one row, of the model or the start. */
+/* void run(row, out, scratch): a value of one row, of the model or the
+ * start. */
 LLVMValueRef be_run_one_emit(struct be_emitter *e, const struct ir_value *value,
                              enum ir_dtype dtype, const struct be_level *level);
 /* Where buffers are: on this function's stack or in the caller's scratch. */

@@ -1,5 +1,5 @@
-/* slice_tables.c: the tables of the strategy `slice` (emit_slice.c): which tests
- * are answered, what is made of the answers, and where leaf values lie.
+/* slice_tables.c: the tables of the strategy `slice` (emit_slice.c): which
+ * tests are answered, what is made of the answers, and where leaf values lie.
  *
  * A slot is a bit for each row of a tile. Slot 0 is all zeros, slot 1 all ones;
  * then come the temporaries of the trees that take turns, then the answers to
@@ -115,7 +115,8 @@ static int take_group(struct plan *p, int first)
 
 /* ---------------------------------------------------------------- tests -- */
 
-/* Buckets of a column: bucket i is of the codes that i of the tests are below. */
+/* Buckets of a column: bucket i is of the codes that i of the tests are
+ * below. */
 static void append_buckets(struct plan *p, int from, int end,
                            struct be_slice_test test)
 {
@@ -401,7 +402,8 @@ const struct be_planes *be_slice_planes(struct be_emitter *e,
         return NULL;
     *few_bits = IR_BYTE_BITS;
     const int64_t cost = lookup_cost(f, IR_BYTE_BITS, &bits);
-    if (most <= 1 << few_bits_64 && lookup_cost(f, few_bits_64, &fewer) < cost) {
+    if (most <= 1 << few_bits_64 &&
+        lookup_cost(f, few_bits_64, &fewer) < cost) {
         *few_bits = few_bits_64;
         bits = fewer;
     }

@@ -20,8 +20,8 @@ static const char *without_path(const char *message, const char *path)
 
 /* Writes and loads. The file is unlinked as soon as it is mapped, and until
  * then an interrupt waits: nothing is left behind. */
-static bool write_and_load(struct rt_library *library, struct be_artifact *artifact,
-                 struct ir_diag *diag)
+static bool write_and_load(struct rt_library *library,
+                           struct be_artifact *artifact, struct ir_diag *diag)
 {
     struct ir_arena arena;
     ir_arena_init(&arena);

@@ -118,8 +118,8 @@ static int emitted_files(struct ir_arena *arena, const struct options *o,
         enum be_kind kind;
         if (!be_kind_parse(name[i], strlen(name[i]), &kind))
             return cli_usage_error(&cli_compile, "unknown kind \"%s\" "
-                                   "(there are: so, a, o, wasm, ll, asm, h, ir)",
-                                   name[i]);
+                                   "(there are: so, a, o, wasm, ll, asm, h, "
+                                   "ir)", name[i]);
         if (!seen[kind])
             files[(*n)++] = file_of(arena, o->output, kind, n_names == 1);
         seen[kind] = true;
@@ -158,8 +158,8 @@ static int check_kind(const struct options *o, const struct file *file)
     if (o->target)
         return cli_usage_error(&cli_compile, "option --target: %s has no files "
                                "of kind %s (%s)", o->target, kind, file->path);
-    return cli_usage_error(&cli_compile, "%s: files of kind %s are for --target "
-                           "wasm32", file->path, kind);
+    return cli_usage_error(&cli_compile, "%s: files of kind %s are for "
+                           "--target wasm32", file->path, kind);
 }
 
 /* What stands in the way of writing a file, before there is work to lose. */

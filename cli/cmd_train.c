@@ -48,7 +48,8 @@ static const struct cli_option table[] = {
     CLI_INT(data.seed, "seed", 0, "S", 0, 9007199254740992.0,
             "of the split and the learner (default 1)"),
     CLI_TEXT(data.weight, "weight", 0, "COLUMN", "row weights, none negative"),
-    CLI_TEXT(data.csv.ignore, "ignore", 0, "A,B", "columns that are no features"),
+    CLI_TEXT(data.csv.ignore, "ignore", 0, "A,B",
+             "columns that are no features"),
     CLI_TEXT(data.category, "category", 0, "A,B",
              "columns of numbers that are categories"),
     CLI_TEXT(data.number, "number", 0, "A,B",
@@ -157,8 +158,8 @@ static bool set_params(struct tr_params *params, const struct options *o,
     const struct tr_learner *learner = tr_learner_find(name);
     if (!learner)
         return ir_error(diag, ir_loc_file(NULL),
-                        "option --learner: there is no learner named \"%s\" (there are: boost, "
-                        "forest, tree, net)", name);
+                        "option --learner: there is no learner named \"%s\" "
+                        "(there are: boost, forest, tree, net)", name);
     tr_params_init(params, learner);
     params->seed = (uint64_t)o->data.seed;
     for (int i = 0; i < o->n_settings; i++)
@@ -271,7 +272,8 @@ static void find_targets(struct scores *s, const struct tr_frame *frame,
                          const struct options *o)
 {
     const int target = tr_frame_find(frame, o->data.target);
-    const int weight = o->data.weight ? tr_frame_find(frame, o->data.weight) : -1;
+    const int weight =
+        o->data.weight ? tr_frame_find(frame, o->data.weight) : -1;
     const int class_output = ir_find_output(module, "class");
     for (int64_t r = 0; r < frame->n_rows; r++) {
         const double v = frame->values[target][r];

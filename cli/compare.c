@@ -386,8 +386,9 @@ static int call(const struct cli_compare *c, const struct where *w,
     struct tn_model worth = *m; /* two threads, however short the work is */
     worth.batch_ns = UINT32_MAX;
     if (w->way->batches == THREADS)
-        return rt_predict(&worth, w->output, (uint32_t)w->dtype, rows, (uint64_t)n,
-                          b->row_stride, b->column_stride, out, 2);
+        return rt_predict(&worth, w->output, (uint32_t)w->dtype, rows,
+                          (uint64_t)n, b->row_stride, b->column_stride, out,
+                          2);
     if (w->dtype == TN_F32)
         return m->predict_f32(w->output, (const float *)rows, (uint64_t)n,
                               b->row_stride, b->column_stride, out,

@@ -1,4 +1,5 @@
-/* json_writer.c: writes JSON, whatever bytes the names in a model are made of. */
+/* json_writer.c: writes JSON, whatever bytes the names in a model are made
+ * of. */
 #include "cli/cli.h"
 
 #include <math.h>

@@ -31,7 +31,8 @@ extern const int fe_importer_count;
  * format gives it no name has the file's. */
 struct ir_module *fe_import(const char *path, struct ir_diag *diag);
 /* The same for a model with an open dim of time, which has `steps` steps, 1 to
- * IR_MAX_ELEMENTS; below 0: -steps, if there is such a dim. 0: there is none. */
+ * IR_MAX_ELEMENTS; below 0: -steps, if there is such a dim. 0: there is
+ * none. */
 struct ir_module *fe_import_steps(const char *path, int64_t steps,
                                   struct ir_diag *diag);
 /* The same for bytes in memory, which must outlive the module; `name` stands

@@ -62,14 +62,15 @@ static bool set_table(struct fe_lightgbm *m, struct ir_module *module,
         names[i] = category_name(m, item);
         if (!names[i])
             return fe_lightgbm_error(m, &m->tables,
-                                     "category %d of column '%.100s' is no string, "
-                                     "number or boolean",
+                                     "category %d of column '%.100s' is no "
+                                     "string, number or boolean",
                                      i, module->columns[column].name);
         if (strlen(names[i]) > IR_MAX_NAME)
             return fe_lightgbm_error(
                 m, &m->tables,
-                "category %d of column '%.100s' has %zu bytes (the limit is %d)",
-                i, module->columns[column].name, strlen(names[i]), IR_MAX_NAME);
+                "category %d of column '%.100s' has %zu bytes (the limit is "
+                "%d)", i, module->columns[column].name, strlen(names[i]),
+                IR_MAX_NAME);
         i++;
     }
     if (!check_distinct(m, module->columns[column].name, n, names))

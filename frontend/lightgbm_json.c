@@ -1,10 +1,10 @@
 /* lightgbm_json.c: what LightGBM's dump_model() gives, written as JSON.
  *
  * It says the same as the text, so what is read goes the same way: the struct
- * of lightgbm.c, and lightgbm_build.c. A tree is nested objects here, as deep as
- * it has leaves; they are walked with a stack of their own, in linear time, and
- * put in the order of split_index and leaf_index, which are the numbers that
- * the text has.
+ * of lightgbm.c, and lightgbm_build.c. A tree is nested objects here, as deep
+ * as it has leaves; they are walked with a stack of their own, in linear time,
+ * and put in the order of split_index and leaf_index, which are the numbers
+ * that the text has.
  *
  * An infinite threshold, which is that of a feature's last bin, is written as
  * 1e300 there; so that is what 1e300 means.
@@ -45,9 +45,9 @@ enum node_key {
 };
 static const char *const node_keys[N_NODE_KEYS] = {
     "split_index", "split_feature", "threshold", "decision_type",
-    "default_left", "missing_type", "left_child", "right_child", "internal_count",
-    "leaf_index", "leaf_value", "leaf_const", "leaf_features", "leaf_coeff",
-    "leaf_count"};
+    "default_left", "missing_type", "left_child", "right_child",
+    "internal_count", "leaf_index", "leaf_value", "leaf_const", "leaf_features",
+    "leaf_coeff", "leaf_count"};
 
 /* A node or a leaf as it stands in the file. */
 struct part {

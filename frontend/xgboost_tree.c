@@ -173,9 +173,8 @@ static bool find_set(struct tree *t, int64_t node, int64_t *begin,
                        "node %lld is categorical, but %s %s %lld",
                        (long long)node, keys[FE_XGBOOST_CATEGORY_NODES],
                        s == t->n_sets ? "ends after" : "goes on with",
-                       (long long)(s == t->n_sets
-                                       ? t->n_sets
-                                       : ints(t, FE_XGBOOST_CATEGORY_NODES)[s]));
+                       (long long)(s == t->n_sets ? t->n_sets
+                                   : ints(t, FE_XGBOOST_CATEGORY_NODES)[s]));
     *begin = ints(t, FE_XGBOOST_SEGMENTS)[s];
     *size = ints(t, FE_XGBOOST_SIZES)[s];
     if (*begin != t->set_begin)

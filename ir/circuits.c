@@ -1,14 +1,14 @@
 /* circuits.c: a tree as a circuit of Boolean operations, for the strategy
  * `slice`.
  *
- * Each leaf has a code, and bit k of the code of the leaf that a row comes to is
- * a function of the row's answers to the tests: at a node, that of the left
+ * Each leaf has a code, and bit k of the code of the leaf that a row comes to
+ * is a function of the row's answers to the tests: at a node, that of the left
  * child where the row goes left, else that of the right one. So bits are made
  * from the leaves up, and where the two sides agree nothing has to be done.
- * Codes are given out so that they mostly do: of two subtrees the one with fewer
- * bits lies in a block of 2^s codes, and stands for all of them where s is more
- * than it needs, so that the bits between are whatever the larger one's are.
- * What there is of such room is shared out by leaves. */
+ * Codes are given out so that they mostly do: of two subtrees the one with
+ * fewer bits lies in a block of 2^s codes, and stands for all of them where s
+ * is more than it needs, so that the bits between are whatever the larger one's
+ * are. What there is of such room is shared out by leaves. */
 #include "ir/ir_impl.h"
 
 #include <stdlib.h>
@@ -143,7 +143,8 @@ static bool join(struct ir_circuit *c, int32_t node, const int32_t child[2],
     struct ir_subtree *small = large_left ? right : left;
     /* Of all codes as much as it has of the leaves. */
     const int64_t room =
-        ((int64_t)to->n_leaves << budget) / c->subtree[0].n_leaves - large->mass;
+        ((int64_t)to->n_leaves << budget) / c->subtree[0].n_leaves -
+        large->mass;
     int s = large->n_bits;
     while (s > small->n_bits && (int64_t)1 << s > room)
         s--;

@@ -16,8 +16,9 @@ static bool is_value(enum ir_dtype dtype)
 static bool check_operand(const struct ir_op *op, struct ir_diag *diag)
 {
     const enum ir_dtype dtype = op->operand[0]->type.dtype;
-    return ir_is_real(dtype) || bad(op, diag, "the operand is of %s, not f32 or "
-                                 "f64", ir_dtype_name(dtype));
+    return ir_is_real(dtype) ||
+           bad(op, diag, "the operand is of %s, not f32 or f64",
+               ir_dtype_name(dtype));
 }
 
 static double number_at(const struct ir_tensor *t, int64_t i)

@@ -1,9 +1,9 @@
 /* winograd.c: a conv by Winograd's way, with fewer multiplications: what its
  * attribute `winograd` may say, and what such a conv computes.
  *
- * Along a dim, `tile` windows side by side with `taps` taps read tile + taps - 1
- * numbers, and are the coefficients of a product of polynomials. That product is
- * taken at as many points, where it is one multiplication each:
+ * Along a dim, `tile` windows side by side with `taps` taps read tile + taps -
+ * 1 numbers, and are the coefficients of a product of polynomials. That product
+ * is taken at as many points, where it is one multiplication each:
  *
  *   4 points  0, 1, -1, infinity
  *   6 points  0, r, -r, 2r, -2r, infinity, with r the f32 next to sqrt(1/2)

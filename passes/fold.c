@@ -81,7 +81,7 @@ struct plan {
     int64_t *index;
 };
 
-/* --------------------------------------------------------------- questions -- */
+/* ------------------------------------------------------------- questions -- */
 
 static int compare_questions(const void *a, const void *b)
 {
@@ -119,7 +119,7 @@ static void sort_questions(struct plan *p)
               compare_questions);
 }
 
-/* -------------------------------------------------------------------- sets -- */
+/* ------------------------------------------------------------------ sets -- */
 
 static void take_old_sets(struct plan *p)
 {
@@ -156,7 +156,7 @@ static int32_t add_set(struct plan *p, const struct fold_test *test)
     return p->n_sets++;
 }
 
-/* ---------------------------------------------------------------- features -- */
+/* -------------------------------------------------------------- features -- */
 
 /* Writes the test to all nodes that ask the same, from question `first` on. */
 static bool put_test(struct plan *p, int64_t first, int64_t end,
@@ -262,7 +262,7 @@ static void fold_features(struct plan *p)
             fold_feature(p, i, 0, 0);
 }
 
-/* ---------------------------------------------------------- the new operand -- */
+/* ------------------------------------------------------- the new operand -- */
 
 /* Whether the new operand reads it from the row as it is. */
 static bool is_of_row(const struct plan *p, const struct ir_value *value)

@@ -20,7 +20,7 @@
 /* A range over more values of a table than that is not worth its time. */
 #define MAX_JOINED 64
 
-/* --------------------------------------------------------- single numbers -- */
+/* -------------------------------------------------------- single numbers -- */
 
 double pass_fold_apply(enum ir_step_kind map, enum ir_dtype dtype,
                        const double *x)
@@ -61,7 +61,7 @@ double pass_fold_value(const struct fold_function *f, int step, double v)
     return value[step];
 }
 
-/* ----------------------------------------------------------------- ranges -- */
+/* ---------------------------------------------------------------- ranges -- */
 
 static const struct fold_range anything = {-INFINITY, INFINITY, true, true};
 static const struct fold_range nothing = {0};
@@ -241,7 +241,7 @@ static struct fold_range pow_range(const struct fold_step *s,
     return r;
 }
 
-/* ------------------------------------------------------------- arithmetic -- */
+/* ------------------------------------------------------------ arithmetic -- */
 
 static struct fold_range add_ranges(const struct fold_step *s,
                                     struct fold_range a, struct fold_range b)
@@ -441,7 +441,7 @@ static struct fold_range map_range(const struct fold_step *s,
     }
 }
 
-/* ----------------------------------------------------------------- tables -- */
+/* ---------------------------------------------------------------- tables -- */
 
 int64_t pass_fold_count_below(const struct ir_tensor *t, double v,
                               bool or_equal)
@@ -563,7 +563,7 @@ struct fold_range pass_fold_range(const struct fold_function *f, double low,
     return range[f->n - 1];
 }
 
-/* ---------------------------------------------------------------- guesses -- */
+/* --------------------------------------------------------------- guesses -- */
 
 /* How many steps a guess may look at: with `where` there are two ways back. */
 #define MAX_GUESSES 1000

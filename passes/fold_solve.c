@@ -28,7 +28,7 @@
 
 enum side { RIGHT, LEFT, EITHER };
 
-/* ------------------------------------------------------ the node's answer -- */
+/* ----------------------------------------------------- the node's answer -- */
 
 static bool is_member(const struct ir_forest *f, int set, int64_t code)
 {
@@ -106,7 +106,7 @@ static enum side side_of(const struct ir_forest *f, int64_t node,
     return r->nan && side != missing ? EITHER : side;
 }
 
-/* ----------------------------------------------------------------- pieces -- */
+/* ---------------------------------------------------------------- pieces -- */
 
 static void include(struct fold_range *r, double v)
 {
@@ -222,7 +222,7 @@ bool pass_fold_cut(struct fold_pieces *p, const struct fold_function *f,
     return good;
 }
 
-/* ------------------------------------------------------------------- runs -- */
+/* ------------------------------------------------------------------ runs -- */
 
 /* The line as runs of places that go left and right in turn. */
 struct runs {
@@ -312,7 +312,7 @@ static bool find_runs(struct runs *r)
     return true;
 }
 
-/* ------------------------------------------------------------------ tests -- */
+/* ----------------------------------------------------------------- tests -- */
 
 /* Tells whether [first, last] is all places of the codes [*from, *to], read in
  * the way that `flags` say. */

@@ -13,7 +13,7 @@
 /* A row of more elements than that, in all values, is not worth the memory. */
 #define MAX_ELEMENTS ((int64_t)1 << 22)
 
-/* ------------------------------------------------------------------ roots -- */
+/* ----------------------------------------------------------------- roots -- */
 
 /* The element of operand `o` that element `index` of the op reads. */
 static int64_t operand_index(const struct ir_op *op, int o, int64_t index)
@@ -184,7 +184,7 @@ enum ir_dtype pass_fold_root_dtype(const struct fold_graph *g,
     return root == FOLD_CONSTANT || g->is_f32[root] ? IR_F32 : IR_F64;
 }
 
-/* -------------------------------------------------------------- functions -- */
+/* ------------------------------------------------------------- functions -- */
 
 struct tracer {
     const struct fold_graph *graph;

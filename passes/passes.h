@@ -124,8 +124,8 @@ struct pass_lowered {
 };
 /* Whether the op has weights that could have fewer bits. */
 bool pass_has_weights(const struct ir_op *op);
-/* range[i] is what op i of the module, one that pass_has_weights(), reads as its
- * first operand; NULL for bf16. */
+/* range[i] is what op i of the module, one that pass_has_weights(), reads as
+ * its first operand; NULL for bf16. */
 bool pass_lower_precision(struct ir_module *module,
                           enum pass_precision precision,
                           const struct pass_range *range,
@@ -229,9 +229,9 @@ bool pass_plan_memory(struct ir_module *module,
                       struct ir_diag *diag);
 
 /* -------------------------------------------------------------- stream.c -- */
-/* What a model of a whole sequence computes of one time step, as MODEL ops, with
- * the bits of the whole; the model is numbered anew. NULL, with the reason in
- * `why`, when it looks at later steps or remembers nothing. To be freed; its
+/* What a model of a whole sequence computes of one time step, as MODEL ops,
+ * with the bits of the whole; the model is numbered anew. NULL, with the reason
+ * in `why`, when it looks at later steps or remembers nothing. To be freed; its
  * weights are the model's, which has to outlive it. */
 struct ir_stream *pass_stream(struct ir_module *model, struct ir_text *why);
 /* pass_run_all() on all that there is of it. */

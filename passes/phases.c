@@ -6,8 +6,8 @@
  * in the kernel as in the image. So each phase is a convolution without gaps
  * by a part of the kernel, of the same terms in the same order. Phases are put
  * in between one another by concats, dim by dim from the last. Where all phases
- * of the last dim have the same windows, as those of a kernel of 2 and a step of
- * 2, they are channels of one convolution, and stand as they should.
+ * of the last dim have the same windows, as those of a kernel of 2 and a step
+ * of 2, they are channels of one convolution, and stand as they should.
  *
  * Left alone: steps of a window other than 1 along a dim with gaps, phases
  * without taps, windows that start past the image's first place, and more than
@@ -167,8 +167,8 @@ static int64_t tap_of(const struct split *s, const int *at, int64_t k)
     return tap;
 }
 
-/* The weights that the phases `at` of each dim read; with joined phases those of
- * all of the last dim, one after the other. */
+/* The weights that the phases `at` of each dim read; with joined phases those
+ * of all of the last dim, one after the other. */
 static const struct ir_tensor *part_of_weights(struct split *s, const int *at)
 {
     const struct ir_tensor *w = ir_attr_tensor(s->op, "weights");

@@ -6,8 +6,8 @@
  * int8: gemm and conv multiply whole numbers. Those of the operand go from 0 to
  * 255, one scale and zero for all of it, so that the range that was seen just
  * fits; 0 is always exact, as padding is. Those of the weights go from -127 to
- * 127, with a scale for each column. Sums are exact, so that the result does not
- * depend on their order.
+ * 127, with a scale for each column. Sums are exact, so that the result does
+ * not depend on their order.
  *
  * What an op cannot do, or would be slower by, it is left out of, and a note
  * says why. */

@@ -26,8 +26,8 @@
 /* Those of `match` are read in turn, and only its tables are to stay near. */
 #define TILE_ROWS_BYTES 65536
 
-/* Tables of `oblivious` are as large as the leaves for symmetric trees; 15 leaves
- * that 14 different tests lead to would take 2^14 entries. */
+/* Tables of `oblivious` are as large as the leaves for symmetric trees; 15
+ * leaves that 14 different tests lead to would take 2^14 entries. */
 #define TABLE_MOST_TIMES 32
 
 /* What one of some rows takes by `oblivious`, which does four at a time, of

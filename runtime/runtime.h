@@ -46,9 +46,9 @@ int rt_predict(const struct tn_model *model, uint32_t output, uint32_t dtype,
 
 /* Threads that wait for batches, for who has many of a few hundred rows. The
  * caller counts as one of n_threads (0: one a core). It may serve any number of
- * models and callers, one batch at a time: others wait for their turn. NULL when
- * there is no memory. Free it when no call is under way: that ends its threads
- * and waits until they are gone. */
+ * models and callers, one batch at a time: others wait for their turn. NULL
+ * when there is no memory. Free it when no call is under way: that ends its
+ * threads and waits until they are gone. */
 struct rt_pool;
 struct rt_pool *rt_pool_new(int n_threads);
 void rt_pool_free(struct rt_pool *pool);

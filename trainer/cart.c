@@ -506,7 +506,8 @@ static void grow_one(void *user, int64_t i, int thread)
     if (p->bootstrap)
         bootstrap(c, number, f->n_sample);
     else
-        tr_draw_some(p, TR_DRAW_ROWS, (uint64_t)number * (uint64_t)f->job->train.n,
+        tr_draw_some(p, TR_DRAW_ROWS,
+                     (uint64_t)number * (uint64_t)f->job->train.n,
                      f->job->train.n, f->n_sample, c->order);
     grow_tree(c, &f->job->tree[number]);
 }

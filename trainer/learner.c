@@ -55,14 +55,15 @@ void tr_draw_some(const struct tr_params *params, enum tr_draw what,
 {
     int64_t taken = 0;
     for (int64_t i = 0; i < n && taken < take; i++) {
-        const uint64_t left = (uint64_t)(n - i), want = (uint64_t)(take - taken);
+        const uint64_t left = (uint64_t)(n - i);
+        const uint64_t want = (uint64_t)(take - taken);
         if (left == want ||
             tr_draw(params, what, from + (uint64_t)i) % left < want)
             chosen[taken++] = (int32_t)i;
     }
 }
 
-/* ------------------------------------------------------ what learners use -- */
+/* ----------------------------------------------------- what learners use -- */
 
 struct tr_tree *tr_job_tree(struct tr_fit_job *job, int n_values)
 {
@@ -132,12 +133,13 @@ bool tr_job_check_stopping(const struct tr_fit_job *job, double valid,
     }
     return !isnan(valid) ||
            ir_error(diag, ir_loc_file(NULL),
-                    "parameter early_stopping_rounds: it is %d, but the metric %s is not "
-                    "defined for the validation rows (%lld of them)",
+                    "parameter early_stopping_rounds: it is %d, but the "
+                    "metric %s is not defined for the validation rows (%lld of "
+                    "them)",
                     patience, job->metric->name, (long long)job->valid.n);
 }
 
-/* ------------------------------------------------- which rows and columns -- */
+/* ------------------------------------------------ which rows and columns -- */
 
 /* A fit as it is asked for, and what was found out about it. */
 struct fit {

@@ -130,7 +130,7 @@ static const char *identity_of(const struct tr_fit_job *job)
     return job->net->identity;
 }
 
-/* ---------------------------------------------------- what tells fits apart -- */
+/* ------------------------------------------------- what tells fits apart -- */
 
 /* Calls take(of, key, value) for the data and each parameter that a fit goes
  * by. */

@@ -52,8 +52,9 @@ const struct tr_param tr_param_table[] = {
      TR_FLOAT, AT(feature_fraction), 0, 1, false, NULL, "1",
      "share of the columns that is drawn for each tree (boost) or split; "
      "0: the square root of their number"},
-    {"early_stopping_rounds", "early_stopping_round early_stopping", "boost net",
-     TR_INT, AT(early_stopping_rounds), 0, 100000, false, NULL, "0",
+    {"early_stopping_rounds", "early_stopping_round early_stopping",
+     "boost net", TR_INT, AT(early_stopping_rounds), 0, 100000, false, NULL,
+     "0",
      "stop when the validation rows got no better for so long; 0: never"},
     {"max_cat_to_onehot", "", TREES, TR_INT, AT(max_cat_to_onehot), 1, 255,
      false, NULL, "4", "up to so many categories: one against the rest"},

@@ -364,11 +364,11 @@ void tr_report_release(struct tr_report *report);
 /* Fits params->learner on `train` and returns a verified module with the
  * outputs "value" (first), "probability" and "class" (classifiers), "raw" and,
  * of trees, "leaf". `valid`, which may be NULL, is a frame with the same
- * columns; it is only scored, for the report and early stopping. `progress` may be NULL.
- * `report` is filled when the result is not NULL, and then released by the
- * caller; else it only has bad_parameter. Missing features are learned from; a
- * missing target or weight, a target of one class, a class that only `valid`
- * has, a negative weight are errors. */
+ * columns; it is only scored, for the report and early stopping. `progress` may
+ * be NULL. `report` is filled when the result is not NULL, and then released by
+ * the caller; else it only has bad_parameter. Missing features are learned
+ * from; a missing target or weight, a target of one class, a class that only
+ * `valid` has, a negative weight are errors. */
 struct ir_module *tr_fit(const struct tr_frame *train,
                          const struct tr_frame *valid,
                          const struct tr_task_spec *spec,

@@ -19,8 +19,9 @@ struct predictor {
 extern const struct predictor predictors[];
 extern const int predictor_count;
 
-/* Gets ready to predict. NULL when the strategy cannot be had for this model, or
- * does nothing to it (*absent is set), or with messages. Uses `module` until closed. */
+/* Gets ready to predict. NULL when the strategy cannot be had for this model,
+ * or does nothing to it (*absent is set), or with messages. Uses `module` until
+ * closed. */
 struct predictor_state *predictor_open(const struct predictor *predictor,
                                        const struct ir_module *module,
                                        bool *absent, struct ir_diag *diag);

@@ -272,7 +272,7 @@ static void a_forest_may_be_stopped(void **state)
     tr_frame_release(&frame);
 }
 
-/* ---------------------------------------------------------- early stopping -- */
+/* -------------------------------------------------------- early stopping -- */
 
 static void check_stop(const struct request *r, const char *metric,
                        bool larger, int patience)
@@ -342,8 +342,8 @@ static void early_stopping_needs_rows(void **state)
     mixed_frame(&train, 100, 25);
     struct request r = {.learner = "boost", .target = "y", .train = &train,
                         .settings = "early_stopping_rounds=5"};
-    check_fit_error(&r, "parameter early_stopping_rounds: it is 5, but there are "
-                        "no validation rows");
+    check_fit_error(&r, "parameter early_stopping_rounds: it is 5, but there "
+                        "are no validation rows");
     tr_frame_release(&train);
 }
 
@@ -380,8 +380,9 @@ static void early_stopping_needs_a_metric(void **state)
     struct request r = {.learner = "boost", .target = "y", .train = &train,
                         .valid = &valid,
                         .settings = "metric=auc early_stopping_rounds=5"};
-    check_fit_error(&r, "parameter early_stopping_rounds: it is 5, but the metric "
-                        "auc is not defined for the validation rows (3 of them)");
+    check_fit_error(&r, "parameter early_stopping_rounds: it is 5, but the "
+                        "metric auc is not defined for the validation rows (3 "
+                        "of them)");
     tr_frame_release(&train);
     tr_frame_release(&valid);
 }
@@ -430,7 +431,8 @@ static void what_diverges_is_refused(void **state)
     tr_frame_release(&frame);
 }
 
-/* ----------------------------------------------------- parameters of its own */
+/* ----------------------------------------------------- parameters of its
+ * own */
 
 static void check_changes(const struct request *r, const char *settings)
 {

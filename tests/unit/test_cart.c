@@ -116,7 +116,7 @@ static void the_purest_split_is_found(void **state)
         }
 }
 
-/* ---------------------------------------------------------------- forests -- */
+/* --------------------------------------------------------------- forests -- */
 
 /* With all features and no chance but the rows, trees still differ. */
 static void each_tree_has_rows_of_its_own(void **state)

@@ -50,8 +50,9 @@ static void grow(struct tree *t, int n_nodes, uint32_t *seed)
         if (at[leaf])
             *at[leaf] = n;
         t->node[n] = (struct node){
-            .feature = (int)(next(seed) % n_features), .child = {~leaf, ~(n + 1)},
-            .threshold = unit(seed), .cover = t->cover[leaf]};
+            .feature = (int)(next(seed) % n_features),
+            .child = {~leaf, ~(n + 1)}, .threshold = unit(seed),
+            .cover = t->cover[leaf]};
         at[leaf] = &t->node[n].child[0];
         at[n + 1] = &t->node[n].child[1];
         t->cover[n + 1] = t->cover[leaf] * (1 - share);

@@ -55,7 +55,7 @@ static void check_predictions(const char *csv, const char *more,
 
 #define WANT(...) ((const double[]){__VA_ARGS__})
 
-/* --------------------------------------------------------- missing values -- */
+/* -------------------------------------------------------- missing values -- */
 
 static void missing_values_go_where_they_fit(void **state)
 {
@@ -107,7 +107,7 @@ static void a_column_may_be_all_missing(void **state)
                       "objective=regression", WANT(3, 5, 9));
 }
 
-/* ------------------------------------------------------------- categories -- */
+/* ------------------------------------------------------------ categories -- */
 
 /* The categories of `high` get y = 10, all others y = 1; one split says so,
  * also when the set takes the large side, or the order of codes is no help. */
@@ -245,7 +245,7 @@ static void ten_thousand_categories_are_had(void **state)
     ir_text_release(&csv);
 }
 
-/* ---------------------------------------------------------------- medians -- */
+/* --------------------------------------------------------------- medians -- */
 
 /* Rows 0, 1, 9 | 20, 21, 50, 90: the medians are 1 and 21, the lower one of
  * an even number. By weight that of the right is 50. */
@@ -281,7 +281,7 @@ static void absolute_errors_make_medians(void **state)
                       WANT(1, 1, 1, 21, 21, 21, 21));
 }
 
-/* ---------------------------------------------------------------- classes -- */
+/* --------------------------------------------------------------- classes -- */
 
 static void classes_are_named_and_shared_out(void **state)
 {
@@ -367,7 +367,7 @@ static void numbers_may_be_classes(void **state)
     tr_frame_release(&frame);
 }
 
-/* ------------------------------------------------------------------ edges -- */
+/* ----------------------------------------------------------------- edges -- */
 
 static void one_row_is_a_constant(void **state)
 {
@@ -420,7 +420,7 @@ static void the_module_has_all_features(void **state)
     tr_frame_release(&frame);
 }
 
-/* --------------------------------------------------------------- messages -- */
+/* -------------------------------------------------------------- messages -- */
 
 /* The message of a fit of `csv`; valid may be NULL. */
 static void check_refused(const char *csv, const char *valid,
@@ -458,8 +458,8 @@ static void roles_are_checked(void **state)
                   "parameter objective: the target \"y\" is a column of "
                   "categories; regression takes numbers");
     check_refused("x,y\n1,2\n", NULL, "y", NULL, "metric=auc",
-                  "parameter metric: the metric auc is not defined for objective "
-                  "regression (of the target \"y\")");
+                  "parameter metric: the metric auc is not defined for "
+                  "objective regression (of the target \"y\")");
 }
 
 static void rows_are_checked(void **state)

@@ -186,7 +186,7 @@ static void threads_share_the_columns(void **state)
     ir_text_release(&csv);
 }
 
-/* ---------------------------------------------------------------- weights -- */
+/* --------------------------------------------------------------- weights -- */
 
 static void check_weightless(struct request *r, int task)
 {
@@ -252,7 +252,7 @@ static void weights_are_copies(void **state)
     tr_frame_release(&frame);
 }
 
-/* --------------------------------------------------------- what is tracked -- */
+/* ------------------------------------------------------- what is tracked -- */
 
 static bool go_on(void *user, int round, int n_rounds, double train_metric,
                   double valid_metric)
@@ -336,7 +336,7 @@ static void unseen_values_are_scored_as_the_module_does(void **state)
     tr_frame_release(&valid);
 }
 
-/* -------------------------------------------------------------- parameters -- */
+/* ------------------------------------------------------------ parameters -- */
 
 /* Rows in each leaf of a tree must be as many as asked for. */
 static void check_leaf_rows(const struct fitted *f,

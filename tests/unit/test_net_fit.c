@@ -105,7 +105,7 @@ static void rates_go_by_their_schedules(void **state)
     check_near(rate_at(RATE "warmup=0.2 schedule=linear", 60), 1, 1e-12);
 }
 
-/* -------------------------------------------------------------- functions -- */
+/* ------------------------------------------------------------- functions -- */
 
 static void functions_are_close(void **state)
 {
@@ -162,7 +162,7 @@ static void dropout_keeps_the_mean(void **state)
     ir_diag_release(&diag);
 }
 
-/* ------------------------------------------------------------------ seeds -- */
+/* ----------------------------------------------------------------- seeds -- */
 
 #define NET                                                                   \
     "layers=dense\t12\tbatchnorm\trelu\tdropout\t0.1;dense\t6\ttanh "         \
@@ -183,7 +183,7 @@ static void a_fit_is_its_seed(void **state)
     tr_frame_release(&frame);
 }
 
-/* ------------------------------------------------------------ checkpoints -- */
+/* ----------------------------------------------------------- checkpoints -- */
 
 static bool stop_at_4(void *user, int round, int n_rounds,
                       double train_metric, double valid_metric)
@@ -346,7 +346,7 @@ static double score_narrow(const struct fitted *f,
     return value;
 }
 
-/* --------------------------------------------------------- early stopping -- */
+/* -------------------------------------------------------- early stopping -- */
 
 static void the_best_epoch_is_kept(void **state)
 {
@@ -372,7 +372,7 @@ static void the_best_epoch_is_kept(void **state)
     tr_frame_release(&valid);
 }
 
-/* ------------------------------------------------------ weights of classes -- */
+/* ---------------------------------------------------- weights of classes -- */
 
 static void classes_have_weights(void **state)
 {
@@ -438,7 +438,7 @@ static void weights_of_rows_are_relative(void **state)
     tr_frame_release(&twice);
 }
 
-/* --------------------------------------------------------------- learning -- */
+/* -------------------------------------------------------------- learning -- */
 
 static void nets_learn(void **state)
 {
@@ -471,7 +471,7 @@ static void nets_learn(void **state)
     tr_frame_release(&test);
 }
 
-/* ----------------------------------------------------------------- batches -- */
+/* --------------------------------------------------------------- batches -- */
 
 /* Numbers far from 0 for their spread are standardised in f64. */
 static void large_numbers_keep_their_digits(void **state)
@@ -538,8 +538,8 @@ static void what_cannot_be_fitted(void **state)
                            "learning_rate of 10 is too large"));
     ir_diag_release(&diag);
     r.settings = "early_stopping_rounds=3";
-    check_fit_error(&r, "parameter early_stopping_rounds: it is 3, but there are "
-                        "no validation rows");
+    check_fit_error(&r, "parameter early_stopping_rounds: it is 3, but there "
+                        "are no validation rows");
     r.settings = "batch_size=1 layers=batchnorm";
     check_fit_error(&r, "layers:1:1: batchnorm: a batch has one row, and so "
                         "no variance");

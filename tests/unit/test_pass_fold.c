@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ------------------------------------------------------------- the models -- */
+/* ------------------------------------------------------------ the models -- */
 
 static const double thresholds[] = {
     -INFINITY, -1e30, -1000, -2, -1, -0.75, -0.1, -0x1p-149, 0,
@@ -94,7 +94,7 @@ static struct ir_attr array(struct ir_module *m, const char *name,
                                                           : (void *)data));
 }
 
-/* --------------------------------------------------------------- the rows -- */
+/* -------------------------------------------------------------- the rows -- */
 
 enum { every = 31, around = 16, n_low_bits = 5 };
 
@@ -105,7 +105,8 @@ static struct ir_rows make_rows(enum ir_dtype dtype, int n_at,
     static const uint64_t low_bits[n_low_bits] = {
         0, 1, UINT64_C(0x800000000000), UINT64_C(0x5a5a5a5a5a5a),
         UINT64_C(0xffffffffffff)};
-    const int64_t n = (65536 / every + 1) * n_low_bits + (int64_t)n_at * (2 * around + 1);
+    const int64_t n = (65536 / every + 1) * n_low_bits +
+                      (int64_t)n_at * (2 * around + 1);
     double *f64 = malloc((size_t)n * sizeof(*f64));
     float *f32 = (float *)f64;
     int64_t r = 0;
@@ -187,7 +188,7 @@ static bool fold(struct ir_module *m, enum ir_dtype dtype, const char *what)
     return m->ops[0]->kind == IR_OP_input && m->ops[1]->kind == IR_OP_trees;
 }
 
-/* -------------------------------------------------------------------- maps -- */
+/* ------------------------------------------------------------------ maps -- */
 
 static void maps_fold(void **state)
 {
@@ -259,7 +260,7 @@ static void maps_fold(void **state)
         }
 }
 
-/* ------------------------------------------------------------------ tables -- */
+/* ---------------------------------------------------------------- tables -- */
 
 /* The input, or a scaled one, through an op with these arrays. */
 static bool fold_table(enum ir_op_kind kind, const char *program,
