@@ -406,6 +406,16 @@ class Files(Case):
             treenail.export(tree.DecisionTreeClassifier(), self.path)
         self.assertFalse(os.path.exists(self.path))
 
+    def test_not_written(self):
+        path = os.path.join(self.path, "folder", "a.tn")
+        with self.assertRaises(FileNotFoundError) as caught:
+            treenail.export(self.fitted(), path)
+        self.assertEqual(caught.exception.filename, path)
+        for more in ({"example_input": DIABETES[0]}, {"batch_axis": 1},
+                     {"exporter": "dynamo"}):
+            with self.assertRaisesRegex(ValueError, "for nets"):
+                treenail.export(self.fitted(), self.path, **more)
+
     def refused(self, estimator, *words, **more):
         with self.assertRaises(TypeError) as caught:
             treenail.export(estimator, self.path, **more)

@@ -138,6 +138,8 @@ class Libraries(unittest.TestCase):
         for shape in (0,), (0, 13), (14, 0), (2, 7, 3):
             with self.assertRaisesRegex(ValueError, "rows of 14 numbers"):
                 library.predict(np.zeros(shape))
+        with self.assertRaisesRegex(ValueError, "real numbers, not complex"):
+            library.predict(np.zeros(14, complex))
         with self.assertRaisesRegex(ValueError, "there are value, state"):
             library.predict(np.zeros(14), "class")
         stream = self.stateful("--streaming").stream()

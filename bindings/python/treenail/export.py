@@ -152,6 +152,9 @@ def export(estimator, path, columns=None, name=None, *, example_input=None,
                              "estimators, not for nets")
         export_net(estimator, path, example_input, batch_axis, exporter)
         return
+    if example_input is not None or batch_axis != 0 or exporter is not None:
+        raise ValueError("example_input, batch_axis and exporter are for nets "
+                         f"of PyTorch, not for a {type(estimator).__name__}")
     if not str(path).endswith(".tn"):
         raise ValueError(f"{path}: does not end in .tn")
     build(estimator, columns, name).write(path)

@@ -219,7 +219,10 @@ class Module:
         """Puts the whole file in its place at once."""
         data = self.encode()
         folder = os.path.dirname(os.path.abspath(path))
-        handle, temporary = tempfile.mkstemp(dir=folder, suffix=".part")
+        try:
+            handle, temporary = tempfile.mkstemp(dir=folder, suffix=".part")
+        except OSError as error:  # of the path, not of one that nobody named
+            raise type(error)(error.errno, error.strerror, str(path)) from None
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)

@@ -88,6 +88,8 @@ def _check(status):
 def _rows(rows, width, what):
     """As C-ordered rows of f32, if they are of it, else of f64."""
     rows = np.asarray(rows)
+    if rows.dtype.kind == "c":
+        raise ValueError(f"{what} are real numbers, not {rows.dtype}")
     rows = np.ascontiguousarray(
         rows, np.float32 if rows.dtype == np.float32 else np.float64)
     none = rows.shape == (0, width)
