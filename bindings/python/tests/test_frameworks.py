@@ -159,6 +159,8 @@ class Torch(Case):
                 treenail.export(model, self.path("a.tn"),
                                 example_input=torch.randn(1, 3))
 
+    @unittest.skipUnless(torch and hasattr(torch.backends, "mha"),
+                         "this PyTorch has its fast path for good")
     def test_transformer_layer_alone(self):
         """Which torch.onnx.export refuses when it traces it."""
         net = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
