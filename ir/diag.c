@@ -85,8 +85,10 @@ void ir_diag_add(struct ir_diag *diag, const struct ir_diag *said,
     for (unsigned i = 0; i < said->n_messages; i++) {
         text.length = 0;
         append_location(&text, ir_loc_file(file));
-        const size_t n = text.length - 1; /* with the colon */
-        if (!strncmp(said->message[i], text.data, n))
+        const size_t n = text.length - 2; /* without the colon */
+        const char *message = said->message[i];
+        if (!strncmp(message, text.data, n) &&
+            (message[n] == ':' || message[n] == '[')) /* a part of the file */
             text.length = 0;
         ir_text_puts(&text, said->message[i]);
         keep(diag, text.data);

@@ -34,8 +34,8 @@ PREFIXES = {"ir": "ir_", "frontend": "fe_", "passes": "pass_",
 # Who may see LLVM.
 LLVM = {"backend/llvm.h": "llvm-c/"}
 # What other layers may include of a layer.
-PUBLIC = {"ir": {"ir.h", "nets.h", "steps.h", "ops.def", "math.inc",
-                 "math_circle.inc", "math_f32.inc"},
+PUBLIC = {"ir": {"ir.h", "nets.h", "functions.h", "steps.h", "ops.def",
+                 "math.inc", "math_circle.inc", "math_f32.inc"},
           "frontend": {"frontend.h"},
           "passes": {"passes.h"}, "backend": {"backend.h"},
           "runtime": {"abi.h", "abi_stream.h", "runtime.h"}, "trainer": {"trainer.h"}}
