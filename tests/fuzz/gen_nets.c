@@ -368,9 +368,9 @@ static struct ir_value *turned_last(struct nets *v, struct ir_value *x)
     return view(v, x, rank, dims, strides, 0);
 }
 
-/* Many products at once, or by what is known. Byte 2: bit 0 the latter, 1 the
- * former; 3 the columns. */
-static struct ir_value *add_matmuls(struct nets *v, struct ir_value *x)
+/* x times itself turned. Byte 2: bit 0 by what is known instead, of as many
+ * columns as byte 3 says; bit 1 many products at once. */
+static struct ir_value *add_matmul(struct nets *v, struct ir_value *x)
 {
     const int rank = x->type.rank;
     int64_t dims[IR_MAX_RANK], n = 1;
@@ -393,20 +393,6 @@ static struct ir_value *add_matmuls(struct nets *v, struct ir_value *x)
     } else {
         pair[1] = turned_last(v, x);
     }
-    return gen_op(v->module, IR_OP_matmul, 2, pair, 0, NULL, v->diag);
-}
-
-/* x times itself turned, or see above. */
-static struct ir_value *add_matmul(struct nets *v, struct ir_value *x)
-{
-    if (byte(v, 2) & 3)
-        return add_matmuls(v, x);
-    x = as_matrix(v, x);
-    const int64_t m = x->type.dim[0], k = x->type.dim[1];
-    struct ir_value *pair[] = {
-        x, view(v, x, 2, (const int64_t[]){k, m}, (const int64_t[]){1, k}, 0)};
-    if (m * m > max_volume || m * m * k > max_work)
-        return x;
     return gen_op(v->module, IR_OP_matmul, 2, pair, 0, NULL, v->diag);
 }
 
