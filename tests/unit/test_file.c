@@ -150,7 +150,7 @@ static void what_cannot_be_read(void **state)
     (void)state;
     check_said(open_refusal("none"),
                "none: cannot open: No such file or directory");
-    check_said(open_refusal("."), ".: not a regular file");
+    check_said(open_refusal("."), ".: a directory, not a file");
     /* A FIFO without a writer must not be waited for. */
     assert_int_equal(mkfifo(path_of("fifo"), 0600), 0);
     check_said(open_refusal("fifo"), "fifo: not a regular file");
