@@ -104,9 +104,8 @@ static int open_readers(struct readers *r, const struct ir_module *module,
                        ? cli_blame_option(diag, before, "label")
                        : CLI_BAD_INPUT;
     }
-    csv.ignore = !p->label ? p->csv.ignore
-                 : !p->csv.ignore ? p->label
-                 : ir_sprintf(&diag->arena, "%s,%s", p->csv.ignore, p->label);
+    csv.ignore = p->csv.ignore;
+    csv.label = p->label;
     return cli_open_rows(&r->x, p->data, &csv, module->n_columns,
                          module->columns, diag);
 }

@@ -104,6 +104,7 @@ const char **cli_split(struct ir_arena *arena, const char *list, int *n);
  * have stay zeros. */
 struct cli_csv {
     const char *ignore, *delimiter; /* or NULL */
+    const char *label; /* one more column that is ignored, or NULL */
     bool header, no_header;
 };
 /* Whether they fit together; else what is wrong was printed. */

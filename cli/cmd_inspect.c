@@ -394,7 +394,7 @@ static void json_weights(struct cli_json *json, const struct ir_module *m)
     cli_json_close(json, '}');
 }
 
-/* Nets of other ops have no time. */
+/* Of nets of other ops only those that do stream say so. */
 static bool may_stream(const struct ir_module *m)
 {
     for (int i = 0; i < m->n_ops; i++)
@@ -420,7 +420,7 @@ static void print_streaming(struct ir_module *m)
         printf(", a start of %" PRId64 " numbers", start);
     if (stream)
         putchar('\n');
-    else
+    else if (may_stream(m))
         printf("streaming       no: %s\n", why.data);
     pass_stream_free(stream);
     ir_text_release(&why);
@@ -463,8 +463,7 @@ static void print_model(struct cli_source *source, const struct options *o,
     for (int i = 0; i < most; i++)
         printf(" %s", ir_op_table[m->ops[i]->kind].name);
     printf("%s\n", most < m->n_ops ? " ..." : "");
-    if (may_stream(m))
-        print_streaming(source->module);
+    print_streaming(source->module);
 }
 
 static void json_model(struct cli_json *json, struct cli_source *source)

@@ -24,8 +24,17 @@ struct tr_csv_options cli_csv_options(const struct cli_csv *csv,
                 : csv->header ? TR_HEADER_YES : TR_HEADER_DETECT,
         .fault = ir_alloc_array(arena, 1, sizeof(enum tr_csv_fault))};
     cli_delimiter(csv->delimiter, &options.delimiter);
-    if (csv->ignore)
-        options.ignore = cli_split(arena, csv->ignore, &options.n_ignore);
+    const char **part =
+        csv->ignore ? cli_split(arena, csv->ignore, &options.n_ignore) : NULL;
+    options.ignore = part;
+    if (csv->label) {
+        const char **all = ir_alloc_array(
+            arena, (size_t)options.n_ignore + 1, sizeof(*all));
+        for (int i = 0; i < options.n_ignore; i++)
+            all[i] = part[i];
+        all[options.n_ignore++] = csv->label;
+        options.ignore = all;
+    }
     return options;
 }
 

@@ -16,6 +16,7 @@ struct attention {
     double softcap;             /* 0: none */
     int64_t past;               /* keys before those of the first query */
     bool is_causal;
+    bool may_see_none; /* and what such a query gets is 0 */
     /* Products as they are, capped, with the bias, after the softmax. */
     struct fe_onnx_value *stage[4];
 };
@@ -159,6 +160,23 @@ static struct fe_onnx_value *score(struct fe_onnx *g, struct attention *a,
     return a->stage[2] = y;
 }
 
+/* y, but 0 for a query that sees no key. */
+static struct fe_onnx_value *zero_unseen(struct fe_onnx *g,
+                                         const struct attention *a,
+                                         struct fe_onnx_value *y)
+{
+    struct fe_onnx_value *scores = a->stage[2];
+    if (!y)
+        return NULL;
+    struct fe_onnx_value *none = fe_onnx_apply_two(
+        g, "Equal",
+        fe_onnx_apply(g, "ReduceMax", 1, &scores, "axes=-1 keepdims=1"),
+        fe_onnx_number(g, y->type, -INFINITY));
+    struct fe_onnx_value *const three[] = {
+        none, fe_onnx_number(g, y->type, 0), y};
+    return fe_onnx_apply(g, "Where", 3, three, "%s", "");
+}
+
 /* [B][heads][L][size]. Where some queries' heads share one of keys, they are
  * taken for further queries of that. NULL with a message. */
 static struct fe_onnx_value *attend(struct fe_onnx *g, struct attention *a)
@@ -179,7 +197,8 @@ static struct fe_onnx_value *attend(struct fe_onnx *g, struct attention *a)
     if (heads != of_keys)
         y = reshape4(g, y, heads, length, keys);
     y = y ? score(g, a, y) : NULL;
-    y = a->stage[3] = fe_onnx_apply(g, "Softmax", 1, &y, "axis=-1");
+    y = fe_onnx_apply(g, "Softmax", 1, &y, "axis=-1");
+    y = a->stage[3] = a->may_see_none ? zero_unseen(g, a, y) : y;
     if (heads != of_keys)
         y = reshape4(g, y, of_keys, rows, keys);
     y = fe_onnx_apply_two(g, "MatMul", y, a->v);
@@ -240,6 +259,10 @@ static bool read_lengths(struct fe_onnx *g, size_t i, struct attention *a)
     if (!fe_onnx_has_input(g, i))
         return true;
     struct fe_onnx_value *n = fe_onnx_input(g, i);
+    if (n && (!fe_onnx_is_whole(n->type) || n->rank != 1))
+        return fe_onnx_error(g, "input %zu is no list of lengths", i);
+    if (a->is_causal) /* queries are the last of so many keys then */
+        return fe_onnx_error(g, "is_causal with lengths of keys is not read");
     struct fe_onnx_value *first = n ? first_keys(g, n, a->k->dim[2]) : NULL;
     a->seen = a->seen ? fe_onnx_apply_two(g, "And", a->seen, first) : first;
     return first && a->seen;
@@ -265,6 +288,9 @@ bool fe_onnx_attention(struct fe_onnx *g)
         a.v = split_heads(g, a.v, of_keys);
     }
     const struct fe_onnx_value *new = a.k;
+    if (fe_onnx_has_input(g, 4) != fe_onnx_has_input(g, 5))
+        return fe_onnx_error(g, "it has past keys without values, or values "
+                             "without keys");
     a.k = after_past(g, 4, a.k);
     a.v = after_past(g, 5, a.v);
     if (!a.q || !a.k || !a.v || a.k->rank != 4 || mode < 0 || mode > 3)
@@ -273,6 +299,7 @@ bool fe_onnx_attention(struct fe_onnx *g)
     a.past = a.k->dim[2] - new->dim[2];
     if (!read_mask(g, 3, &a) || !read_lengths(g, 6, &a))
         return false;
+    a.may_see_none = fe_onnx_has_input(g, 3) || fe_onnx_has_input(g, 6);
     struct fe_onnx_value *y = attend(g, &a);
     return give(g, 0, is_split ? y : join_heads(g, y)) && give(g, 1, a.k) &&
            give(g, 2, a.v) && give(g, 3, a.stage[mode]);
@@ -394,13 +421,14 @@ bool fe_onnx_self_attention(struct fe_onnx *g)
     struct fe_onnx_value *x = read_real(g, 0);
     struct fe_onnx_value *w = x ? read_real(g, 1) : NULL;
     struct fe_onnx_value *y = fe_onnx_apply_two(g, "MatMul", x, w);
-    int64_t end[3], all = y ? y->dim[y->rank - 1] : 0, at = 0;
+    int64_t end[3], all = y && y->rank ? y->dim[y->rank - 1] : 0, at = 0;
     if (fe_onnx_has_input(g, 2))
         y = add_bias(g, y, 2, &at);
     if (!y)
         return false;
     for (int i = 0; i < 3; i++)
         end[i] = !sizes ? all / 3 * (i + 1) : sizes->n_ints != 3 ? -1
+                 : sizes->ints[i] < 1 || sizes->ints[i] > all ? -1
                  : sizes->ints[i] + (i ? end[i - 1] : 0);
     if (y->rank != 3 || end[0] < 1 || end[1] <= end[0] || end[2] <= end[1] ||
         end[2] != all || fe_onnx_has_input(g, 4) ||

@@ -71,11 +71,16 @@ bool fe_onnx_give_from_table(struct fe_onnx *g,
     if (table->text)
         return fe_onnx_error(g, "strings are looked up by a number that is no "
                              "class");
-    double *keys = ir_alloc_array(&g->scratch, (size_t)table->n, sizeof *keys);
-    for (int64_t i = 0; i < table->n; i++)
-        keys[i] = (double)i;
-    value.rows = fe_onnx_lookup(g, fe_onnx_numbers(g, index), table->n, keys,
-                                table->real, 0, fe_onnx_dtype(table->type));
+    /* A number below 0 counts from the end. */
+    const size_t n = (size_t)table->n;
+    double *keys = ir_alloc_array(&g->scratch, 2 * n, sizeof *keys);
+    double *numbers = ir_alloc_array(&g->scratch, 2 * n, sizeof *numbers);
+    for (size_t i = 0; i < 2 * n; i++) {
+        keys[i] = (double)i - (double)n;
+        numbers[i] = table->real[i % n];
+    }
+    value.rows = fe_onnx_lookup(g, fe_onnx_numbers(g, index), 2 * table->n,
+                                keys, numbers, 0, fe_onnx_dtype(table->type));
     return value.rows && fe_onnx_give(g, 0, &value);
 }
 

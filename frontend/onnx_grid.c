@@ -43,6 +43,8 @@ static const char *place_program(struct fe_onnx *g, const struct grid *grid,
         grid->corners
             ? ir_sprintf(&g->scratch, "x0 1 add 2 div %.17g mul", span)
             : ir_sprintf(&g->scratch, "x0 1 add %.17g mul 1 sub 2 div", span);
+    if (grid->nearest) /* before it is reflected, as ONNX Runtime does */
+        place = ir_sprintf(&g->scratch, "%s rint", place);
     if (grid->outside == OUTSIDE_REFLECT && span == 0)
         place = "x0 0 mul";
     else if (grid->outside == OUTSIDE_REFLECT) {
@@ -53,8 +55,6 @@ static const char *place_program(struct fe_onnx *g, const struct grid *grid,
             "neg %.17g add %.17g add", from, from, 2 * span, 2 * span, span,
             span, low);
     }
-    if (grid->nearest)
-        place = ir_sprintf(&g->scratch, "%s rint", place);
     return grid->outside == OUTSIDE_ZERO
                ? place : ir_sprintf(&g->scratch, "%s 0 max %lld min", place,
                                     (long long)n - 1);
@@ -108,9 +108,12 @@ static struct fe_onnx_value *make_matrix(struct fe_onnx *g,
                                          struct fe_onnx_value *places,
                                          int64_t rows, int64_t columns)
 {
-    struct fe_onnx_value *of[] = {
-        weigh(g, grid, coordinate(g, places, 1), rows),
-        weigh(g, grid, coordinate(g, places, 0), columns)};
+    struct fe_onnx_value *down = coordinate(g, places, 1);
+    struct fe_onnx_value *across = down ? coordinate(g, places, 0) : NULL;
+    if (!across)
+        return NULL;
+    struct fe_onnx_value *of[] = {weigh(g, grid, down, rows),
+                                  weigh(g, grid, across, columns)};
     of[0] = fe_onnx_apply(g, "Unsqueeze", 1, &of[0], "axes=3");
     of[1] = fe_onnx_apply(g, "Unsqueeze", 1, &of[1], "axes=2");
     struct fe_onnx_value *y = fe_onnx_apply_two(g, "Mul", of[0], of[1]);
@@ -181,10 +184,12 @@ bool fe_onnx_mean_variance(struct fe_onnx *g)
     struct fe_onnx_value *x = fe_onnx_input(g, 0);
     const Onnx__AttributeProto *a = fe_onnx_attribute(g, "axes");
     const char *axes = a ? "" : "0,2,3";
-    for (size_t i = 0; a && i < a->n_ints && i < IR_MAX_RANK; i++)
+    if (a && (a->n_ints < 1 || a->n_ints > IR_MAX_RANK))
+        return fe_onnx_error(g, "it has %zu axes", a->n_ints);
+    for (size_t i = 0; a && i < a->n_ints; i++)
         axes = ir_sprintf(&g->scratch, "%s%s%lld", axes, i ? "," : "",
                           (long long)a->ints[i]);
-    if (!x || (a && a->n_ints < 1))
+    if (!x)
         return false;
     struct fe_onnx_value *mean =
         fe_onnx_apply(g, "ReduceMean", 1, &x, "axes=%s", axes);

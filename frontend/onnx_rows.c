@@ -58,14 +58,15 @@ static bool take_values(struct fe_onnx *g, int64_t n)
 int64_t fe_onnx_volume(struct fe_onnx *g, int rank, const int64_t *dim,
                        int64_t least)
 {
-    int64_t n = 1;
+    int64_t n = 1, all = 1; /* without those that are 0, as strides are */
     for (int i = 0; i < rank; i++) {
         if (dim[i] < least || dim[i] > IR_MAX_ELEMENTS ||
-            (dim[i] && n > IR_MAX_ELEMENTS / dim[i])) {
+            (dim[i] && all > IR_MAX_ELEMENTS / dim[i])) {
             fe_onnx_error(g, "a result would have too many elements, or none "
                           "(dim %d is %lld)", i, (long long)dim[i]);
             return -1;
         }
+        all *= dim[i] ? dim[i] : 1;
         n *= dim[i];
     }
     return n;

@@ -126,14 +126,16 @@ static bool read_dims(struct fe_onnx *g, const Onnx__TensorProto *p,
     if (p->n_dims > IR_MAX_RANK)
         return fe_onnx_error(g, "%s has %zu dims (the limit is %d)", what,
                              p->n_dims, IR_MAX_RANK);
+    int64_t all = 1; /* without those that are 0, as strides are */
     *n = 1;
     for (size_t i = 0; i < p->n_dims; i++) {
         if (p->dims[i] < 0)
             return fe_onnx_error(g, "%s: dim %zu is %lld", what, i,
                                  (long long)p->dims[i]);
-        if (p->dims[i] && *n > IR_MAX_NODES / p->dims[i])
+        if (p->dims[i] && all > IR_MAX_NODES / p->dims[i])
             return fe_onnx_error(g, "%s: its dims multiply to more than %d "
                                  "elements", what, IR_MAX_NODES);
+        all *= p->dims[i] ? p->dims[i] : 1;
         *n *= p->dims[i];
     }
     return true;

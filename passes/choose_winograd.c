@@ -134,22 +134,38 @@ int pass_choose_winograd(struct ir_module *module, bool of_any_size)
     return n;
 }
 
-/* Whether the model still has a step. */
-static bool has_step(struct ir_module *module)
+/* How the steps of a row lie, from the element `first` on; .steps is 0 when the
+ * model has no step. */
+struct time {
+    struct ir_time row;
+    int64_t first;
+};
+
+static struct time time_of(struct ir_module *module)
 {
+    struct time time = {{0, 0, 0}, 0};
     struct ir_text why;
     ir_text_init(&why);
     struct ir_stream *stream = pass_stream(module, &why);
+    if (stream)
+        time = (struct time){stream->row, stream->row_start};
     pass_stream_free(stream);
     ir_text_release(&why);
-    return stream != NULL;
+    return time;
+}
+
+static bool is_same_time(const struct time *a, const struct time *b)
+{
+    return a->first == b->first && a->row.outer == b->row.outer &&
+           a->row.steps == b->row.steps && a->row.inner == b->row.inner;
 }
 
 int pass_choose_winograd_of_steps(struct ir_module *module, bool of_any_size)
 {
     struct ir_module *chosen = ir_module_clone(module);
     int n = 0;
-    if (pass_choose_winograd(chosen, of_any_size) > 0 && has_step(module))
+    const struct time time = time_of(module);
+    if (pass_choose_winograd(chosen, of_any_size) > 0 && time.row.steps > 0)
         for (int i = 0; i < module->n_ops; i++) {
             struct ir_op *op = module->ops[i];
             if (!ir_find_attr(chosen->ops[i], "winograd") ||
@@ -159,7 +175,8 @@ int pass_choose_winograd_of_steps(struct ir_module *module, bool of_any_size)
                 ir_attr_tensor(chosen->ops[i], "winograd");
             pass_set_tensor(module, op, "winograd", IR_I64, tile->type.dim[0],
                             tile->data);
-            if (has_step(module))
+            const struct time now = time_of(module);
+            if (is_same_time(&now, &time))
                 n++;
             else
                 pass_drop_attr(op, "winograd");

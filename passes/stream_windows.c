@@ -17,6 +17,14 @@ static const int64_t *ints(const struct ir_op *op, const char *name)
     return t ? t->data : NULL;
 }
 
+/* Whether there is padding behind a series that ends before the sequence does:
+ * the step has a frame where the model has padding. */
+static bool pads_early_end(const struct streamer *s,
+                           const struct stream_value *x, int64_t back)
+{
+    return back > 0 && x->start + x->time.steps < s->n_steps * x->frames;
+}
+
 /* -------------------------------------------------------------------- pads */
 
 bool pass_stream_pad(struct streamer *s)
@@ -37,6 +45,8 @@ bool pass_stream_pad(struct streamer *s)
     const int64_t front = before[axis], back = after[axis];
     if (x->start > 0 && front > 0)
         return pass_stream_refuse(s, "pads what begins after some steps");
+    if (pads_early_end(s, x, back))
+        return pass_stream_refuse(s, "pads what ends before the last step");
     if (x->start < 0 && memcmp(&x->fill, &fill, sizeof(fill)) != 0)
         return pass_stream_refuse_padding(s);
     before[axis] = after[axis] = 0;
@@ -87,6 +97,14 @@ static bool has_frames(struct streamer *s, const struct stream_value *x,
         (long long)(s->n_steps * x->frames));
 }
 
+/* What is behind the last frame, of padding. */
+static int64_t back_of(const struct ir_op *op, int axis)
+{
+    const int n = op->operand[0]->type.rank - 1, d = axis - 1;
+    const int64_t *extra = op->kind == IR_OP_pool ? ints(op, "extra") : NULL;
+    return ints(op, "pads")[n + d] + (extra ? extra[d] : 0);
+}
+
 /* Sets when its results are. */
 static bool place(struct streamer *s, struct windows *w)
 {
@@ -98,6 +116,8 @@ static bool place(struct streamer *s, struct windows *w)
         return false;
     if (x->start > 0 && w->front > 0)
         return pass_stream_refuse(s, "pads what begins after some steps");
+    if (pads_early_end(s, x, back_of(s->op, w->axis)))
+        return pass_stream_refuse(s, "pads what ends before the last step");
     v->start = divide_up(newest - (w->stride - 1), w->stride);
     v->frames = x->frames / w->stride;
     w->late = newest - v->start * w->stride;
