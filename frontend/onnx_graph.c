@@ -78,10 +78,7 @@ void fe_onnx_end_trial(struct fe_onnx *g, struct fe_onnx_trial *trial)
 
 size_t fe_onnx_hash(const char *name)
 {
-    uint64_t h = UINT64_C(0xcbf29ce484222325);
-    for (; *name; name++)
-        h = (h ^ (uint8_t)*name) * UINT64_C(0x100000001b3);
-    return (size_t)(h ^ h >> 29);
+    return (size_t)ir_keyed_hash(name, strlen(name));
 }
 
 /* Where `name` is in the scope's table, or would be. */

@@ -155,6 +155,10 @@ bool ir_parse_double(const char *s, const char *end, double *value);
 bool ir_parse_float(const char *s, const char *end, float *value);
 bool ir_parse_int(const char *s, const char *end, int64_t *value);
 
+/* For tables of names that come from files (keyed_hash.c): by a key that is
+ * another one in each process, so no file can make names meet. */
+uint64_t ir_keyed_hash(const char *text, size_t n);
+
 /* -------------------------------------------------------------- file.c -- */
 
 /* A file's bytes, mapped read-only. */

@@ -22,13 +22,9 @@ void tr_texts_release(struct tr_texts *texts)
     *texts = (struct tr_texts){0};
 }
 
-/* FNV-1a, its high bits mixed into the low ones that pick the slot. */
 static uint32_t hash_of(const char *text, size_t n)
 {
-    uint64_t h = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ (uint8_t)text[i]) * UINT64_C(0x100000001b3);
-    return (uint32_t)(h ^ (h >> 29));
+    return (uint32_t)ir_keyed_hash(text, n);
 }
 
 /* The slot where the text is, or the free one where it would be put. */
