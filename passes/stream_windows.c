@@ -361,6 +361,20 @@ static bool build(struct streamer *s, const struct windows *w)
     return v->step != NULL;
 }
 
+/* Whether dim `axis` of the operand, which is time, is one that the windows of
+ * a model's conv or pool go along. */
+static bool is_along_windows(struct streamer *s, int axis)
+{
+    if (s->op->n_operands > 1 || ir_attr_int_or(s->op, "channels_last", 0))
+        return pass_stream_refuse(s, "is not as a model has it");
+    if (axis < 0)
+        return pass_stream_refuse(s, "has its steps in several dims");
+    s->wrong_dim = axis == 0;
+    if (axis == 0)
+        return pass_stream_refuse(s, "takes the steps for channels");
+    return true;
+}
+
 /* ------------------------------------------------------------------- convs */
 
 bool pass_stream_conv(struct streamer *s)
@@ -368,13 +382,8 @@ bool pass_stream_conv(struct streamer *s)
     const struct ir_op *op = s->op;
     const struct stream_value *x = pass_stream_operand(s, 0);
     const int axis = pass_stream_axis(op->operand[0], &x->time), d = axis - 1;
-    if (op->n_operands > 1 || ir_attr_int_or(op, "channels_last", 0))
-        return pass_stream_refuse(s, "is not as a model has it");
-    if (axis < 0)
-        return pass_stream_refuse(s, "has its steps in several dims");
-    s->wrong_dim = axis == 0;
-    if (axis == 0)
-        return pass_stream_refuse(s, "takes the steps for channels");
+    if (!is_along_windows(s, axis))
+        return false;
     if (ints(op, "input_dilations") && ints(op, "input_dilations")[d] != 1)
         return pass_stream_refuse(s, "gives more steps than it takes");
     const int64_t taps = ir_attr_tensor(op, "weights")->type.dim[2 + d];
@@ -426,13 +435,8 @@ bool pass_stream_pool(struct streamer *s)
     const struct ir_op *op = s->op;
     const struct stream_value *x = pass_stream_operand(s, 0);
     const int axis = pass_stream_axis(op->operand[0], &x->time), d = axis - 1;
-    if (ir_attr_int_or(op, "channels_last", 0))
-        return pass_stream_refuse(s, "is not as a model has it");
-    if (axis < 0)
-        return pass_stream_refuse(s, "has its steps in several dims");
-    s->wrong_dim = axis == 0;
-    if (axis == 0)
-        return pass_stream_refuse(s, "takes the steps for channels");
+    if (!is_along_windows(s, axis))
+        return false;
     if (is_of_all(op, axis))
         return pool_all(s);
     struct windows w = {.axis = axis, .stride = ints(op, "strides")[d],
